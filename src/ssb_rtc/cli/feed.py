@@ -1,0 +1,165 @@
+"""`ssb-rtc publish`, `follow`, `log`, `import` and `export`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+from ssb_rtc.cli import output
+from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.errors import MessageInvalid, MisuseError
+from ssb_rtc.feeds import canonical, refs
+from ssb_rtc.types import JsonObject
+
+if TYPE_CHECKING:
+    from ssb_rtc.transport.link import Duplex, Link
+
+CHUNK_BYTES = 1 << 16
+
+
+def publish(arguments: argparse.Namespace) -> int:
+    """Write a message and print its id."""
+    content = _content(arguments)
+
+    async def body(link: Link) -> int:
+        options = {"durable": arguments.durable, "force": arguments.force}
+        message = await link.call("publish", content, options)
+        if arguments.json:
+            output.print_json(message)
+        else:
+            print(message["key"])
+        return 0
+
+    return run_with_link(arguments, body)
+
+
+def _content(arguments: argparse.Namespace) -> JsonObject:
+    if (arguments.text is None) == (arguments.content is None):
+        raise MisuseError("publish takes either a TEXT (or - for standard input) or --content JSON")
+    if arguments.content is not None:
+        try:
+            content = canonical.parse(arguments.content, strict=True)
+        except MessageInvalid as fault:
+            raise MisuseError(f"--content is not JSON: {fault}") from fault
+        if not isinstance(content, dict):
+            raise MisuseError('--content takes a JSON object with a "type", like {"type":"post","text":"hello"}')
+        return content
+    text = sys.stdin.read(output.LINE_BYTES_MAX) if arguments.text == "-" else arguments.text
+    return {"type": "post", "text": text}
+
+
+def follow(arguments: argparse.Namespace) -> int:
+    """Publish a contact message."""
+    if not refs.is_feed_id(arguments.id):
+        raise MisuseError(f"{arguments.id!r} is not a feed id; one looks like @<44 characters>=.ed25519")
+    content = {"type": "contact", "contact": arguments.id, "following": not arguments.undo}
+
+    async def body(link: Link) -> int:
+        message = await link.call("publish", content)
+        if arguments.json:
+            output.print_json(message)
+        else:
+            print(f"{'no longer following' if arguments.undo else 'following'} {arguments.id}")
+        return 0
+
+    return run_with_link(arguments, body)
+
+
+def log(arguments: argparse.Namespace) -> int:
+    """Print messages in the order in which they arrived."""
+    options: JsonObject = {"live": arguments.follow}
+    if arguments.author is not None:
+        if not refs.is_feed_id(arguments.author):
+            raise MisuseError(f"{arguments.author!r} is not a feed id; one looks like @<44 characters>=.ed25519")
+        options["author"] = arguments.author
+    if arguments.limit is not None:
+        options["limit"] = arguments.limit
+
+    async def body(link: Link) -> int:
+        async for message in link.source("createLogStream", options):
+            if arguments.json:
+                output.print_json(message)
+            else:
+                _print_message(message)
+        return 0
+
+    return run_with_link(arguments, body, need_peer=arguments.follow)
+
+
+def _print_message(message: JsonObject) -> None:
+    value = message["value"]
+    when = datetime.fromtimestamp(value["timestamp"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    content = value["content"]
+    if isinstance(content, str):
+        text = "(private)"
+    elif content.get("type") == "post" and isinstance(content.get("text"), str):
+        text = content["text"]
+    else:
+        text = json.dumps(content, ensure_ascii=True)
+    # A terminal obeys escape sequences; a remote author must not be able to send it any.
+    safe = "".join(c if c.isprintable() else " " for c in text)
+    print(f"{when}  {value['author'][:9]}  {value['sequence']:>6}  {safe}", flush=True)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Print every message as {key, value, timestamp}, in an order that `import` takes."""
+
+    async def body(link: Link) -> int:
+        async for message in link.source("createLogStream", {"live": False}):
+            output.print_json(message)
+        return 0
+
+    return run_with_link(arguments, body)
+
+
+def import_(arguments: argparse.Namespace) -> int:
+    """Take in the messages of a file. Returns 1 if any line was refused; what came before it in its feed is kept."""
+
+    async def body(link: Link) -> int:
+        with (
+            output.open_input(arguments.file) as source,
+            output.progress("importing", total=_size_bytes(source), quiet=arguments.json) as show,
+        ):
+            summary = await _send_file(link.duplex("import"), source, show)
+        if arguments.json:
+            output.print_json(summary)
+        else:
+            print(f"{summary['imported']} messages imported, {summary['known']} known already")
+            for refused in summary["refused"]:
+                print(f"ssb-rtc: line {refused['line']}: {refused['error']}", file=sys.stderr)
+            if summary["refused_count"] > len(summary["refused"]):
+                print(f"ssb-rtc: {summary['refused_count']} lines were refused in all", file=sys.stderr)
+        return 1 if summary["refused_count"] else 0
+
+    return run_with_link(arguments, body)
+
+
+def _size_bytes(source: BinaryIO) -> int | None:
+    status = os.fstat(source.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+async def _send_file(duplex: Duplex, source: BinaryIO, show: Callable[[int], None]) -> JsonObject:
+    """Stream the bytes of a file to the peer, which splits and checks them; gives the peer's summary."""
+
+    async def send() -> None:
+        while chunk := await asyncio.to_thread(source.read, CHUNK_BYTES):
+            await duplex.send(chunk)
+        await duplex.end()
+
+    summary: JsonObject = {}
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(send())
+        async for report in duplex:
+            if "bytes" in report:
+                show(report["bytes"])
+            else:
+                summary = report
+    return summary

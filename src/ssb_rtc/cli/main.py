@@ -1,0 +1,244 @@
+"""The command `ssb-rtc`: its table of commands, and what an error becomes.
+
+Nothing heavy is imported at the top of this module: each command names the function that carries it out, and that
+module is imported when the command runs. Exit codes: 0 done, 1 negative result, 2 usage, 3 no peer runs, 4 environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import ssb_rtc
+from ssb_rtc import errors
+from ssb_rtc.cli import flags
+
+DONE, NEGATIVE, USAGE, NO_PEER, ENVIRONMENT = range(5)
+
+Parser = argparse.ArgumentParser
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table of commands."""
+
+    name: str
+    help: str
+    run: str
+    """`module:function` under ssb_rtc.cli; called with the parsed arguments, returns an exit code."""
+    examples: tuple[str, ...]
+    arguments: Callable[[Parser], None] = lambda _parser: None
+    json: bool = True
+    """Prints data, so it takes --json."""
+    settings: tuple[str, ...] = ()
+    """The settings that it takes as flags."""
+
+
+def _init(parser: Parser) -> None:
+    parser.add_argument("--secret", metavar="FILE", help="take over the identity in this secret file")
+
+
+def _start(parser: Parser) -> None:
+    parser.add_argument(
+        "--restored", action="store_true", help="this folder comes from a backup: write nothing until a peer answered"
+    )
+
+
+def _publish(parser: Parser) -> None:
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the text of a post; - reads it from standard input")
+    parser.add_argument("--content", metavar="JSON", help="a whole content object instead of a post")
+    parser.add_argument("--durable", action="store_true", help="return only when the disk has it")
+    parser.add_argument("--force", action="store_true", help="write although no peer has confirmed our latest message")
+
+
+def _follow(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help="the feed, like @...=.ed25519")
+    parser.add_argument("--undo", action="store_true", help="no longer follow it")
+
+
+def _log(parser: Parser) -> None:
+    parser.add_argument("--author", metavar="ID", help="only the messages of this feed")
+    parser.add_argument("--limit", metavar="N", type=int, help="at most this many")
+    parser.add_argument("--follow", action="store_true", help="go on with what arrives from now on (needs a peer)")
+
+
+def _file(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="JSON lines; - reads standard input")
+
+
+def _validate(parser: Parser) -> None:
+    _file(parser)
+    parser.add_argument("--strict", action="store_true", help="follow the specification where it is narrower")
+
+
+def _peers(parser: Parser) -> None:
+    parser.add_argument("--all", action="store_true", help="also those that we know of and are not linked to")
+
+
+def _connect(parser: Parser) -> None:
+    parser.add_argument("address", metavar="ADDRESS", help="like net:HOST:PORT~shs:KEY or rtc:HUB~shs:KEY")
+
+
+def _disconnect(parser: Parser) -> None:
+    parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519")
+
+
+def _hubs(parser: Parser) -> None:
+    parser.add_argument(
+        "action", nargs="?", choices=("list", "add", "remove"), default="list", help="what to do (default: list)"
+    )
+    parser.add_argument("url", nargs="?", metavar="URL", help="of the hub to add or remove, like https://hub.example.org")
+
+
+def _hub(parser: Parser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    serve = actions.add_parser("serve", help="serve a signalhub until interrupted")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8000, help="the port; 0 takes a free one (default 8000)")
+    serve.add_argument("--json", action="store_true", help="print one JSON line when it listens")
+
+
+def _demo(parser: Parser) -> None:
+    parser.add_argument("--once", action="store_true", help="end when the second peer holds everything")
+    parser.add_argument("--messages", metavar="N", type=int, default=100, help="how many to write (default 100)")
+    parser.add_argument("--import", dest="source", metavar="FILE", help="serve the messages of this file instead")
+    parser.add_argument("--hub", metavar="URL", help="meet on this hub instead of starting one")
+    parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="give up after this time (default 60)")
+
+
+NETWORK = (
+    "hub", "allow_http", "net", "host", "with_hub", "stun", "turn", "relay_only", "rtc_backend", "hops", "peers_max",
+    "network_key", "hmac_key",
+)  # fmt: skip
+OFFLINE = ("network_key", "hmac_key")
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "init", "make an identity", "identity:init",
+        ("ssb-rtc init", "ssb-rtc init --secret ~/backup/secret"), _init,
+    ),
+    Command("whoami", "print our id", "identity:whoami", ("ssb-rtc whoami",)),
+    Command(
+        "start", "run the peer until interrupted", "start:start",
+        ("ssb-rtc start --hub https://hub.example.org", "ssb-rtc start --net 0 --with-hub 8000"), _start,
+        settings=NETWORK,
+    ),
+    Command(
+        "publish", "write a message to our feed", "feed:publish",
+        ("ssb-rtc publish 'hello'", "ssb-rtc publish --content '{\"type\":\"about\",...}'", "date | ssb-rtc publish -"),
+        _publish, settings=OFFLINE,
+    ),
+    Command(
+        "follow", "fetch and serve somebody's feed", "feed:follow",
+        ("ssb-rtc follow @...=.ed25519", "ssb-rtc follow @...=.ed25519 --undo"), _follow, settings=OFFLINE,
+    ),
+    Command(
+        "log", "print the messages that we hold", "feed:log",
+        ("ssb-rtc log --limit 10", "ssb-rtc log --author @...=.ed25519 --json", "ssb-rtc log --follow"), _log,
+        settings=OFFLINE,
+    ),
+    Command(
+        "import", "take in messages from a file", "feed:import_",
+        ("ssb-rtc import feed.jsonl",), _file, settings=OFFLINE,
+    ),
+    Command("export", "print every message as a JSON line", "feed:export", ("ssb-rtc export > backup.jsonl",)),
+    Command(
+        "validate", "check the messages in a file; needs no identity", "validate:validate",
+        ("ssb-rtc validate feed.jsonl",), _validate, json=False, settings=("hmac_key",),
+    ),
+    Command("peers", "show the peers of the running peer", "network:peers", ("ssb-rtc peers --all",), _peers),
+    Command(
+        "connect", "connect the running peer to an address", "network:connect",
+        ("ssb-rtc connect net:192.0.2.7:8008~shs:...=",), _connect,
+    ),
+    Command(
+        "disconnect", "end the link to a peer", "network:disconnect",
+        ("ssb-rtc disconnect @...=.ed25519",), _disconnect,
+    ),
+    Command(
+        "hubs", "list, add or remove signalhubs", "network:hubs",
+        ("ssb-rtc hubs", "ssb-rtc hubs add https://hub.example.org", "ssb-rtc hubs remove https://hub.example.org"),
+        _hubs, settings=("allow_http",),
+    ),
+    Command(
+        "status", "show who we are, what we hold, and whom we are linked to", "network:status",
+        ("ssb-rtc status --json",),
+    ),
+    Command(
+        "hub", "run a signalhub for others", "hub:hub",
+        ("ssb-rtc hub serve --host 0.0.0.0 --port 8000",), _hub, json=False,
+    ),
+    Command(
+        "demo", "a hub and two peers on this machine gossip a feed over WebRTC", "demo:demo",
+        ("ssb-rtc demo", "ssb-rtc demo --once --json --messages 1000"), _demo, settings=("rtc_backend",),
+    ),
+)  # fmt: skip
+
+
+def build_parser() -> Parser:
+    """The whole command line, from the tables."""
+    parser = Parser(
+        prog="ssb-rtc",
+        description=ssb_rtc.__doc__,
+        epilog="`ssb-rtc COMMAND --help` shows a command's flags and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"ssb-rtc {ssb_rtc.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            epilog="examples:\n" + "\n".join(f"  {line}" for line in command.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.arguments(sub)
+        if command.name not in {"validate", "hub", "demo"}:
+            flags.add_path(sub)
+        if command.json:
+            sub.add_argument("--json", action="store_true", help="print JSON, for programs")
+        flags.add_settings(sub, command.settings)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def exit_code_of(error: errors.SsbRtcError) -> int:
+    """What a failed command exits with. An error that a peer answered with counts as what it was there."""
+    if isinstance(error, errors.RemoteCallError):
+        was = getattr(errors, error.name, None)
+        if isinstance(was, type) and was is not errors.RemoteCallError and issubclass(was, errors.SsbRtcError):
+            return exit_code_of(was(str(error)))
+    match error:
+        case errors.NoPeerRuns():
+            return NO_PEER
+        case errors.ConfigFault() | errors.MisuseError():
+            return USAGE
+        case errors.StorageFault() | errors.ListenFailed():
+            return ENVIRONMENT
+        case _:
+            return NEGATIVE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    module, _, function = arguments.run.partition(":")
+    run = getattr(importlib.import_module(f"ssb_rtc.cli.{module}"), function)
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+        return int(code)
+    except errors.SsbRtcError as error:
+        print(f"ssb-rtc: {error}", file=sys.stderr)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader went away (`ssb-rtc log | head`): leave quietly, and keep Python from flushing into the void.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE

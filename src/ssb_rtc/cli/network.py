@@ -1,0 +1,108 @@
+"""`ssb-rtc peers`, `connect`, `disconnect`, `hubs` and `status`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ssb_rtc.cli import flags, output
+from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.errors import MisuseError
+from ssb_rtc.feeds import refs
+
+if TYPE_CHECKING:
+    from ssb_rtc.transport.link import Link
+
+
+def peers(arguments: argparse.Namespace) -> int:
+    """Show the peers that the running peer is linked to, or all it knows of."""
+
+    async def body(link: Link) -> int:
+        found = await link.call("rtc.peers", {"all": arguments.all})
+        if arguments.json:
+            output.print_json(found)
+        else:
+            rows = [
+                (p["id"], p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-", p["reason"]) for p in found
+            ]
+            output.print_table(("peer", "state", "over", "hubs", "why"), rows, "no peers")
+        return 0
+
+    return run_with_link(arguments, body, need_peer=True)
+
+
+def connect(arguments: argparse.Namespace) -> int:
+    """Connect to an address and wait until the link is up."""
+
+    async def body(link: Link) -> int:
+        peer = await link.call("rtc.connect", arguments.address)
+        if arguments.json:
+            output.print_json(peer)
+        else:
+            print(f"connected to {peer['id']} over {peer['transport']}")
+        return 0
+
+    return run_with_link(arguments, body, need_peer=True)
+
+
+def disconnect(arguments: argparse.Namespace) -> int:
+    """End the link to a peer."""
+    if not refs.is_feed_id(arguments.peer):
+        raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>=.ed25519")
+
+    async def body(link: Link) -> int:
+        await link.call("rtc.disconnect", arguments.peer)
+        if arguments.json:
+            output.print_json({"id": arguments.peer, "state": "DISCONNECTED"})
+        return 0
+
+    return run_with_link(arguments, body, need_peer=True)
+
+
+def hubs(arguments: argparse.Namespace) -> int:
+    """List, add or remove the hubs that are kept; with a running peer it acts at once."""
+    allowed = flags.settings_of(arguments).allow_http
+    if (arguments.url is None) != (arguments.action == "list"):
+        raise MisuseError("hubs takes `list`, `add URL` or `remove URL`")
+
+    async def body(link: Link) -> int:
+        if arguments.action == "add":
+            await link.call("rtc.addHub", arguments.url, {"allowHttp": list(allowed)})
+        elif arguments.action == "remove":
+            await link.call("rtc.removeHub", arguments.url)
+        found = await link.call("rtc.hubs")
+        if arguments.json:
+            output.print_json(found)
+        else:
+            rows = [(h["url"], h["state"], h["source"], h["error"] or "") for h in found]
+            output.print_table(
+                ("hub", "state", "source", "last fault"), rows,
+                "no hubs: add one with `ssb-rtc hubs add https://...`",
+            )  # fmt: skip
+        return 0
+
+    return run_with_link(arguments, body)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Show who we are, what we hold, and whom we are linked to."""
+
+    async def body(link: Link) -> int:
+        found = await link.call("rtc.status")
+        if arguments.json:
+            output.print_json(found)
+            return 0
+        print(f"id         {found['id']}")
+        print(f"running    {'yes' if found['running'] else 'no: `ssb-rtc start` runs it'}")
+        for address in found["addresses"]:
+            print(f"address    {address}")
+        print(f"messages   {found['messages']} in {len(found['feeds'])} feeds")
+        for hub in found["hubs"]:
+            print(f"hub        {hub['url']}  {hub['state']}")
+        for peer in found["peers"]:
+            print(f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or ''}")
+        for warning in found["warnings"]:
+            print(f"warning    {warning}")
+        return 0
+
+    return run_with_link(arguments, body)

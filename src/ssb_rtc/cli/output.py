@@ -1,0 +1,85 @@
+"""What commands print: JSON lines for programs, tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ssb_rtc.errors import MisuseError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+LINE_BYTES_MAX = 1 << 20
+"""A message is at most 8 KiB of UTF-16; a line that is longer than this holds none."""
+
+
+def print_json(value: Any) -> None:
+    """One JSON line, in ASCII, so that lone surrogates and any locale come through."""
+    print(json.dumps(value, separators=(",", ":")), flush=True)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """A table for a person; `empty` is the sentence for no rows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+        count += 1
+    if count == 0:
+        print(empty)
+    else:
+        # A file or a pipe has no width to wrap at.
+        Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+
+
+def open_input(name: str) -> AbstractContextManager[BinaryIO]:
+    """The bytes of a file, or of standard input for `-`. Raises MisuseError with the reason."""
+    from contextlib import nullcontext
+
+    if name == "-":
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(name).open("rb")
+    except OSError as fault:
+        raise MisuseError(f"can't read {name}: {fault.strerror}") from fault
+
+
+def lines_of(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """The lines that are not blank, numbered from 1; None in place of one that is longer than LINE_BYTES_MAX."""
+    number = 0
+    while line := source.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        if len(line) > LINE_BYTES_MAX:
+            while line and not line.endswith(b"\n"):
+                line = source.readline(LINE_BYTES_MAX)
+            yield number, None
+        elif line.strip():
+            yield number, line
+
+
+def progress(description: str, *, total: int | None, quiet: bool) -> AbstractContextManager[Callable[[int], None]]:
+    """A progress bar on standard error; call what it gives with the number done. Silent when `quiet` or no terminal."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def bar() -> Iterator[Callable[[int], None]]:
+        if quiet or not sys.stderr.isatty():
+            yield lambda _done: None
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as shown:
+            task = shown.add_task(description, total=total)
+            yield lambda done: shown.update(task, completed=done)
+
+    return bar()

@@ -1,0 +1,42 @@
+"""`ssb-rtc start`: run the peer until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+
+from ssb_rtc.cli import flags, output
+from ssb_rtc.cli.interrupt import interrupted
+from ssb_rtc.peer import Peer
+from ssb_rtc.storage import folder as files
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Create the identity if there is none, start, say where we listen, and stay until a signal comes."""
+    settings = flags.settings_of(arguments)
+    folder = flags.folder_of(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if not files.has_identity(folder):
+        files.create(folder)
+        print(f"made an identity in {files.secret_path(folder)}: keep a copy in a safe place", file=sys.stderr)
+
+    async def main() -> None:
+        async with interrupted() as stop, Peer.opened(folder, settings, restored=arguments.restored) as peer:
+            await peer.start()
+            status = peer.status()
+            if arguments.json:
+                output.print_json(status)
+            else:
+                print(f"{status['id']} runs (end it with Ctrl-C)", file=sys.stderr)
+                for address in status["addresses"]:
+                    print(f"  reachable at {address}", file=sys.stderr)
+                for hub in status["hubs"]:
+                    print(f"  meets on {hub['url']}", file=sys.stderr)
+                if not status["hubs"]:
+                    print("  no hub yet: add one with `ssb-rtc hubs add https://...`", file=sys.stderr)
+            await stop.wait()
+
+    asyncio.run(main())
+    return 0

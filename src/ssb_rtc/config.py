@@ -1,0 +1,167 @@
+"""The settings: one table generates the flags, the environment variables and the defaults.
+
+A setting's value comes from its flag, else from its environment variable (`SSB_RTC_<NAME>`), else from its default.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ssb_rtc.errors import ConfigFault
+
+MAIN_NETWORK_KEY = base64.b64decode("1KHLiKZvAvjbY1ziZEHMXawbCEIM6qwjCDm3VYRan/s=")
+"""The key of the main SSB network: `shs` of npm ssb-caps 1.1.0."""
+
+ENVIRONMENT_PREFIX = "SSB_RTC_"
+
+
+def _key_bytes(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ConfigFault("takes 32 bytes in base64, like " + base64.b64encode(MAIN_NETWORK_KEY).decode())
+    return key
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise ConfigFault(f"takes a whole number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ConfigFault(f"takes one of {', '.join(names)}")
+        return text
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off", ""}:
+        return False
+    raise ConfigFault("takes yes or no")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    """As in `Settings`; the flag is `--name` with dashes, the environment variable SSB_RTC_NAME."""
+    parse: Callable[[str], Any]
+    """From text to the value; raises ConfigFault with what it takes."""
+    default: Any
+    help: str
+    metavar: str = ""
+    unit: str = ""
+    many: bool = False
+    """May be given several times; in the environment separated by blanks."""
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def is_switch(self) -> bool:
+        return self.parse is _switch
+
+    def read(self, text: str, source: str) -> Any:
+        """The value of `text`; ConfigFault names `source` (a flag or a variable) and what it takes."""
+        try:
+            return self.parse(text)
+        except ConfigFault as fault:
+            raise ConfigFault(f"{source} {fault}, not {text!r}") from None
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("hub", str, (), "a signalhub to meet on, for this run; may be given several times", "URL", many=True),
+    Setting("allow_http", str, (), "a host whose hub may be reached over plain http", "HOST", many=True),
+    Setting("net", _number(0, 65535), None, "also listen for peers on this TCP port; 0 takes a free one", "PORT"),
+    Setting("host", str, "127.0.0.1", "the address that --net listens on", "ADDRESS"),
+    Setting("with_hub", _number(0, 65535), None, "run a signalhub on this port too, and meet there", "PORT"),
+    Setting("stun", str, (), "a STUN server, which tells us our address behind a NAT", "HOST:PORT", many=True),
+    Setting(
+        "turn", str, (), "a TURN server, which relays where no direct way exists", "turn:USER:PASS@HOST:PORT", many=True
+    ),
+    Setting("relay_only", _switch, False, "connect through TURN only, so that no peer learns our address"),
+    Setting("rtc_backend", _choice("wrtc", "aiortc"), "wrtc", "the WebRTC library to use: wrtc or aiortc", "NAME"),
+    Setting("hops", _number(0, 8), 2, "whose feeds to fetch: 0 our own, 1 whom we follow, 2 whom they follow", "N"),
+    Setting("peers_max", _number(1, 64), 8, "connect to at most this many peers", "N"),
+    Setting("network_key", _key_bytes, MAIN_NETWORK_KEY, "the key of the network, 32 bytes in base64", "KEY"),
+    Setting("hmac_key", _key_bytes, None, "sign and check messages with this key too, 32 bytes in base64", "KEY"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values in force. Field names are those of the table."""
+
+    hub: tuple[str, ...] = ()
+    allow_http: tuple[str, ...] = ()
+    net: int | None = None
+    host: str = "127.0.0.1"
+    with_hub: int | None = None
+    stun: tuple[str, ...] = ()
+    turn: tuple[str, ...] = field(default=(), repr=False)
+    relay_only: bool = False
+    rtc_backend: str = "wrtc"
+    hops: int = 2
+    peers_max: int = 8
+    network_key: bytes = MAIN_NETWORK_KEY
+    hmac_key: bytes | None = field(default=None, repr=False)
+
+
+def load(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """The settings in force.
+
+    `given` holds what flags or a caller set, by setting name (None = not given; texts are parsed, other values taken as
+    they are); `environment` is os.environ or the like. Raises ConfigFault, which names the flag or variable at fault.
+    """
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        found = given.get(setting.name)
+        if found is not None:
+            values[setting.name] = _given(setting, found)
+        elif setting.variable in environment:
+            values[setting.name] = _from_environment(setting, environment[setting.variable])
+    return Settings(**values)
+
+
+def _given(setting: Setting, found: Any) -> Any:
+    if setting.many:
+        return tuple(setting.read(item, setting.flag) for item in found)
+    return setting.read(found, setting.flag) if isinstance(found, str) else found
+
+
+def _from_environment(setting: Setting, text: str) -> Any:
+    if setting.many:
+        return tuple(setting.read(item, setting.variable) for item in text.split())
+    return setting.read(text, setting.variable)
+
+
+def check_table() -> None:
+    """Raises AssertionError unless `SETTINGS` and `Settings` name the same things with the same defaults."""
+    assert [s.name for s in SETTINGS] == [f.name for f in fields(Settings)]
+    assert Settings() == Settings(**{s.name: s.default for s in SETTINGS})

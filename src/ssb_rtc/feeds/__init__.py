@@ -1,0 +1,1 @@
+"""Signed feeds: identities, canonical JSON, messages, validation, replication state. No I/O."""

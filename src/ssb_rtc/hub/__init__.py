@@ -1,0 +1,1 @@
+"""The signalhub server."""

@@ -1,0 +1,98 @@
+"""The bytes of a hub's answers, as npm `signalhub` 4.9.0 on Node 20 sends them: same headers, same order. No I/O."""
+
+from __future__ import annotations
+
+import json
+
+_CORS = (
+    b"Access-Control-Allow-Origin: *\r\n"
+    b"Access-Control-Allow-Methods: GET, POST, PUT, DELETE\r\n"
+    b"Access-Control-Allow-Credentials: true\r\n"
+    b"Access-Control-Max-Age: 86400\r\n"
+    b"Access-Control-Allow-Headers: X-Requested-With, X-HTTP-Method-Override, Content-Type, Accept, Authorization\r\n"
+)
+_KEEP = b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n"
+_CLOSE = b"Connection: close\r\n"
+_EMPTY = b"Content-Length: 0\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_STREAM = b"Content-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
+_JSON = b"Content-Type: application/json; charset=utf-8\r\n"
+
+OK = b"200 OK"
+BAD_REQUEST = b"400 Bad Request"
+NOT_FOUND = b"404 Not Found"
+TOO_MANY = b"429 Too Many Requests"
+FULL = b"503 Service Unavailable"
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def broken(status: bytes) -> bytes:
+    """What Node says to a request that it can't read, before it closes."""
+    return b"HTTP/1.1 " + status + b"\r\n" + _CLOSE + b"\r\n"
+
+
+def hostless(date: bytes) -> bytes:
+    """What Node says to HTTP/1.1 without a Host, before it closes."""
+    return b"HTTP/1.1 400 Bad Request\r\n" + _CLOSE + b"Date: " + date + b"\r\n" + _CHUNKED + b"\r\n" + LAST_CHUNK
+
+
+def unexpected(date: bytes, keep: bool) -> bytes:
+    """What Node says to an `Expect` other than 100-continue."""
+    after = _KEEP if keep else _CLOSE
+    return b"HTTP/1.1 417 Expectation Failed\r\nDate: " + date + b"\r\n" + after + _CHUNKED + b"\r\n" + LAST_CHUNK
+
+
+def empty(status: bytes, date: bytes, *, keep: bool, sized: bool = True, retry_after_s: int | None = None) -> bytes:
+    """An answer without a body; `sized` is False for HEAD and HTTP/1.0, where Node gives no Content-Length."""
+    retry = b"" if retry_after_s is None else b"Retry-After: %d\r\n" % retry_after_s
+    return _head(status, retry, date, keep) + (_EMPTY if sized else b"") + b"\r\n"
+
+
+def stream(date: bytes, *, keep: bool, chunked: bool) -> bytes:
+    """The head of an event stream; nothing follows until the first event."""
+    return _head(OK, _STREAM, date, keep) + (_CHUNKED if chunked else b"") + b"\r\n"
+
+
+def status_page(text: bytes, date: bytes, *, keep: bool, chunked: bool, bodyless: bool) -> bytes:
+    """`GET /` (and every other method but OPTIONS): pretty JSON; `bodyless` for HEAD."""
+    head = _head(OK, _JSON, date, keep)
+    if bodyless:
+        return head + b"\r\n"
+    if not chunked:
+        return head + b"\r\n" + text
+    return head + _CHUNKED + b"\r\n" + chunk(text) + LAST_CHUNK
+
+
+def status_text(name: str, version: str, subscribers: int) -> bytes:
+    """The JSON of `GET /`: signalhub's keys in signalhub's form."""
+    text = json.dumps({"name": name, "version": version, "subscribers": subscribers}, indent=2, ensure_ascii=False)
+    return text.encode() + b"\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body; `data` must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def unchunk(chunked: bytes) -> bytes:
+    """The data of what `chunk` made."""
+    return chunked[chunked.index(b"\r\n") + 2 : -2]
+
+
+def event(body: bytes) -> bytes:
+    """The frame of one posted body; bytes that are no UTF-8 become U+FFFD, as in Node's `Buffer.toString`."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            body = body.decode(errors="replace").encode()
+    return b"data: " + body + b"\n\n"
+
+
+HEARTBEAT = chunk(b":heartbeat signal\n\n")
+
+
+def _head(status: bytes, fields: bytes, date: bytes, keep: bool) -> bytes:
+    return b"HTTP/1.1 " + status + b"\r\n" + _CORS + fields + b"Date: " + date + b"\r\n" + (_KEEP if keep else _CLOSE)

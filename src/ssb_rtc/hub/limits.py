@@ -1,0 +1,52 @@
+"""What one hub process gives at most, to all and to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ssb_rtc.hub.rates import Rate
+
+BODY_LIMIT_BYTES = 64 * 1024
+"""A POST with this many bytes or more is cut without an answer, as signalhub 4.9.0 does."""
+
+HEARTBEAT_S = 30.0
+"""Between two heartbeats of a channel (signalhub 4.9.0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubLimits:
+    """The limits of one hub process; the time-outs are Node's where signalhub shows them on the wire."""
+
+    connections_max: int = 20_000
+    """Subscribers and others; whoever comes later is closed at once."""
+    subscribers_max: int = 16_000
+    """Subscriptions, as `GET /` counts them: three channels in one request are three."""
+    channels_max: int = 16_000
+    channels_per_subscriber_max: int = 64
+    connections_per_address_max: int = 512
+    address_rate: Rate = field(default_factory=lambda: Rate(50.0, 500.0, 256 * 1024.0, 4 * 1024 * 1024.0))
+    """What one client address may post; a WebRTC attempt takes about 15 messages and 10 KiB."""
+    channel_rate: Rate = field(default_factory=lambda: Rate(500.0, 2000.0, 2 * 1024 * 1024.0, 16 * 1024 * 1024.0))
+    """What one channel carries, whoever posts."""
+    rates_max: int = 16_000
+    """Addresses, and channels, whose rates are remembered."""
+    loopback_exempt: bool = True
+    """Whether this machine itself is free of the limits for an address and the rates."""
+    header_bytes: int = 16 * 1024
+    """Request line and headers together; more is answered with 431, as Node does."""
+    header_s: float = 15.0
+    """For a whole request head, counted from the connection or from its first byte."""
+    body_s: float = 30.0
+    keep_alive_s: float = 6.0
+    """An idle connection is closed after this; a second more than the `Keep-Alive: timeout=5` that it was told."""
+    reader_buffer_bytes: int = 512 * 1024
+    """A subscriber that is further behind is dropped."""
+    reader_stall_s: float = 60.0
+    """A subscriber that does not catch up for this long is dropped."""
+    buffers_bytes: int = 64 * 1024 * 1024
+    """What all subscribers together may be behind; above it those that are furthest behind are dropped."""
+    heartbeat_s: float = HEARTBEAT_S
+    sweep_s: float = 1.0
+    """Between two looks at deadlines and heartbeats: how late each of them may be."""
+    close_s: float = 5.0
+    """How long a graceful close waits for what is still to be sent."""

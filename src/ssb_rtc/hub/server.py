@@ -1,0 +1,277 @@
+"""A signalhub: the wire of npm `signalhub` 4.9.0 on a raw asyncio.Protocol and httptools.
+
+One difference on purpose: a body with a line break is refused with 400, because as an event it would be several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import errno
+import time
+from collections import Counter
+from typing import NamedTuple
+
+import ssb_rtc
+from ssb_rtc.errors import ListenFailed, MisuseError
+from ssb_rtc.hub import answers
+from ssb_rtc.hub.connection import Connection
+from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.rates import RateTable
+from ssb_rtc.hub.rooms import Rooms, RoomsFull
+
+NAME = "ssb-rtc hub"
+BACKLOG = 1024
+RETRY_WHEN_FULL_S = 30
+
+
+class _Owed(NamedTuple):
+    connection: Connection
+    answer: bytes
+    keep: bool
+
+
+class HubServer:
+    """One hub process: `await start(...)`, `url`, `await close()`. It starts once."""
+
+    def __init__(self, limits: HubLimits | None = None) -> None:
+        self.limits = limits = limits or HubLimits()
+        self.now_s = 0.0
+        """The loop's time at the last sweep: what deadlines are counted in, to the second."""
+        self.date = b""
+        self._rooms: Rooms[Connection] = Rooms(
+            channels_max=limits.channels_max,
+            subscribers_max=limits.subscribers_max,
+            channels_per_subscriber_max=limits.channels_per_subscriber_max,
+            heartbeat_s=limits.heartbeat_s,
+        )
+        self._address_rates: RateTable[str] = RateTable(limits.address_rate, limits.rates_max)
+        self._channel_rates: RateTable[bytes] = RateTable(limits.channel_rate, limits.rates_max)
+        self._addresses: Counter[str] = Counter()
+        self._connections: set[Connection] = set()
+        self._guests: set[Connection] = set()
+        self._behind: dict[Connection, float] = {}
+        self._owed: list[_Owed] = []
+        self._flush_due = False
+        self._server: asyncio.Server | None = None
+        self._name: tuple[str, int] | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._closing = False
+
+    # -- life
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen on `host` and `port` (0: any free one). Raises ListenFailed."""
+        if self._server is not None or self._closing:
+            raise MisuseError("this hub was started before")
+        self._loop = asyncio.get_running_loop()
+        self._sweep()
+        try:
+            self._server = await self._loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        except (OSError, OverflowError, UnicodeError) as error:
+            self._stop_sweeping()
+            raise ListenFailed(_listen_sentence(host, port, error)) from error
+        self._name = self._server.sockets[0].getsockname()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._listens_at()[1])
+
+    @property
+    def url(self) -> str:
+        """`http://<host>:<port>` of the first socket that it listens on."""
+        host, port = self._listens_at()[:2]
+        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+
+    @property
+    def subscribers(self) -> int:
+        """Subscriptions now, as `GET /` counts them."""
+        return self._rooms.subscriptions
+
+    @property
+    def connections(self) -> int:
+        """Open connections, subscribers or not."""
+        return len(self._connections)
+
+    async def close(self) -> None:
+        """Stop listening, deliver and answer what was taken, end the streams. May be called twice."""
+        self._closing = True
+        if self._server is None:
+            return
+        self._server.close()
+        self.flush()
+        for connection in list(self._connections):
+            connection.end()
+        try:
+            async with asyncio.timeout(self.limits.close_s):
+                await self._gone()
+        except TimeoutError:
+            for connection in list(self._connections):
+                connection.transport.abort()
+            await self._gone()
+        self._stop_sweeping()
+        await self._server.wait_closed()
+
+    # -- what a connection tells
+
+    def opened(self, connection: Connection) -> None:
+        """A new connection; there is a limit to them."""
+        self._connections.add(connection)
+        self._guests.add(connection)
+        connection.deadline_s = self.now_s + self.limits.header_s
+        full = len(self._connections) > self.limits.connections_max
+        if not connection.exempt:
+            self._addresses[connection.address] += 1
+            full = full or self._addresses[connection.address] > self.limits.connections_per_address_max
+        if full or self._closing:
+            connection.transport.abort()
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+        if not connection.exempt:
+            self._addresses[connection.address] -= 1
+            if not self._addresses[connection.address]:
+                del self._addresses[connection.address]
+        self._guests.discard(connection)
+        self._behind.pop(connection, None)
+        self._rooms.unsubscribe(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def subscribe(self, connection: Connection, names: list[bytes]) -> bytes | None:
+        """Make it a subscriber of `names`; returns the refusal to answer with, or None."""
+        if self._rooms.pending:
+            self.flush()
+        try:
+            self._rooms.subscribe(connection, names, self._loop.time())
+        except RoomsFull:
+            return answers.empty(answers.FULL, self.date, keep=False, retry_after_s=RETRY_WHEN_FULL_S)
+        self._guests.discard(connection)
+        return None
+
+    def post(self, connection: Connection, name: bytes, body: bytes, *, keep: bool, sized: bool) -> None:
+        """Queue a body for its channel; it is delivered, and then answered, before the loop turns again."""
+        status, wait_s = answers.OK, 0
+        if b"\n" in body or b"\r" in body:
+            status = answers.BAD_REQUEST
+        elif not connection.exempt and (wait_s := self._charge(connection.address, name, len(body))):
+            status = answers.TOO_MANY
+        else:
+            self._rooms.post(name, answers.chunk(answers.event(body)))
+        answer = answers.empty(status, self.date, keep=keep, sized=sized, retry_after_s=wait_s or None)
+        self._owed.append(_Owed(connection, answer, keep))
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self.flush)
+
+    def fell_behind(self, connection: Connection) -> None:
+        """A subscriber reads slower than its channel speaks."""
+        self._behind.setdefault(connection, self._loop.time())
+
+    def caught_up(self, connection: Connection) -> None:
+        """A slow subscriber has read what was queued."""
+        self._behind.pop(connection, None)
+
+    def status_text(self) -> bytes:
+        """The JSON of `GET /`."""
+        return answers.status_text(NAME, ssb_rtc.__version__, self._rooms.subscriptions)
+
+    def flush(self) -> None:
+        """Deliver what is queued with one write for each subscriber, then answer the posts."""
+        self._flush_due = False
+        for frames, readers in self._rooms.take():
+            chunked = frames[0] if len(frames) == 1 else b"".join(frames)
+            for reader in readers:
+                if reader.chunked:
+                    reader.transport.write(chunked)
+                else:
+                    reader.transport.write(b"".join(map(answers.unchunk, frames)))
+        if self._behind:
+            self._drop_slow(self._loop.time())
+        owed, self._owed = self._owed, []
+        for connection, answer, keep in owed:
+            connection.answer(answer, keep=keep)
+
+    # -- inside
+
+    def _charge(self, address: str, name: bytes, size_bytes: int) -> int:
+        """Count a post; returns the seconds after which to try again where it is one too many, and counts nothing."""
+        now_s = self._loop.time()
+        by_address, by_channel = self._address_rates, self._channel_rates
+        wait_s = max(by_address.wait_s(address, size_bytes, now_s), by_channel.wait_s(name, size_bytes, now_s))
+        if not wait_s:
+            by_address.charge(address, size_bytes, now_s)
+            by_channel.charge(name, size_bytes, now_s)
+        return wait_s
+
+    def _drop_slow(self, now_s: float) -> None:
+        """Drop the subscribers that are too far or too long behind, then the furthest until all fit."""
+        limits = self.limits
+        sizes: list[tuple[int, Connection]] = []
+        for reader, since_s in list(self._behind.items()):
+            size_bytes = reader.transport.get_write_buffer_size()
+            if size_bytes > limits.reader_buffer_bytes or now_s - since_s > limits.reader_stall_s:
+                self._drop(reader)
+            else:
+                sizes.append((size_bytes, reader))
+        excess_bytes = sum(size_bytes for size_bytes, _ in sizes) - limits.buffers_bytes
+        if excess_bytes <= 0:
+            return
+        for size_bytes, reader in sorted(sizes, key=lambda entry: entry[0], reverse=True):
+            self._drop(reader)
+            excess_bytes -= size_bytes
+            if excess_bytes <= 0:
+                return
+
+    def _drop(self, reader: Connection) -> None:
+        self._behind.pop(reader, None)
+        self._rooms.unsubscribe(reader)
+        reader.transport.abort()
+
+    def _sweep(self) -> None:
+        """Once a second: the date, the heartbeats that are due, and whoever took too long."""
+        self.now_s = now_s = self._loop.time()
+        self.date = email.utils.formatdate(time.time(), usegmt=True).encode()
+        self._rooms.beat(answers.HEARTBEAT, now_s)
+        if self._rooms.pending or self._behind:
+            self.flush()
+        for guest in [guest for guest in self._guests if guest.deadline_s <= now_s]:
+            guest.expire()
+        self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep)
+
+    def _stop_sweeping(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _listens_at(self) -> tuple[str, int]:
+        if self._name is None:
+            raise MisuseError("this hub was not started")
+        return self._name
+
+    async def _gone(self) -> None:
+        while self._connections:
+            self._empty.clear()
+            await self._empty.wait()
+
+
+async def serve(host: str, port: int, limits: HubLimits | None = None) -> HubServer:
+    """Start a hub; the caller closes it. Raises ListenFailed with what to do."""
+    server = HubServer(limits)
+    await server.start(host, port)
+    return server
+
+
+def _listen_sentence(host: str, port: int, error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken by another program: stop it, or choose another port"
+    if number == errno.EACCES:
+        return f"port {port} on {host} needs more rights than this program has: choose one above 1023"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine: listen on 0.0.0.0, :: or 127.0.0.1"
+    if isinstance(error, OverflowError):
+        return f"{port} is no port: it must be from 0 to 65535"
+    return f"{host} port {port} can't be listened on: {error}"

@@ -1,0 +1,249 @@
+"""Facts: what has happened, one frozen record each. `step` takes them one at a time; nothing else changes the state.
+
+The first seven carry the names of the 2018 design note, the next two are those its example flow dispatches, and the
+rest are what these imply. The tag `kind` is the name in the record's JSON. Where an action comes from a remote side or
+from a hub, everything in it is untrusted: `step` ignores what it can't use and says why (`IGNORE_ACTION`), and never
+raises.
+
+Times in actions are durations in seconds counted from the step that takes them, because the clocks of two machines
+don't agree.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ssb_rtc.manager.state import HubSource, Route
+from ssb_rtc.types import HubUrl, PeerId
+
+
+class _Action(msgspec.Struct, frozen=True, tag_field="kind"):
+    @property
+    def kind(self) -> str:
+        """The action's name, as in the 2018 design note."""
+        return str(self.__struct_config__.tag)
+
+
+class RemotePeerDidAnnounce(_Action, frozen=True, tag="REMOTE_PEER_DID_ANNOUNCE"):
+    """A peer says on a hub that it is there. From the signalling of `hub`; proves nothing before the handshake."""
+
+    hub: HubUrl
+    peer: PeerId
+
+
+class RemotePeerDidDisconnect(_Action, frozen=True, tag="REMOTE_PEER_DID_DISCONNECT"):
+    """A peer says goodbye on a hub: it can't be reached through that one any longer. Says nothing of a live link."""
+
+    hub: HubUrl
+    peer: PeerId
+
+
+class RemotePeerConnectionSucceeded(_Action, frozen=True, tag="REMOTE_PEER_CONNECTION_SUCCEEDED"):
+    """A link to `peer` is open: its secret handshake is done, so `peer` is proven.
+
+    Answers SCHEDULE_CONNECT_TO_REMOTE_PEER and ACCEPT_OFFER (`attempt` is theirs), and tells of links that came
+    unasked, on a listener (`attempt` is None). The step either takes the link or answers with
+    SCHEDULE_DISCONNECT_FROM_REMOTE_PEER for the one to close. Links of local callers (the unix socket of the control
+    rpc) are not peers and are not told to the manager.
+    """
+
+    peer: PeerId
+    link: int
+    """The runtime's handle of the link, never used twice in a process."""
+    route: Route
+    dialled: bool
+    """True where we are the dialler: secret-handshake client; over rtc the side whose offer stands."""
+    attempt: int | None = None
+
+
+class RemotePeerConnectionFailed(_Action, frozen=True, tag="REMOTE_PEER_CONNECTION_FAILED"):
+    """An attempt came to nothing. Answers SCHEDULE_CONNECT_TO_REMOTE_PEER and ACCEPT_OFFER.
+
+    Not needed after ABORT_ATTEMPT: the step that aborts has counted it already, and ignores what still comes.
+    """
+
+    peer: PeerId
+    attempt: int
+    reason: str
+    not_before_s: float | None = None
+    """The remote said that it is busy: try again after that many seconds. No failure then."""
+
+
+class DisconnectFromRemotePeer(_Action, frozen=True, tag="DISCONNECT_FROM_REMOTE_PEER"):
+    """Somebody here (a person, an app) wants no link to `peer` now: link and attempts end, and it is held off."""
+
+    peer: PeerId
+    reason: str = "asked for"
+    not_before_s: float | None = None
+    """How long both sides stay apart; None takes the setting `disconnect_hold_s`. CONNECT_TO_REMOTE_PEER ends it."""
+
+
+class HubAddressAdded(_Action, frozen=True, tag="HUB_ADDRESS_ADDED"):
+    """A hub belongs to the table from now on. Dispatched for each stored hub at the start, too."""
+
+    hub: HubUrl
+    source: HubSource = "user"
+    stored: bool = False
+    """True while the stored table is read: it needs no saving."""
+    private: bool = False
+    """Never told to other peers."""
+
+
+class HubAddressRemoved(_Action, frozen=True, tag="HUB_ADDRESS_REMOVED"):
+    """A hub belongs to the table no longer: leave it and close its connection."""
+
+    hub: HubUrl
+
+
+class HubConnectionSucceeded(_Action, frozen=True, tag="HUB_CONNECTION_SUCCEEDED"):
+    """The hub has confirmed our subscription. Answers SCHEDULE_CONNECT_TO_HUB."""
+
+    hub: HubUrl
+    connection: int
+
+
+class HubConnectionFailed(_Action, frozen=True, tag="HUB_CONNECTION_FAILED"):
+    """The hub could not be reached or refused us. Answers SCHEDULE_CONNECT_TO_HUB."""
+
+    hub: HubUrl
+    connection: int
+    reason: str
+    retry_after_s: float | None = None
+    """What the hub asked for (429 or 503 with Retry-After)."""
+
+
+class HubConnectionLost(_Action, frozen=True, tag="HUB_CONNECTION_LOST"):
+    """A subscription that was open has ended, or was silent for too long."""
+
+    hub: HubUrl
+    connection: int
+    reason: str
+
+
+class HubDidLimit(_Action, frozen=True, tag="HUB_DID_LIMIT"):
+    """The hub asks us to send less (429 to a POST); the subscription goes on."""
+
+    hub: HubUrl
+    retry_after_s: float | None = None
+
+
+class AnnounceToHubFailed(_Action, frozen=True, tag="ANNOUNCE_TO_HUB_FAILED"):
+    """An announcement did not get out. Answers SCHEDULE_ANNOUNCE_TO_HUB; silence means that it did."""
+
+    hub: HubUrl
+    connection: int
+    reason: str
+
+
+class RemotePeerDidOffer(_Action, frozen=True, tag="REMOTE_PEER_DID_OFFER"):
+    """A peer offers a connection over a hub. The step answers it with ACCEPT_OFFER, REFUSE_OFFER or RESEND_OFFER.
+
+    The runtime keeps the offer under (hub, peer, session) until then. Candidates that come meanwhile wait with it.
+    """
+
+    hub: HubUrl
+    peer: PeerId
+    session: str
+    """Names the offer. Made up by the transport where the dialect has none; the same for each copy of one offer."""
+
+
+class RemotePeerLinkEnded(_Action, frozen=True, tag="REMOTE_PEER_LINK_ENDED"):
+    """A link is gone, whoever ended it. Dispatched for each link that was told by CONNECTION_SUCCEEDED, once."""
+
+    peer: PeerId
+    link: int
+    reason: str
+    clean: bool = False
+    """The remote closed it in good order (a goodbye), so that the way there is not to blame."""
+    not_before_s: float | None = None
+    """The remote's goodbye asked us to stay away for that many seconds."""
+
+
+class ConnectToRemotePeer(_Action, frozen=True, tag="CONNECT_TO_REMOTE_PEER"):
+    """Somebody here wants a link to `peer` now: no back-off, no hold, before all others."""
+
+    peer: PeerId
+    route: Route | None = None
+    """A way there to learn, for instance Route("address", "net:host:8008~shs:..."); None: the known ones."""
+
+
+class PeerBlocked(_Action, frozen=True, tag="PEER_BLOCKED"):
+    """No link with `peer`, in either direction, until it is unblocked."""
+
+    peer: PeerId
+
+
+class PeerUnblocked(_Action, frozen=True, tag="PEER_UNBLOCKED"):
+    """Undoes PEER_BLOCKED."""
+
+    peer: PeerId
+
+
+class HubsSaved(_Action, frozen=True, tag="HUBS_SAVED"):
+    """The table of hubs is on disk. Answers SCHEDULE_SAVE_HUBS with its revision."""
+
+    revision: int
+
+
+class SaveHubsFailed(_Action, frozen=True, tag="SAVE_HUBS_FAILED"):
+    """The table of hubs could not be written. Answers SCHEDULE_SAVE_HUBS; it is tried again later."""
+
+    revision: int
+    reason: str
+
+
+class NetworkDidReconnect(_Action, frozen=True, tag="NETWORK_DID_RECONNECT"):
+    """The machine has a network again, or another one: what failed before may work now."""
+
+
+class DidWakeUp(_Action, frozen=True, tag="DID_WAKE_UP"):
+    """The machine slept for `slept_s` seconds: what was open may be dead without having said so."""
+
+    slept_s: float
+
+
+class TimerExpired(_Action, frozen=True, tag="TIMER_EXPIRED"):
+    """A timer is due. Answers ARM_TIMER and SCHEDULE_PEERS_UPDATE_TICK.
+
+    `due_mono_s` is the effect's, unchanged: so an expiry that was under way while its timer was armed anew is told
+    from the new one.
+    """
+
+    key: str
+    due_mono_s: float
+
+
+class ShutdownRequested(_Action, frozen=True, tag="SHUTDOWN_REQUESTED"):
+    """This peer ends: say goodbye to hubs and peers. Nothing new begins after it."""
+
+    reason: str = "shutdown"
+
+
+Action: TypeAlias = (
+    RemotePeerDidAnnounce
+    | RemotePeerDidDisconnect
+    | RemotePeerConnectionSucceeded
+    | RemotePeerConnectionFailed
+    | DisconnectFromRemotePeer
+    | HubAddressAdded
+    | HubAddressRemoved
+    | HubConnectionSucceeded
+    | HubConnectionFailed
+    | HubConnectionLost
+    | HubDidLimit
+    | AnnounceToHubFailed
+    | RemotePeerDidOffer
+    | RemotePeerLinkEnded
+    | ConnectToRemotePeer
+    | PeerBlocked
+    | PeerUnblocked
+    | HubsSaved
+    | SaveHubsFailed
+    | NetworkDidReconnect
+    | DidWakeUp
+    | TimerExpired
+    | ShutdownRequested
+)
+"""Every action there is; msgspec decodes a recorded one by its `kind`."""

@@ -1,0 +1,81 @@
+"""The slice of offers: a peer wants to connect over a hub. Answered, refused, or outranked by our own offer.
+
+Offers are forged easily (who sent one is proven by the handshake, later), so an offer never ends a live link: a link
+gives way only to a newer one that is proven.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.links import begin
+from ssb_rtc.manager.peers import abort, admit, seen
+from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.state import Attempt, Link, Peer, Route
+from ssb_rtc.manager.turn import Turn
+
+SESSION_CHARACTERS_MAX = 128
+
+
+def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
+    """Somebody who says that it is `peer` offers a connection."""
+    if len(action.session) > SESSION_CHARACTERS_MAX:
+        return _refuse(turn, action, f"a session has at most {SESSION_CHARACTERS_MAX} characters")
+    if turn.closing:
+        return _refuse(turn, action, "shutdown")
+    if action.hub not in turn.hubs:
+        return _refuse(turn, action, "the hub is not in the table")
+    row = admit(turn, action.peer)
+    if isinstance(row, str):
+        return _refuse(turn, action, row)
+    held_s = row.not_before_s - turn.mono_s
+    if held_s > 0:
+        return _refuse(turn, action, "too early", held_s)
+    if row.attempt is not None:
+        return _beside_attempt(turn, row, row.attempt, action)
+    if row.link is not None:
+        return _beside_link(turn, row, row.link, action)
+    full = count(turn).refuses_offer(turn.settings)
+    if full:
+        turn.put_peer(seen(turn, row, Route("hub", action.hub)))
+        return _refuse(turn, action, full, turn.jittered(turn.settings.busy_s))
+    return _accept(turn, row, action, "slots are free")
+
+
+def _beside_attempt(turn: Turn, row: Peer, attempt: Attempt, action: a.RemotePeerDidOffer) -> None:
+    if not attempt.dialled:
+        if attempt.session == action.session:
+            return turn.ignore(action, "that offer is being answered already")
+        return _accept(turn, abort(turn, row, "superseded by a newer offer"), action, "a newer offer came")
+    if not turn.outranks(row.id):
+        row = abort(turn, row, "superseded by the peer's offer")
+        return _accept(turn, row, action, "two offers crossed and the greater key's stands")
+    if attempt.route.via == "hub":
+        reason = "two offers crossed and ours stands"
+        return turn.emit(e.ResendOffer(action.hub, row.id, action.session, attempt.id, reason))
+    return _refuse(turn, action, "we are dialling the peer elsewhere", turn.settings.attempt_timeout_s)
+
+
+def _beside_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerDidOffer) -> None:
+    if link.dialled and turn.outranks(row.id):
+        # Ours would stay. But perhaps the peer offers because it has lost it.
+        if turn.mono_s - link.checked_s >= turn.settings.check_link_s:
+            turn.put_peer(replace(row, link=replace(link, checked_s=turn.mono_s)))
+            turn.emit(e.CheckLink(row.id, link.id, "the peer offers a new one"))
+        return _refuse(turn, action, "our link to the peer stays", turn.jittered(turn.settings.duplicate_hold_s))
+    slots = count(turn)
+    if slots.handovers >= turn.settings.handovers_max or slots.answering >= turn.settings.inbound_attempts_max:
+        return _refuse(turn, action, "too many handovers", turn.jittered(turn.settings.busy_s))
+    return _accept(turn, row, action, "a link of the peer's dialling replaces this one")
+
+
+def _accept(turn: Turn, row: Peer, action: a.RemotePeerDidOffer, reason: str) -> None:
+    route = Route("hub", action.hub)
+    attempt = begin(turn, seen(turn, row, route), route, session=action.session, dialled=False)
+    turn.emit(e.AcceptOffer(action.hub, row.id, action.session, attempt, reason))
+
+
+def _refuse(turn: Turn, action: a.RemotePeerDidOffer, reason: str, not_before_s: float | None = None) -> None:
+    turn.emit(e.RefuseOffer(action.hub, action.peer, action.session, reason, not_before_s))

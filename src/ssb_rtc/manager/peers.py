@@ -1,0 +1,186 @@
+"""The slice of known peers: who is there, how to reach them, who is held off, blocked, forgotten.
+
+A peer enters the table with an announcement, an offer, a link or a wish of somebody here. It leaves with its goodbye,
+by silence, when it failed too often, or to make room. A row without a route waits in the table, as long as an
+announcement lives, to remember failures and holds.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.identity import public_key
+from ssb_rtc.manager.state import KnownRoute, Peer, Route
+from ssb_rtc.manager.turn import Turn, attempt_timer, short
+from ssb_rtc.types import HubUrl, PeerId
+
+_NEVER = float("-inf")
+
+
+def admit(turn: Turn, peer: PeerId, *, proven: bool = False) -> Peer | str:
+    """The peer's row, or a fresh one that isn't written yet, or the reason why it gets none.
+
+    A proven peer (its handshake is done) may take the place of any that isn't connected, others only of one that
+    fails.
+    """
+    row = turn.peers.get(peer)
+    if row is not None:
+        return row
+    if public_key(peer) is None:
+        return "that is no peer id"
+    if peer == turn.state.own:
+        return "that is ourselves"
+    if peer in turn.blocked:
+        return "the peer is blocked"
+    if len(turn.peers) >= turn.settings.known_peers_max:
+        last = turn.due.last
+        worst = None if last is None else turn.peers[last[1]]
+        if worst is None or not (proven or worst.failures):
+            return f"the table is full with {turn.settings.known_peers_max} peers"
+        turn.drop_peer(worst.id)
+    return Peer(peer, turn.mono_s, turn.wall_s, ready_s=turn.mono_s)
+
+
+def seen(turn: Turn, row: Peer, route: Route | None = None) -> Peer:
+    """The row after a sign of life, over this route where one is given."""
+    row = row if route is None else replace(row, routes=_with_route(turn, row, route), parked=False)
+    return replace(row, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
+
+
+def _with_route(turn: Turn, row: Peer, route: Route) -> tuple[KnownRoute, ...]:
+    for at, known in enumerate(row.routes):
+        if known.route == route:
+            return (*row.routes[:at], replace(known, heard_s=turn.mono_s), *row.routes[at + 1 :])
+    routes = row.routes
+    if len(routes) >= turn.settings.routes_max:
+        oldest = min(routes, key=lambda known: known.heard_s)
+        routes = tuple(known for known in routes if known is not oldest)
+    return (*routes, KnownRoute(route, turn.mono_s))
+
+
+def keep(turn: Turn, row: Peer) -> None:
+    """Write the row, or drop it where nothing in it is worth keeping."""
+    held = row.failures > 0 or row.not_before_s > turn.mono_s or row.asked
+    if row.routes or row.link is not None or row.attempt is not None or held:
+        turn.put_peer(row)
+    else:
+        turn.drop_peer(row.id)
+
+
+def abort(turn: Turn, row: Peer, reason: str) -> Peer:
+    """The row without its attempt, which is stopped; no failure."""
+    if row.attempt is None:
+        return row
+    turn.emit(e.AbortAttempt(row.id, row.attempt.id, reason))
+    turn.cancel(attempt_timer(row.id), reason)
+    return replace(row, attempt=None)
+
+
+def part(turn: Turn, row: Peer, reason: str, not_before_s: float | None = None) -> Peer:
+    """The row without its attempt and its link, which are ended; no failure."""
+    row = abort(turn, row, reason)
+    if row.link is None:
+        return row
+    turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, row.link.id, reason, not_before_s))
+    return replace(row, link=None)
+
+
+def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
+    """A peer is there: note where it can be met."""
+    if action.hub not in turn.hubs:
+        return turn.ignore(action, "the hub is not in the table")
+    row = admit(turn, action.peer)
+    if isinstance(row, str):
+        return turn.ignore(action, row)
+    return turn.put_peer(seen(turn, row, Route("hub", action.hub)))
+
+
+def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
+    """A peer said goodbye on a hub: it can't be met there any longer, and is forgotten where nothing else is left."""
+    row = turn.peers.get(action.peer)
+    route = Route("hub", action.hub)
+    if row is None or not any(known.route == route for known in row.routes):
+        return turn.ignore(action, "the peer was not known there")
+    if row.attempt is not None and row.attempt.route == route:
+        row = abort(turn, row, "the peer said goodbye")
+    routes = tuple(known for known in row.routes if known.route != route)
+    return keep(turn, replace(row, routes=routes, failures=row.failures if routes else 0))
+
+
+def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:
+    """Somebody here wants no link to this peer for some time."""
+    row = turn.peers.get(action.peer)
+    if row is None:
+        return turn.ignore(action, "the peer is not known")
+    hold_s = turn.believed_s(action.not_before_s)
+    if hold_s is None:
+        hold_s = turn.settings.disconnect_hold_s
+    until_s = turn.mono_s + hold_s
+    row = part(turn, row, short(action.reason), hold_s)
+    return keep(turn, replace(row, asked=False, not_before_s=until_s, ready_s=max(row.ready_s, until_s)))
+
+
+def connect(turn: Turn, action: a.ConnectToRemotePeer) -> None:
+    """Somebody here wants a link to this peer: no hold, no back-off, before all others."""
+    row = admit(turn, action.peer, proven=True)
+    if isinstance(row, str):
+        return turn.ignore(action, row)
+    route = action.route
+    row = seen(turn, row, None if route is None or route.via == "inbound" else route)
+    routes = tuple(replace(known, failures=0) for known in row.routes)
+    row = replace(row, routes=routes, asked=True, parked=False, failures=0, not_before_s=_NEVER, ready_s=turn.mono_s)
+    return turn.put_peer(row)
+
+
+def blocked(turn: Turn, action: a.PeerBlocked) -> None:
+    """No more of this peer."""
+    if action.peer in turn.blocked:
+        return turn.ignore(action, "the peer is blocked already")
+    if public_key(action.peer) is None or action.peer == turn.state.own:
+        return turn.ignore(action, "that is no other peer's id")
+    if len(turn.blocked) >= turn.settings.blocked_max:
+        return turn.ignore(action, f"the table is full with {turn.settings.blocked_max} blocked peers")
+    turn.blocked = turn.blocked.set(action.peer, True)
+    row = turn.peers.get(action.peer)
+    if row is not None:
+        part(turn, row, "blocked")
+        turn.drop_peer(row.id)
+    return None
+
+
+def unblocked(turn: Turn, action: a.PeerUnblocked) -> None:
+    """This peer is as any other again, once it is heard of."""
+    if action.peer not in turn.blocked:
+        return turn.ignore(action, "the peer is not blocked")
+    turn.blocked = turn.blocked.delete(action.peer)
+    return None
+
+
+def refresh(turn: Turn, row: Peer) -> None:
+    """What time alone does to a row: failures heal, announcements go stale, the row is forgotten."""
+    settings = turn.settings
+    if row.link is not None:
+        if row.failures and turn.mono_s - row.link.since_s >= settings.healthy_s:
+            turn.put_peer(replace(row, failures=0))
+        return
+    if row.attempt is not None:
+        return
+    oldest_s = turn.mono_s - settings.announcement_ttl_s
+    routes = tuple(known for known in row.routes if known.route.via == "address" or _alive(turn, known, oldest_s))
+    if not routes and row.seen_s <= oldest_s and row.not_before_s <= turn.mono_s:
+        turn.drop_peer(row.id)
+    elif len(routes) != len(row.routes) or row.parked:
+        parked = row.parked and not any(usable_now(turn, known) for known in routes)
+        keep(turn, replace(row, routes=routes, parked=parked))
+
+
+def usable_now(turn: Turn, known: KnownRoute) -> bool:
+    """Whether the peer can be dialled over this route: an address always, a hub while it is connected."""
+    hub = turn.hubs.get(HubUrl(known.route.where))
+    return known.route.via == "address" or (hub is not None and hub.connected_s is not None)
+
+
+def _alive(turn: Turn, known: KnownRoute, oldest_s: float) -> bool:
+    return known.heard_s > oldest_s and known.route.where in turn.hubs

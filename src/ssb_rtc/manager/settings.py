@@ -1,0 +1,92 @@
+"""The manager's settings: every number of its policy, with its default and where that comes from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ssb_rtc.errors import ConfigFault
+
+_ABOVE_ZERO = (
+    "tick_s",
+    "attempt_timeout_s",
+    "peer_backoff_s",
+    "hub_timeout_s",
+    "hub_backoff_s",
+    "hub_backoff_min_s",
+    "announce_s",
+    "save_retry_s",
+)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Policy numbers. Raises ConfigFault where one has no meaning."""
+
+    peers_max: int = 8
+    """Links at a time, attempts included. A few are enough for gossip to spread; each costs memory and NAT state."""
+    inbound_reserved: int = 2
+    """Of these, kept free of our own dialling, so that a newcomer finds somebody who takes it."""
+    attempts_max: int = 3
+    """Own attempts at a time."""
+    inbound_attempts_max: int = 3
+    """Offers being answered at a time, so that offers that lead nowhere can't use up our own attempts."""
+    handovers_max: int = 2
+    """Attempts to peers that are connected already, beyond `peers_max`."""
+    attempt_timeout_s: float = 30.0
+    """ICE needs up to 15 s on slow ways, signalling and the handshake come on top."""
+    peer_backoff_s: float = 5.0
+    """The pause after a first failure; it doubles with each one, +-`jitter`."""
+    peer_backoff_max_s: float = 3600.0
+    peer_failures_max: int = 10
+    """Failures in a row after which a peer is forgotten until it announces itself again."""
+    healthy_s: float = 60.0
+    """A link or a hub that lasted so long has made up for earlier failures."""
+    clean_close_hold_s: float = 30.0
+    """The pause after a remote closed in good order and named no time."""
+    duplicate_hold_s: float = 5.0
+    """The pause after a link closed as a duplicate: the other one is about to show."""
+    disconnect_hold_s: float = 600.0
+    """How long a peer that somebody here disconnected from is held off."""
+    hold_max_s: float = 3600.0
+    """The most that a remote's not-before, or a hub's Retry-After, is believed."""
+    busy_s: float = 60.0
+    """When a peer that found us full is told to try again, +-`jitter`."""
+    check_link_s: float = 30.0
+    """A link is checked at most so often because somebody claims to be its other end."""
+    known_peers_max: int = 1_000
+    routes_max: int = 8
+    blocked_max: int = 100_000
+    announcement_ttl_s: float = 1_200.0
+    """Silence after which a peer is forgotten: four announcements of a peer that is full and two of a quiet one."""
+    hubs_max: int = 32
+    hub_timeout_s: float = 30.0
+    hub_backoff_s: float = 30.0
+    """A hub is tried again after a random time up to this; the span doubles with each failure."""
+    hub_backoff_max_s: float = 600.0
+    hub_backoff_min_s: float = 0.5
+    announce_s: float = 30.0
+    """The pause between announcements while we have no link; it doubles while we have some, +-`jitter`."""
+    announce_max_s: float = 300.0
+    """The pause between announcements when all slots are taken."""
+    announce_reconnect_s: float = 300.0
+    """After a reconnect, a hub gets an extra announcement at most so often."""
+    broadcast_delay_s: float = 5.0
+    """Changes of the hub table within this time go out as one broadcast."""
+    save_retry_s: float = 60.0
+    tick_s: float = 10.0
+    jitter: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ConfigFault(f"{name} is {value}: it takes a number from 0 up")
+        if self.jitter >= 1:
+            raise ConfigFault(f"jitter is {self.jitter}: it takes a number from 0 up to, not including, 1")
+        for name in _ABOVE_ZERO:
+            if getattr(self, name) == 0:
+                raise ConfigFault(f"{name} is 0: it takes a time above 0, or the peer would spin")
+
+    @property
+    def outbound_max(self) -> int:
+        """Links and attempts of our own dialling: all but the reserved ones, yet one at least where any is allowed."""
+        return max(self.peers_max - self.inbound_reserved, min(self.peers_max, 1))

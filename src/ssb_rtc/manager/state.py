@@ -1,0 +1,199 @@
+"""The state of the peers state manager: frozen rows in persistent maps.
+
+    peers   who is known, by public key: at most `known_peers_max` rows
+    hubs    where to meet them, by address: at most `hubs_max` rows
+    timers  what is armed, by key: one timer a key
+
+An old state stays valid when a new one is made from it, so a state may be kept, compared and read by anybody. The
+runtime's objects (links, subscriptions) are never in it, only their numbers. Times ending in `_s` are of the
+monotonic clock unless they say `wall`.
+
+`connectionState` of the 2018 note is a property here, because a row that has a link or an attempt says it already:
+
+    no link, no attempt   DISCONNECTED
+    no link, an attempt   CONNECTING
+    a link                CONNECTED      (an attempt beside it is a handover to a newer link)
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+import immutables
+import msgspec
+
+from ssb_rtc.errors import MisuseError
+from ssb_rtc.manager.due import EMPTY_QUEUE, DueQueue
+from ssb_rtc.manager.identity import public_key
+from ssb_rtc.manager.settings import Settings
+from ssb_rtc.types import HubUrl, PeerId
+
+ConnectionState: TypeAlias = Literal["CONNECTING", "DISCONNECTED", "CONNECTED"]
+"""The three words of the 2018 note, for peers and for hubs."""
+
+HubSource: TypeAlias = Literal["user", "config", "invite", "gossip"]
+"""Who brought a hub into the table."""
+
+
+class Now(NamedTuple):
+    """Both clocks at one moment."""
+
+    mono_s: float
+    """Never goes back; its zero means nothing."""
+    wall_s: float
+    """Seconds since 1970; may jump."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A way to a peer."""
+
+    via: Literal["hub", "address", "inbound"]
+    """`hub`: signalled over a hub. `address`: dialled. `inbound`: it came to our listener, and there is no way back."""
+    where: str
+    """The hub's address; the multiserver address; for `inbound` a description for a person."""
+
+
+class KnownRoute(msgspec.Struct, frozen=True):
+    """A route of a peer, with what is known of it."""
+
+    route: Route
+    heard_s: float
+    """When the peer last announced itself on it (or when somebody gave us the address)."""
+    failures: int = 0
+    """Attempts over it that failed since it last worked."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A connection on its way: ours, or an offer that we answered."""
+
+    id: int
+    route: Route
+    dialled: bool
+    session: str
+    """Names the remote's offer; empty where we dialled."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """An open, proven connection. The object behind it is the runtime's."""
+
+    id: int
+    route: Route
+    dialled: bool
+    since_s: float
+    told_revision: int = -1
+    """The revision of the hub table that was last told over it."""
+    checked_s: float = float("-inf")
+    """When CHECK_LINK was last asked for."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """One row of the table of peers."""
+
+    id: PeerId
+    seen_s: float
+    """When it last gave a sign of life: an announcement, an offer, a link that was up."""
+    last_seen_wall_s: float
+    routes: tuple[KnownRoute, ...] = ()
+    link: Link | None = None
+    attempt: Attempt | None = None
+    failures: int = 0
+    """In a row, over whatever route. Healed by a link that lasted `healthy_s`."""
+    ready_s: float = 0.0
+    """When it may be dialled next. Orders the queue of who is due."""
+    not_before_s: float = 0.0
+    """Held off until then, in both directions, because one side asked for it."""
+    parked: bool = False
+    """It was due while none of its routes could be used. It waits in no queue: a tick looks whether one can be now."""
+    asked: bool = False
+    """Somebody here asked for a link to it; it may use the slots that are reserved for inbound."""
+    last_connected_wall_s: float | None = None
+    last_error: str = ""
+
+    @property
+    def connection_state(self) -> ConnectionState:
+        """CONNECTED, CONNECTING or DISCONNECTED, in the words of the 2018 note."""
+        if self.link is not None:
+            return "CONNECTED"
+        return "DISCONNECTED" if self.attempt is None else "CONNECTING"
+
+    @property
+    def connected_hubs(self) -> tuple[HubUrl, ...]:
+        """The hubs on which it was heard."""
+        return tuple(HubUrl(known.route.where) for known in self.routes if known.route.via == "hub")
+
+
+class Hub(msgspec.Struct, frozen=True):
+    """One row of the table of hubs."""
+
+    url: HubUrl
+    source: HubSource
+    private: bool = False
+    connection: int | None = None
+    """Numbers the subscription that is open or on its way; None while there is none."""
+    connected_s: float | None = None
+    """Since when the subscription is confirmed."""
+    connection_attempts: int = 0
+    """Attempts since the hub last was healthy."""
+    announced_s: float | None = None
+    """When we last announced ourselves there."""
+    announce_at_s: float = 0.0
+    """When we want to announce ourselves next."""
+    announcements: int = 0
+    """Announcements since we last had a reason to be eager; each one stretches the pause before the next."""
+    last_error: str = ""
+
+    @property
+    def connection_state(self) -> ConnectionState:
+        """CONNECTED, CONNECTING or DISCONNECTED."""
+        if self.connected_s is not None:
+            return "CONNECTED"
+        return "DISCONNECTED" if self.connection is None else "CONNECTING"
+
+
+class KnownHub(msgspec.Struct, frozen=True):
+    """What is stored of a hub."""
+
+    url: HubUrl
+    source: HubSource
+    private: bool = False
+
+
+class State(msgspec.Struct, frozen=True):
+    """All that the manager knows. Made by `initial`, changed by `step` alone."""
+
+    own: PeerId
+    own_key: bytes
+    """The 32 raw bytes of our public key: two offers at once are settled by comparing keys."""
+    seed: int
+    """What every random decision derives from, with `steps`."""
+    settings: Settings
+    now: Now
+    """The clocks of the last step."""
+    steps: int = 0
+    next_id: int = 1
+    """Numbers attempts and hub connections."""
+    peers: immutables.Map[PeerId, Peer] = immutables.Map()
+    hubs: immutables.Map[HubUrl, Hub] = immutables.Map()
+    blocked: immutables.Map[PeerId, bool] = immutables.Map()
+    timers: immutables.Map[str, float] = immutables.Map()
+    """Armed timers: key -> due time."""
+    due: DueQueue = EMPTY_QUEUE
+    """Disconnected peers that have a route and aren't parked, by the time from which they may be dialled."""
+    asked: DueQueue = EMPTY_QUEUE
+    """The same for those that somebody here asked for, who come first and are not in `due`."""
+    linked: tuple[PeerId, ...] = ()
+    """Peers with a link, the oldest first."""
+    trying: tuple[PeerId, ...] = ()
+    """Peers with an attempt, the oldest first."""
+    revision: int = 0
+    """Of the table of hubs: grows with each change that is to be stored."""
+    saved_revision: int = 0
+    closing: bool = False
+
+
+def initial(own: PeerId, *, seed: int, settings: Settings | None = None, now: Now) -> State:
+    """The state before the first action. Raises MisuseError where `own` is no peer id."""
+    key = public_key(own)
+    if key is None:
+        raise MisuseError(f"{own!r} is no peer id: it takes '@' + base64 of a 32-byte Ed25519 key + '.ed25519'")
+    return State(own=own, own_key=key, seed=seed & 0xFFFF_FFFF_FFFF_FFFF, settings=settings or Settings(), now=now)

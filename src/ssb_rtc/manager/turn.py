@@ -1,0 +1,219 @@
+"""The scratch of one step: what the slices read and write while one action is taken.
+
+It is made from a state, lives for one call of `step` and never leaves it. The tables in it are persistent, so
+writing here changes no older state. Everything that has to hold between tables is kept here, in one place: the queue
+of who is due, the lists of linked and trying peers, one timer a key.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ssb_rtc.manager.actions import Action
+from ssb_rtc.manager.chance import draw
+from ssb_rtc.manager.due import Entry
+from ssb_rtc.manager.effects import ArmTimer, CancelTimer, Effect, IgnoreAction, SchedulePeersUpdateTick
+from ssb_rtc.manager.identity import public_key
+from ssb_rtc.manager.state import Hub, Now, Peer, State
+from ssb_rtc.types import HubUrl, PeerId
+
+TICK = "tick"
+"""The timer of SCHEDULE_PEERS_UPDATE_TICK."""
+CONNECT = "connect"
+"""When the next peer may be dialled."""
+BROADCAST = "broadcast"
+SAVE = "save"
+
+REASON_CHARACTERS_MAX = 200
+"""What remote sides say is kept and passed on no longer than this."""
+
+
+def hub_timer(hub: HubUrl) -> str:
+    """Its time-out while it is being connected, its back-off while it is not."""
+    return f"hub:{hub}"
+
+
+def announce_timer(hub: HubUrl) -> str:
+    """When to announce ourselves there next."""
+    return f"announce:{hub}"
+
+
+def attempt_timer(peer: PeerId) -> str:
+    """The time-out of the attempt at this peer."""
+    return f"peer:{peer}"
+
+
+def short(reason: str) -> str:
+    """A reason from outside, cut to a length that can be kept."""
+    return reason[:REASON_CHARACTERS_MAX]
+
+
+class Turn:
+    """One step under way."""
+
+    __slots__ = (
+        "_draws",
+        "asked",
+        "blocked",
+        "closing",
+        "due",
+        "effects",
+        "hubs",
+        "linked",
+        "mono_s",
+        "next_id",
+        "now",
+        "own_key",
+        "peers",
+        "refill",
+        "revision",
+        "saved_revision",
+        "settings",
+        "state",
+        "timers",
+        "trying",
+        "wall_s",
+    )
+
+    def __init__(self, state: State, now: Now) -> None:
+        self.state = state
+        self.settings = state.settings
+        self.own_key = state.own_key
+        self.mono_s = max(state.now.mono_s, now.mono_s)
+        self.wall_s = now.wall_s
+        self.now = Now(self.mono_s, now.wall_s)
+        self.peers = state.peers
+        self.hubs = state.hubs
+        self.blocked = state.blocked
+        self.timers = state.timers
+        self.due = state.due
+        self.asked = state.asked
+        self.linked = state.linked
+        self.trying = state.trying
+        self.next_id = state.next_id
+        self.revision = state.revision
+        self.saved_revision = state.saved_revision
+        self.closing = state.closing
+        self.effects: list[Effect] = []
+        self.refill = False
+        """Something changed that decides who is dialled next."""
+        self._draws = 0
+
+    def finish(self) -> tuple[State, tuple[Effect, ...]]:
+        """The new state and what to do."""
+        old = self.state
+        state = State(
+            own=old.own,
+            own_key=old.own_key,
+            seed=old.seed,
+            settings=old.settings,
+            now=self.now,
+            steps=old.steps + 1,
+            next_id=self.next_id,
+            peers=self.peers,
+            hubs=self.hubs,
+            blocked=self.blocked,
+            timers=self.timers,
+            due=self.due,
+            asked=self.asked,
+            linked=self.linked,
+            trying=self.trying,
+            revision=self.revision,
+            saved_revision=self.saved_revision,
+            closing=self.closing,
+        )
+        return state, tuple(self.effects)
+
+    def emit(self, effect: Effect) -> None:
+        """Order an effect, after those ordered before."""
+        self.effects.append(effect)
+
+    def ignore(self, action: Action, reason: str) -> None:
+        """Say why an action changes nothing."""
+        self.effects.append(IgnoreAction(action.kind, reason))
+
+    def new_id(self) -> int:
+        """A number for an attempt or a hub connection."""
+        self.next_id += 1
+        return self.next_id - 1
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number between the two."""
+        self._draws += 1
+        return low + (high - low) * draw(self.state.seed, self.state.steps, self._draws)
+
+    def jittered(self, duration_s: float) -> float:
+        """The duration, shorter or longer by up to the setting `jitter`."""
+        return duration_s * self.uniform(1 - self.settings.jitter, 1 + self.settings.jitter)
+
+    def believed_s(self, duration_s: float | None) -> float | None:
+        """A duration that somebody else named, cut to `hold_max_s`; None where it means nothing."""
+        if duration_s is None or not math.isfinite(duration_s):
+            return None
+        return min(max(duration_s, 0.0), self.settings.hold_max_s)
+
+    def outranks(self, peer: PeerId) -> bool:
+        """True where our key is the greater one: between two diallers, ours stands."""
+        return self.own_key > (public_key(peer) or b"")
+
+    def arm(self, key: str, due_s: float, reason: str) -> None:
+        """Arm the timer of this key, in place of the one before."""
+        if self.timers.get(key) != due_s:
+            self.timers = self.timers.set(key, due_s)
+            effect = SchedulePeersUpdateTick if key == TICK else ArmTimer
+            self.effects.append(effect(key, due_s, reason))
+
+    def cancel(self, key: str, reason: str) -> None:
+        """Cancel the timer of this key, if it is armed."""
+        if key in self.timers:
+            self.timers = self.timers.delete(key)
+            self.effects.append(CancelTimer(key, reason))
+
+    def put_hub(self, hub: Hub) -> None:
+        """Write a row of the table of hubs."""
+        self.hubs = self.hubs.set(hub.url, hub)
+
+    def put_peer(self, peer: Peer) -> None:
+        """Write a row of the table of peers, and what the other tables say of it."""
+        self._index(self.peers.get(peer.id), peer)
+        self.peers = self.peers.set(peer.id, peer)
+
+    def drop_peer(self, peer: PeerId) -> None:
+        """Remove a row of the table of peers, where there is one, and what the other tables say of it."""
+        old = self.peers.get(peer)
+        if old is not None:
+            self._index(old, Peer(peer, 0.0, 0.0))
+            self.peers = self.peers.delete(peer)
+
+    def _index(self, old: Peer | None, new: Peer) -> None:
+        peer = new.id
+        before = None if old is None else _entry(old)
+        after = _entry(new)
+        was_asked = old is not None and old.asked
+        if before != after or (after is not None and was_asked != new.asked):
+            self.refill = True
+            if before is not None and was_asked:
+                self.asked = self.asked.removed(before)
+            elif before is not None:
+                self.due = self.due.removed(before)
+            if after is not None and new.asked:
+                self.asked = self.asked.added(after)
+            elif after is not None:
+                self.due = self.due.added(after)
+        self.linked = self._listed(self.linked, peer, old is not None and old.link is not None, new.link is not None)
+        self.trying = self._listed(
+            self.trying, peer, old is not None and old.attempt is not None, new.attempt is not None
+        )
+
+    def _listed(self, peers: tuple[PeerId, ...], peer: PeerId, was: bool, is_now: bool) -> tuple[PeerId, ...]:
+        if was == is_now:
+            return peers
+        self.refill = True
+        return (*peers, peer) if is_now else tuple(other for other in peers if other != peer)
+
+
+def _entry(peer: Peer) -> Entry | None:
+    """Where a row stands in a queue: only disconnected peers with a route that isn't known to be useless do."""
+    if peer.link is not None or peer.attempt is not None or peer.parked or not peer.routes:
+        return None
+    return peer.ready_s, peer.id

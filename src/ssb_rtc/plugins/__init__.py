@@ -1,0 +1,1 @@
+"""What a link can do: replication, local control. Secret-stack style."""

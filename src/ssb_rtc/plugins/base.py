@@ -1,0 +1,175 @@
+"""What a plugin is: a name, methods with their kinds, who may call them, and what they find around them.
+
+The shape is that of secret-stack (npm, 6.4): `{name, version, manifest, permissions, init(api)}`. A plugin's methods
+are `name.method`, or top-level where its `prefix` is empty (`createHistoryStream`).
+
+    class Whoami:
+        name = "whoami"
+        version = "1.0.0"
+        manifest = {"whoami": "sync"}
+        permissions = {"remote": ["whoami"], "local": ["whoami"]}
+
+        def init(self, context):
+            async def whoami(link):
+                return {"id": context.keys.id}
+            return {"whoami": whoami}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypedDict
+
+from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.storage.author import Author
+from ssb_rtc.storage.contacts import Contacts
+from ssb_rtc.storage.forks import Forks
+from ssb_rtc.storage.ingest import Ingest
+from ssb_rtc.storage.log import Log
+from ssb_rtc.transport.link import Handler, Link
+from ssb_rtc.types import FeedId, PeerId
+
+OnLink = Callable[[Link], None]
+
+
+class PermissionLists(TypedDict, total=False):
+    """Dotted names, of methods or whole groups. `local` absent: local callers may call everything."""
+
+    remote: Sequence[str]
+    local: Sequence[str]
+
+
+class Plugin(Protocol):
+    """One feature of a peer."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the plugins of a peer."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of the plugin, by semver."""
+        ...
+
+    @property
+    def manifest(self) -> Mapping[str, str]:
+        """Dotted method names and their kinds: async, sync, source, sink, duplex."""
+        ...
+
+    @property
+    def permissions(self) -> PermissionLists:
+        """Who may call what."""
+        ...
+
+    def init(self, context: Context) -> Mapping[str, Handler]:
+        """Called once, before any link; gives a handler for each method of the manifest."""
+        ...
+
+
+class Links:
+    """The live links of a peer, and who wants to hear of them. The peer calls `opened` and `closed`."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, Link] = {}
+        self._on_link: list[OnLink] = []
+        self._on_link_closed: list[OnLink] = []
+
+    def live(self) -> list[Link]:
+        """All links now, oldest first."""
+        return list(self._live.values())
+
+    def on_link(self, listener: OnLink) -> None:
+        """Calls `listener(link)` for each new link of a remote peer (not for local callers)."""
+        self._on_link.append(listener)
+
+    def on_link_closed(self, listener: OnLink) -> None:
+        """Calls `listener(link)` once for each link that ended."""
+        self._on_link_closed.append(listener)
+
+    def opened(self, link: Link) -> None:
+        """A link to a remote peer is ready for calls. Both sides' plugins hear it, in the order of their `init`."""
+        self._live[id(link)] = link
+        for listener in self._on_link:
+            listener(link)
+
+    def closed(self, link: Link) -> None:
+        """A link ended; a second call does nothing."""
+        if self._live.pop(id(link), None) is not None:
+            for listener in self._on_link_closed:
+                listener(link)
+
+
+class Wanted:
+    """Which feeds we replicate: our own and those within reach, as far as they are not blocked.
+
+    The peer calls `replace` when follows or settings changed; whoever cares subscribes.
+    """
+
+    def __init__(self, feeds: Collection[FeedId] = ()) -> None:
+        self._feeds = frozenset(feeds)
+        self._listeners: list[Callable[[frozenset[FeedId], frozenset[FeedId]], None]] = []
+
+    @property
+    def feeds(self) -> frozenset[FeedId]:
+        """The feeds now."""
+        return self._feeds
+
+    def __contains__(self, feed: object) -> bool:
+        return feed in self._feeds
+
+    def replace(self, feeds: Collection[FeedId]) -> None:
+        """Sets the feeds and tells what was added and removed, if anything."""
+        new = frozenset(feeds)
+        added, removed = new - self._feeds, self._feeds - new
+        self._feeds = new
+        if added or removed:
+            for listener in tuple(self._listeners):
+                listener(added, removed)
+
+    def subscribe(self, listener: Callable[[frozenset[FeedId], frozenset[FeedId]], None]) -> None:
+        """Calls `listener(added, removed)` at each change."""
+        self._listeners.append(listener)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How replication on one link goes, for the peers state manager. Times are seconds of `Context.now_s`."""
+
+    missing: int = 0
+    """Messages that the remote claims to have, that we want from it and do not hold yet."""
+    received: int = 0
+    """New messages that came from it and were kept."""
+    last_received_s: float | None = None
+    replicating: bool = False
+    """A replication stream is open."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a plugin finds around it. The composition root builds one for all plugins."""
+
+    keys: Keys
+    log: Log
+    forks: Forks
+    ingest: Ingest
+    author: Author
+    contacts: Contacts
+    wanted: Wanted
+    now_s: Callable[[], float]
+    """A monotonic clock, in seconds."""
+    now_ms: Callable[[], int]
+    """The wall clock, in milliseconds since 1970."""
+    links: Links = field(default_factory=Links)
+    progress: dict[PeerId, Progress] = field(default_factory=dict)
+    """By remote peer, while linked; gossip and history keep it."""
+    is_blocked: Callable[[FeedId, PeerId], bool] = lambda _feed, _peer: False
+    """Whether the author of the feed blocks the peer: such feeds are not served to it."""
+
+    def servable(self, feed: FeedId) -> int:
+        """The last sequence of a feed that may be sent to others (see storage.author)."""
+        if feed == self.keys.id:
+            return self.author.servable
+        head = self.log.head(feed)
+        return head.sequence if head else 0

@@ -1,0 +1,104 @@
+"""The local rpc of a peer: its state, its hubs, its connections. Only callers on this machine may use it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import ClassVar, Protocol
+
+from ssb_rtc.errors import MisuseError
+from ssb_rtc.feeds import refs
+from ssb_rtc.plugins.base import Context, PermissionLists
+from ssb_rtc.transport.link import Handler, Link
+from ssb_rtc.types import Json, JsonObject, PeerId
+
+
+class Controls(Protocol):
+    """What a running or opened peer lets its owner do; see peer.Peer."""
+
+    def status(self) -> JsonObject: ...
+
+    def peers(self, *, everyone: bool) -> list[JsonObject]: ...
+
+    def hubs(self) -> list[JsonObject]: ...
+
+    def add_hub(self, url: str, *, allow_http: tuple[str, ...] = ()) -> None: ...
+
+    def remove_hub(self, url: str) -> None: ...
+
+    async def connect(self, address: str) -> JsonObject: ...
+
+    def disconnect(self, peer: PeerId) -> None: ...
+
+    def trace(self) -> AsyncIterator[JsonObject]: ...
+
+
+class Control:
+    """`rtc.*`: what the command line and a dashboard call."""
+
+    name = "rtc"
+    version = "1.0.0"
+    manifest: ClassVar[Mapping[str, str]] = {
+        "rtc.status": "async",
+        "rtc.peers": "async",
+        "rtc.hubs": "async",
+        "rtc.addHub": "async",
+        "rtc.removeHub": "async",
+        "rtc.connect": "async",
+        "rtc.disconnect": "async",
+        "rtc.trace": "source",
+    }
+    permissions: ClassVar[PermissionLists] = {"remote": []}
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+
+    def init(self, context: Context) -> Mapping[str, Handler]:
+        """See Plugin.init."""
+        del context
+        return {
+            "rtc.status": self._status,
+            "rtc.peers": self._peers,
+            "rtc.hubs": self._hubs,
+            "rtc.addHub": self._add_hub,
+            "rtc.removeHub": self._remove_hub,
+            "rtc.connect": self._connect,
+            "rtc.disconnect": self._disconnect,
+            "rtc.trace": self._trace,
+        }
+
+    async def _status(self, _link: Link) -> Json:
+        return self._controls.status()
+
+    async def _peers(self, _link: Link, options: Json = None) -> Json:
+        return self._controls.peers(everyone=isinstance(options, dict) and bool(options.get("all")))
+
+    async def _hubs(self, _link: Link) -> Json:
+        return self._controls.hubs()
+
+    async def _add_hub(self, _link: Link, url: Json = None, options: Json = None) -> Json:
+        allowed = options.get("allowHttp") if isinstance(options, dict) else None
+        hosts = tuple(host for host in allowed if isinstance(host, str)) if isinstance(allowed, list) else ()
+        self._controls.add_hub(_text(url, "the hub's address"), allow_http=hosts)
+        return True
+
+    async def _remove_hub(self, _link: Link, url: Json = None) -> Json:
+        self._controls.remove_hub(_text(url, "the hub's address"))
+        return True
+
+    async def _connect(self, _link: Link, address: Json = None) -> Json:
+        return await self._controls.connect(_text(address, "an address"))
+
+    async def _disconnect(self, _link: Link, peer: Json = None) -> Json:
+        if not refs.is_feed_id(peer):
+            raise MisuseError("this takes a peer's id")
+        self._controls.disconnect(PeerId(str(peer)))
+        return True
+
+    def _trace(self, _link: Link, _options: Json = None) -> AsyncIterator[Json]:
+        return self._controls.trace()
+
+
+def _text(value: Json, what: str) -> str:
+    if not isinstance(value, str):
+        raise MisuseError(f"this takes {what}, as text")
+    return value

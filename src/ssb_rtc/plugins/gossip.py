@@ -1,0 +1,304 @@
+"""Replication over links: `ebt.replicate`, with feeds.ebt deciding, and `gossip.ping`.
+
+Only the dialler opens ebt.replicate; the acceptor answers with its clock at once, because a JavaScript dialler stays
+silent until it has heard one. Where a remote refuses EBT, plugins.history does the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from ssb_rtc.errors import FrameInvalid, LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError, StorageFault
+from ssb_rtc.feeds.ebt import Replicator
+from ssb_rtc.plugins.base import Context, PermissionLists, Progress
+from ssb_rtc.plugins.history import History
+from ssb_rtc.storage.ingest import Intake
+from ssb_rtc.storage.log import Stored
+from ssb_rtc.transport.link import Duplex, Handler, Link
+from ssb_rtc.types import FeedId, Json, JsonObject
+from ssb_rtc.wire.rpc import Received
+
+logger = logging.getLogger(__name__)
+
+EBT_VERSION: Final = 3
+SEND_MESSAGES: Final = 100
+"""Messages of one feed that are sent before another feed or new notes get their turn."""
+TICK_S: Final = 1.0
+PING_TIMEOUT_MS: Final = 300_000
+"""What JavaScript peers ask for in gossip.ping: half of it between two pings."""
+
+_MESSAGE_PREFIX: Final = b'{"previous"'
+
+
+class _Session:
+    """One open replication stream."""
+
+    def __init__(self, link: Link, duplex: Duplex, intake: Intake, progress: Progress) -> None:
+        self.link = link
+        self.duplex = duplex
+        self.intake = intake
+        self.progress = progress
+        self.wake = asyncio.Event()
+
+
+class Gossip:
+    """EBT over every link of a peer."""
+
+    name = "gossip"
+    version = "1.0.0"
+    manifest: Mapping[str, str] = {"ebt.replicate": "duplex", "gossip.ping": "duplex"}
+    permissions: ClassVar[PermissionLists] = {"remote": ["ebt.replicate", "gossip.ping"]}
+
+    def __init__(self, history: History | None = None) -> None:
+        self._history = history
+        self._sessions: dict[int, _Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.TimerHandle | None = None
+
+    def init(self, context: Context) -> Mapping[str, Handler]:
+        """See Plugin.init."""
+        self._context = context
+        self.replicator = Replicator(
+            {feed: context.servable(feed) for feed in context.log.heads()},
+            context.wanted.feeds,
+            is_blocked=context.is_blocked,
+        )
+        for fork in context.forks.all():
+            self.replicator.set_forked(fork.feed, True, context.now_s())
+        context.ingest.subscribe(self._committed)
+        context.ingest.subscribe_rollback(self._rolled_back)
+        context.author.subscribe_servable(self._own_advanced)
+        context.wanted.subscribe(self._wanted_changed)
+        context.forks.subscribe(self._fork_changed)
+        context.links.on_link(self._opened)
+        context.links.on_link_closed(self._closed)
+        return {"ebt.replicate": self._accept, "gossip.ping": self._pong}
+
+    # --- links ---
+
+    def _opened(self, link: Link) -> None:
+        if link.dialled:
+            if not self._replicates_with(link):
+                self._spawn(self._dial(link), f"ebt {link.remote}")
+            self._spawn(self._ping(link), f"ping {link.remote}")
+
+    def _closed(self, link: Link) -> None:
+        """A second link with the same peer did not replicate while the first did; it may be its turn now."""
+        self._context.progress.pop(link.remote, None)
+        for other in self._context.links.live():
+            if other.remote == link.remote and other.dialled and not self._replicates_with(other):
+                self._spawn(self._dial(other), f"ebt {other.remote}")
+
+    def _replicates_with(self, link: Link) -> bool:
+        return any(
+            session.link.remote == link.remote and not session.link.closed.done() for session in self._sessions.values()
+        )
+
+    async def _dial(self, link: Link) -> None:
+        try:
+            duplex = link.duplex("ebt.replicate", {"version": EBT_VERSION, "format": "classic"})
+            await self._replicate(link, duplex)
+        except RemoteCallError as error:
+            logger.info("%s does not replicate by EBT: %s", link.remote, error)
+            if self._history is not None:
+                self._history.replicate(link)
+        except LinkClosed:
+            pass
+
+    async def _accept(self, link: Link, duplex: Duplex, options: Json = None, *_rest: Json) -> None:
+        chosen: JsonObject = options if isinstance(options, dict) else {}
+        if chosen.get("version") != EBT_VERSION or chosen.get("format", "classic") != "classic":
+            raise RemoteCallError("expected ebt.replicate({version: 3, format: 'classic'})")
+        if id(link) in self._sessions:
+            raise RemoteCallError("ebt.replicate is open on this link already")
+        try:
+            await self._replicate(link, duplex)
+        except RemoteCallError as error:
+            logger.info("%s ended its replication: %s", link.remote, error)
+
+    async def _replicate(self, link: Link, duplex: Duplex) -> None:
+        """One session, from its first note to its end."""
+        key, context = id(link), self._context
+        progress = context.progress.setdefault(link.remote, Progress())
+        intake = context.ingest.intake(
+            f"link {link.remote}",
+            accepts=context.wanted.__contains__,
+            on_seen=lambda feed, sequence: self.replicator.received(key, feed, sequence),
+        )
+        session = self._sessions[key] = _Session(link, duplex, intake, progress)
+        progress.replicating = True
+        self.replicator.connect(key, link.remote, dialled=link.dialled, now_s=context.now_s())
+        self._start_ticking()
+        self._wake_all()
+        sender = self._spawn(self._send(session), f"ebt send {link.remote}")
+        try:
+            await self._receive(session)
+        except (MessageInvalid, FrameInvalid) as fault:
+            logger.warning("%s: %s", link.remote, fault)
+            link.fail(fault)
+        except StorageFault as fault:
+            logger.error("replication with %s stops: %s", link.remote, fault)
+            await duplex.end(RemoteCallError("replication stopped"))
+        finally:
+            sender.cancel()
+            del self._sessions[key]
+            progress.replicating = False
+            self.replicator.disconnect(key, context.now_s())
+            self._wake_all()
+
+    # --- receiving ---
+
+    async def _receive(self, session: _Session) -> None:
+        while batch := await session.duplex.read_batch():
+            raws: list[bytes] = []
+            for item in batch:
+                if item.body.startswith(_MESSAGE_PREFIX):
+                    raws.append(item.body)
+                    continue
+                value = item.value
+                if not isinstance(value, dict):
+                    raise FrameInvalid("what comes over ebt.replicate must be messages and notes")
+                if "author" in value and "sequence" in value:
+                    raws.append(item.body)
+                    continue
+                await self._take(session, raws)
+                raws = []
+                self._take_notes(session, value)
+            await self._take(session, raws)
+
+    async def _take(self, session: _Session, raws: list[bytes]) -> None:
+        if not raws:
+            return
+        before = session.intake.accepted
+        await session.intake.offer(raws)
+        self._note_progress(session, session.intake.accepted - before)
+
+    def _take_notes(self, session: _Session, value: JsonObject) -> None:
+        clock = value.get("clock")
+        notes = clock if isinstance(clock, dict) else value
+        own = notes.get(self._context.keys.id)
+        if type(own) is int and own > 0:
+            self._context.author.remote_clock(session.link.remote, own >> 1)
+        self.replicator.receive_notes(id(session.link), notes, self._context.now_s())
+        self._note_progress(session, 0)
+        self._wake_all()
+
+    def _note_progress(self, session: _Session, received: int) -> None:
+        session.progress.missing = self.replicator.missing(id(session.link))
+        if received:
+            session.progress.received += received
+            session.progress.last_received_s = self._context.now_s()
+
+    # --- sending ---
+
+    async def _send(self, session: _Session) -> None:
+        key, duplex = id(session.link), session.duplex
+        try:
+            if not session.link.dialled:
+                await duplex.send(self.replicator.take_notes(key) or {})
+            while True:
+                session.wake.clear()
+                while notes := self.replicator.take_notes(key):
+                    await duplex.send(notes)
+                following = self.replicator.next_send(key)
+                if following is None:
+                    await session.wake.wait()
+                else:
+                    await self._send_feed(session, *following)
+        except (LinkClosed, RemoteCallError):
+            return  # the reader hears the same, and ends the session
+        except SsbRtcError as error:
+            logger.error("sending to %s stops: %s", session.link.remote, error)
+            await duplex.aclose()
+
+    async def _send_feed(self, session: _Session, feed: FeedId, after: int) -> None:
+        end = self._context.servable(feed)
+        messages = self._context.log.read_feed(feed, after, min(SEND_MESSAGES, max(0, end - after)))
+        self.replicator.sent(id(session.link), feed, after, messages[-1].sequence if messages else after)
+        await session.duplex.send_encoded([message.raw for message in messages])
+
+    # --- what happens here ---
+
+    def _committed(self, stored: Sequence[Stored]) -> None:
+        now_s, own = self._context.now_s(), self._context.keys.id
+        heads = {message.author: message.sequence for message in stored}
+        for feed, sequence in heads.items():
+            if feed != own:
+                self.replicator.advanced(feed, sequence, now_s)
+        self._wake_all()
+
+    def _own_advanced(self, sequence: int) -> None:
+        self.replicator.advanced(self._context.keys.id, sequence, self._context.now_s())
+        self._wake_all()
+
+    def _rolled_back(self, feed: FeedId) -> None:
+        self.replicator.ask_again(feed, self._context.now_s())
+        self._wake_all()
+
+    def _wanted_changed(self, added: frozenset[FeedId], removed: frozenset[FeedId]) -> None:
+        self.replicator.unwant(removed)
+        self.replicator.want(added, self._context.now_s())
+        self._wake_all()
+
+    def _fork_changed(self, feed: FeedId, forked: bool) -> None:
+        self.replicator.set_forked(feed, forked, self._context.now_s())
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for session in self._sessions.values():
+            session.wake.set()
+
+    def _start_ticking(self) -> None:
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        if not self._sessions:
+            return
+        self.replicator.tick(self._context.now_s())
+        for session in self._sessions.values():
+            self._note_progress(session, 0)
+        self._wake_all()
+        self._start_ticking()
+
+    # --- gossip.ping ---
+
+    async def _pong(self, _link: Link, duplex: Duplex, *_options: Json) -> None:
+        """Answers each time that arrives with ours, in milliseconds."""
+        while await duplex.read_batch():
+            await duplex.send(self._context.now_ms())
+
+    async def _ping(self, link: Link) -> None:
+        """Keeps a quiet link alive, and ends one whose other side has gone without a word."""
+        try:
+            duplex = link.duplex("gossip.ping", {"timeout": PING_TIMEOUT_MS})
+            while True:
+                await duplex.send(self._context.now_ms())
+                async with asyncio.timeout(PING_TIMEOUT_MS / 1000):
+                    answer: list[Received] = await duplex.read_batch()
+                if not answer:
+                    return
+                await asyncio.sleep(PING_TIMEOUT_MS / 2000)
+        except TimeoutError:
+            await link.close("no answer to a ping")
+        except (LinkClosed, RemoteCallError):
+            return
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Ends everything that runs; the links themselves are the peer's."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        for task in (tasks := list(self._tasks)):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,1 @@
+"""The driver: takes actions, steps the manager, starts its effects."""

@@ -1,0 +1,250 @@
+"""Effects into I/O: what each order of the manager does to hubs, links and the disk, and what is heard back.
+
+SCHEDULE_CONNECT_TO_HUB          -> signalling.connect  -> HubUp, HubDown     -> HUB_CONNECTION_...
+SCHEDULE_CONNECT_TO_REMOTE_PEER  -> rtc or an address   -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
+ACCEPT_OFFER                     -> rtc.accept          -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
+what is heard on hubs            -> REMOTE_PEER_DID_ANNOUNCE, _DISCONNECT, _OFFER
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from ssb_rtc.errors import MisuseError, TransportFault
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.state import Route
+from ssb_rtc.runtime.links import LinkTable
+from ssb_rtc.signalhub.client import HubRefused
+from ssb_rtc.signalhub.signalling import Announced, HubDown, HubUp, Left, Signalling, SignallingEvent, SignalReceived
+from ssb_rtc.storage.contacts import Contacts, HubRecord
+from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.rtc import RtcTransport
+from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.wire.swarm import Signal
+
+LEAVE_LIMIT_S: Final = 3.0
+FOR_THIS_RUN: Final = "config"
+"""The source of hubs that a flag or the environment named: they are not saved."""
+
+logger = logging.getLogger(__name__)
+
+Work = Coroutine[Any, Any, None] | None
+
+
+class EffectPerformer:
+    """Performs effects for one peer. `signalling` and `rtc` are set by `attach`, because they call back."""
+
+    def __init__(
+        self,
+        contacts: Contacts,
+        links: LinkTable,
+        dial: Callable[[str], Coroutine[Any, Any, Stream]],
+        dispatch: Callable[[a.Action], bool],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._contacts = contacts
+        self._links = links
+        self._dial = dial
+        self._dispatch = dispatch
+        self._now_ms = now_ms
+        self._signalling: Signalling
+        self._rtc: RtcTransport
+        self._connections: dict[HubUrl, int] = {}
+        self._up: set[HubUrl] = set()
+        self._leaving: dict[HubUrl, asyncio.Event] = {}
+        self._attempts: dict[int, asyncio.Task[Any]] = {}
+        self._offers: dict[int, tuple[HubUrl, PeerId, str]] = {}
+        """The session of our own offer, by attempt."""
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def attach(self, signalling: Signalling, rtc: RtcTransport) -> None:
+        """Give it what it drives."""
+        self._signalling = signalling
+        self._rtc = rtc
+
+    def perform(self, effect: e.Effect) -> Work:
+        """See runtime.driver.Performer."""
+        match effect:
+            case (
+                e.ScheduleConnectToHub()
+                | e.ScheduleDisconnectFromHub()
+                | e.ScheduleAnnounceToHub()
+                | e.ScheduleAnnounceLeaveToHub()
+            ):
+                return self._hub_effect(effect)
+            case e.ScheduleSaveHubs():
+                return self._save_hubs(effect)
+            case e.ScheduleConnectToRemotePeer():
+                return self._as_attempt(effect.attempt, partial(self._connect, effect))
+            case e.AcceptOffer():
+                return self._as_attempt(effect.attempt, partial(self._accept, effect))
+            case e.AbortAttempt():
+                self._abort(effect.attempt)
+            case e.RefuseOffer():
+                self._rtc.refuse(effect.hub, effect.peer, effect.session)
+            case e.ResendOffer():
+                self._resend(effect)
+            case e.ScheduleDisconnectFromRemotePeer():
+                return self._links.disconnect(effect.link, effect.reason)
+            case e.CheckLink():
+                return self._links.check(effect.link)
+            case _:
+                # Timers are the driver's, and no protocol carries hub tables between peers yet.
+                logger.debug("nothing to perform for %s", effect.kind)
+        return None
+
+    # --- hubs ---
+
+    def _hub_effect(
+        self,
+        effect: e.ScheduleConnectToHub
+        | e.ScheduleDisconnectFromHub
+        | e.ScheduleAnnounceToHub
+        | e.ScheduleAnnounceLeaveToHub,
+    ) -> Work:
+        match effect:
+            case e.ScheduleConnectToHub():
+                self._connections[effect.hub] = effect.connection
+                return self._signalling.connect(effect.hub)
+            case e.ScheduleDisconnectFromHub():
+                return self._disconnect_hub(effect.hub, effect.connection)
+            case e.ScheduleAnnounceToHub():
+                return self._announce(effect.hub)
+            case e.ScheduleAnnounceLeaveToHub():
+                gone = self._leaving[effect.hub] = asyncio.Event()
+                return self._leave(effect.hub, gone)
+
+    async def _announce(self, hub: HubUrl) -> None:
+        try:
+            await self._signalling.announce(hub)
+        except HubRefused as fault:
+            if fault.retry_after_s is None:
+                raise
+            self._dispatch(a.HubDidLimit(hub, fault.retry_after_s))
+
+    async def _leave(self, hub: HubUrl, gone: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_LIMIT_S):
+                await self._signalling.leave(hub)
+        except (TransportFault, TimeoutError) as fault:
+            logger.info("no goodbye on %s: %s", hub, fault)
+        finally:
+            gone.set()
+
+    async def _disconnect_hub(self, hub: HubUrl, connection: int) -> None:
+        leaving = self._leaving.pop(hub, None)
+        if leaving is not None:
+            await leaving.wait()
+        if self._connections.get(hub) == connection:
+            del self._connections[hub]
+            self._up.discard(hub)
+            await self._rtc.unlisten(hub)
+            await self._signalling.disconnect(hub)
+
+    async def _save_hubs(self, effect: e.ScheduleSaveHubs) -> None:
+        known = {record.url: record for record in self._contacts.hubs()}
+        self._contacts.save_hubs(
+            known.get(hub.url) or HubRecord(hub.url, hub.source, self._now_ms())
+            for hub in effect.hubs
+            if hub.source != FOR_THIS_RUN
+        )
+        self._dispatch(a.HubsSaved(effect.revision))
+
+    # --- what is heard on hubs ---
+
+    def on_signalling(self, event: SignallingEvent) -> None:
+        """The signalling's callback."""
+        match event:
+            case HubUp(hub):
+                self._on_hub_up(hub)
+            case HubDown(hub):
+                self._on_hub_down(event)
+            case Announced(hub, peer):
+                self._dispatch(a.RemotePeerDidAnnounce(hub, peer))
+            case Left(hub, peer):
+                self._dispatch(a.RemotePeerDidDisconnect(hub, peer))
+            case SignalReceived(hub, peer, session, signal):
+                self._rtc.receive(hub, peer, session, signal)
+
+    def _on_hub_up(self, hub: HubUrl) -> None:
+        connection = self._connections.get(hub)
+        if connection is not None:
+            self._up.add(hub)
+            self._rtc.listen_on(hub)
+            self._dispatch(a.HubConnectionSucceeded(hub, connection))
+
+    def _on_hub_down(self, event: HubDown) -> None:
+        connection = self._connections.pop(event.hub, None)
+        if connection is None:
+            return
+        if event.hub in self._up:
+            self._up.discard(event.hub)
+            self._dispatch(a.HubConnectionLost(event.hub, connection, event.reason))
+        else:
+            self._dispatch(a.HubConnectionFailed(event.hub, connection, event.reason, event.retry_after_s))
+
+    def on_offer(self, hub: HubUrl, peer: PeerId, session: str) -> None:
+        """The rtc transport's callback: it holds an offer until the manager has decided."""
+        if not self._dispatch(a.RemotePeerDidOffer(hub, peer, session)):
+            self._rtc.refuse(hub, peer, session)
+
+    def send_signal(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
+        """The rtc transport's way out. A signal that a hub does not take is as good as lost on the way."""
+        task = asyncio.get_running_loop().create_task(self._send_signal(hub, peer, session, signal))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send_signal(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
+        try:
+            await self._signalling.send(hub, peer, session, signal)
+        except (TransportFault, MisuseError) as fault:
+            logger.info("a signal to %s over %s was not sent: %s", peer, hub, fault)
+
+    # --- peers ---
+
+    async def _as_attempt(self, attempt: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._attempts[attempt] = task
+        try:
+            await work()
+        finally:
+            self._attempts.pop(attempt, None)
+            self._offers.pop(attempt, None)
+
+    async def _connect(self, effect: e.ScheduleConnectToRemotePeer) -> None:
+        route = effect.route
+        if route.via == "hub":
+            hub, session = HubUrl(route.where), secrets.token_hex(8)
+            self._offers[effect.attempt] = (hub, effect.peer, session)
+            stream = await self._rtc.offer(hub, effect.peer, session)
+        else:
+            stream = await self._dial(route.where)
+        await self._links.outbound(stream, effect.peer, route, effect.attempt)
+
+    async def _accept(self, effect: e.AcceptOffer) -> None:
+        stream = await self._rtc.accept(effect.hub, effect.peer, effect.session)
+        await self._links.answered(stream, effect.peer, Route("hub", effect.hub), effect.attempt)
+
+    def _abort(self, attempt: int) -> None:
+        task = self._attempts.get(attempt)
+        if task is not None:
+            task.cancel()
+
+    def _resend(self, effect: e.ResendOffer) -> None:
+        self._rtc.refuse(effect.hub, effect.peer, effect.session)
+        ours = self._offers.get(effect.attempt)
+        if ours is not None:
+            self._rtc.resend(*ours)
+
+    async def close(self) -> None:
+        """Ends what is still being sent."""
+        for task in list(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)

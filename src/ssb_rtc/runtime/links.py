@@ -1,0 +1,150 @@
+"""The links of a peer: brought about by attempts and listeners, told to the manager, closed on its orders.
+
+The manager knows a link by its number only. A link serves the remote's calls from the moment it is open; our own
+plugins hear of it (`Links.opened`) once the manager has taken it, so that of two links to one peer only one replicates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ssb_rtc.errors import SsbRtcError
+from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.state import Route, State
+from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.link import Link, Router, open_link
+from ssb_rtc.types import PeerId
+
+INBOUND_HANDSHAKES_MAX: Final = 64
+"""Inbound streams that may be in their handshake at once."""
+PING_LIMIT_S: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Hears(Protocol):
+    """Who is told of links that the manager has taken: plugins.base.Links."""
+
+    def opened(self, link: Link) -> None: ...
+
+    def closed(self, link: Link) -> None: ...
+
+
+class LinkTable:
+    """Every open link to a remote peer, by number."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        network_key: bytes,
+        router: Router,
+        hears: Hears,
+        dispatch: Callable[[a.Action], bool],
+        is_blocked: Callable[[PeerId], bool],
+    ) -> None:
+        self._keys = keys
+        self._network_key = network_key
+        self._router = router
+        self._hears = hears
+        self._dispatch = dispatch
+        self._is_blocked = is_blocked
+        self._links: dict[int, Link] = {}
+        self._taken: set[int] = set()
+        self._last_id = 0
+        self._handshakes = 0
+
+    def get(self, number: int) -> Link | None:
+        """The open link of this number."""
+        return self._links.get(number)
+
+    async def outbound(self, stream: Stream, peer: PeerId, route: Route, attempt: int) -> None:
+        """We dialled: prove both sides, then tell the manager. Raises RemoteFault or TransportFault."""
+        link = await open_link(
+            stream, keys=self._keys, network_key=self._network_key, remote=peer, dialled=True, router=self._router
+        )
+        self._add(link, route, attempt)
+
+    async def answered(self, stream: Stream, peer: PeerId, route: Route, attempt: int) -> None:
+        """We answered an offer that claims to come from `peer`: nobody else may stand at the other end."""
+        link = await self._accept(stream, lambda proven: proven == peer and not self._is_blocked(proven))
+        self._add(link, route, attempt)
+
+    async def inbound(self, stream: Stream) -> None:
+        """Somebody dialled our listener."""
+        if self._handshakes >= INBOUND_HANDSHAKES_MAX:
+            stream.abort("too many handshakes at once")
+            return
+        self._handshakes += 1
+        try:
+            link = await self._accept(stream, lambda proven: not self._is_blocked(proven))
+        except SsbRtcError as fault:
+            logger.info("a caller at %s came to nothing: %s", stream.description, fault)
+            return
+        finally:
+            self._handshakes -= 1
+        self._add(link, Route("inbound", stream.description), None)
+
+    async def _accept(self, stream: Stream, accepts: Callable[[PeerId], bool]) -> Link:
+        return await open_link(
+            stream,
+            keys=self._keys,
+            network_key=self._network_key,
+            remote=None,
+            dialled=False,
+            router=self._router,
+            accepts=accepts,
+        )
+
+    def _add(self, link: Link, route: Route, attempt: int | None) -> None:
+        self._last_id += 1
+        number = self._last_id
+        self._links[number] = link
+        link.closed.add_done_callback(lambda _: self._ended(number, link))
+        self._dispatch(a.RemotePeerConnectionSucceeded(link.remote, number, route, link.dialled, attempt))
+
+    def _ended(self, number: int, link: Link) -> None:
+        del self._links[number]
+        if number in self._taken:
+            self._taken.discard(number)
+            self._hears.closed(link)
+        self._dispatch(a.RemotePeerLinkEnded(link.remote, number, link.closed.result(), clean=link.ended_cleanly))
+
+    def observe(self, state: State, action: a.Action, _effects: tuple[e.Effect, ...]) -> None:
+        """A driver's observer: a link that the manager has just taken is handed to the plugins."""
+        if not isinstance(action, a.RemotePeerConnectionSucceeded):
+            return
+        link = self._links.get(action.link)
+        peer = state.peers.get(action.peer)
+        taken = peer is not None and peer.link is not None and peer.link.id == action.link
+        if link is not None and taken and not link.closed.done():
+            self._taken.add(action.link)
+            self._hears.opened(link)
+
+    async def disconnect(self, number: int, reason: str) -> None:
+        """Close a link in good order."""
+        link = self._links.get(number)
+        if link is not None:
+            await link.close(reason)
+
+    async def check(self, number: int) -> None:
+        """Ping, and close the link when no answer comes."""
+        link = self._links.get(number)
+        if link is None:
+            return
+        try:
+            async with asyncio.timeout(PING_LIMIT_S):
+                ping = link.duplex("gossip.ping", {"timeout": int(PING_LIMIT_S * 1000)})
+                await ping.send(0)
+                await ping.read_batch()
+                await ping.aclose()
+        except (TimeoutError, SsbRtcError):
+            await link.close("it did not answer a ping")
+
+    async def close(self, reason: str) -> None:
+        """Close every link."""
+        await asyncio.gather(*(link.close(reason) for link in list(self._links.values())))

@@ -1,0 +1,265 @@
+"""A peer's network: the driver of the manager with everything that it drives, started and stopped as one.
+
+Also the read side for people: peers and hubs as the command line and the control rpc show them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from ssb_rtc.config import Settings
+from ssb_rtc.errors import ConnectFailed, MisuseError
+from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.feeds.refs import feed_id
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.settings import Settings as Policy
+from ssb_rtc.manager.state import Now, Route, State, initial
+from ssb_rtc.manager.view import PeerView, hubs_view, peers_view
+from ssb_rtc.runtime.driver import Driver
+from ssb_rtc.runtime.effects import EffectPerformer
+from ssb_rtc.runtime.links import Hears, LinkTable
+from ssb_rtc.runtime.trace import Trace
+from ssb_rtc.signalhub.client import open_session
+from ssb_rtc.signalhub.signalling import app_name
+from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
+from ssb_rtc.storage.contacts import Contacts
+from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
+from ssb_rtc.transport.link import Router
+from ssb_rtc.transport.multiserver import Multiserver
+from ssb_rtc.transport.rtc import RtcTransport, backend_named
+from ssb_rtc.types import HubUrl, JsonObject, PeerId
+from ssb_rtc.wire import address as addresses
+from ssb_rtc.wire.address import hub_host, is_loopback
+
+CONNECT_LIMIT_S: Final = 60.0
+TRACE_QUEUE_MAX: Final = 1_000
+
+
+class Network:
+    """Everything of a peer that talks to others."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        settings: Settings,
+        *,
+        router: Router,
+        hears: Hears,
+        contacts: Contacts,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._keys = keys
+        self._own = PeerId(keys.id)
+        self._settings = settings
+        self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked)
+        self._multiserver = Multiserver(keys.public)
+        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
+        now = Now(time.monotonic(), time.time())
+        state = initial(self._own, seed=secrets.randbits(64), settings=Policy(peers_max=settings.peers_max), now=now)
+        self._trace = Trace()
+        self._driver = Driver(state, self._performer, trace=self._trace)
+        self._driver.observe(self._links.observe)
+
+    # --- life ---
+
+    async def start(self, *, stored: Iterable[HubUrl], for_this_run: Iterable[HubUrl]) -> None:
+        """Listens, and meets on these hubs. Raises ListenFailed, ConfigFault."""
+        settings = self._settings
+        stored, for_this_run = list(stored), list(for_this_run)
+        ice = IceConfig(
+            stun=tuple(parse_stun(text) for text in settings.stun),
+            turn=tuple(parse_turn(text) for text in settings.turn),
+            relay_only=settings.relay_only,
+            allow_loopback=any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or _only_loopback(),
+        )
+        self._rtc = RtcTransport(
+            self._own, backend_named(settings.rtc_backend), ice, self._performer.send_signal, self._performer.on_offer
+        )
+        self._session = open_session()
+        self._signalling = SwarmSignalling(
+            self._own,
+            app_name(settings.network_key),
+            self._session,
+            self._performer.on_signalling,
+            clock=time.monotonic,
+        )
+        self._performer.attach(self._signalling, self._rtc)
+        if settings.net is not None:
+            await self._multiserver.listen(f"net:{settings.host}:{settings.net}", self._links.inbound)
+        self._driver.start()
+        for hub in stored:
+            self._dispatch(a.HubAddressAdded(hub, "user", stored=True))
+        for hub in for_this_run:
+            self._dispatch(a.HubAddressAdded(hub, "config", stored=True))
+        await self._driver.settled()
+
+    async def close(self) -> None:
+        """Says goodbye on hubs and links, then ends everything."""
+        await self._multiserver.close()
+        self._dispatch(a.ShutdownRequested())
+        await self._driver.close()
+        await self._links.close("shutdown")
+        await self._performer.close()
+        await self._rtc.close()
+        await self._signalling.close()
+        await self._session.close()
+
+    def _dispatch(self, action: a.Action) -> bool:
+        return self._driver.dispatch(action)
+
+    def _is_blocked(self, peer: PeerId) -> bool:
+        return peer in self._driver.state.blocked
+
+    async def _dial(self, where: str) -> Stream:
+        return await self._multiserver.connect(where)
+
+    # --- what people order ---
+
+    def add_hub(self, hub: HubUrl) -> None:
+        """Keep this hub and meet there."""
+        self._dispatch(a.HubAddressAdded(hub, "user"))
+
+    def remove_hub(self, hub: HubUrl) -> None:
+        """Forget this hub and leave it."""
+        self._dispatch(a.HubAddressRemoved(hub))
+
+    def disconnect(self, peer: PeerId) -> None:
+        """End the link to a peer."""
+        self._dispatch(a.DisconnectFromRemotePeer(peer))
+
+    async def connect(self, text: str) -> JsonObject:
+        """Connect to a multiserver address; gives {id, state, transport}. Raises ConfigFault, ConnectFailed."""
+        address = addresses.parse(text)[0]
+        target = addresses.target(address, allow_http=self._settings.allow_http)
+        if target.key is None:
+            raise MisuseError(f"{text}: the address names no key: add ~shs:KEY")
+        peer = PeerId(feed_id(target.key))
+        if peer == self._own:
+            raise MisuseError("this is our own address")
+        if isinstance(target, addresses.RtcTarget):
+            if target.hub not in self._driver.state.hubs:
+                self._dispatch(a.HubAddressAdded(target.hub, "config", stored=True))
+            route = Route("hub", target.hub)
+        else:
+            route = Route("address", str(address))
+        outcome = self._outcome_of(peer)
+        self._dispatch(a.ConnectToRemotePeer(peer, route))
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await outcome
+        except TimeoutError:
+            row = self._driver.state.peers.get(peer)
+            why = (row and row.last_error) or "nobody answered"
+            raise ConnectFailed(f"no link to {peer} within {CONNECT_LIMIT_S:g} s: {why}") from None
+        return self._short(peer)
+
+    def _outcome_of(self, peer: PeerId) -> asyncio.Future[None]:
+        """Done when the peer is connected; ConnectFailed when an attempt at it failed."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def look(state: State, action: a.Action, _effects: tuple[e.Effect, ...]) -> None:
+            row = state.peers.get(peer)
+            if done.done():
+                return
+            if row is not None and row.link is not None:
+                done.set_result(None)
+            elif isinstance(action, a.RemotePeerConnectionFailed) and action.peer == peer:
+                done.set_exception(ConnectFailed(action.reason))
+
+        stop = self._driver.observe(look)
+        done.add_done_callback(lambda _: stop())
+        return done
+
+    # --- what people see ---
+
+    def addresses(self) -> list[str]:
+        """Multiserver addresses at which we can be reached now."""
+        hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED"]
+        return [*self._multiserver.addresses(), *(addresses.rtc_address(hub, self._keys.public) for hub in hubs)]
+
+    def hubs(self) -> list[JsonObject]:
+        """Every hub: {url, state, source, attempts, error}."""
+        return [
+            {
+                "url": hub.url,
+                "state": hub.state,
+                "source": hub.source,
+                "attempts": hub.connection_attempts,
+                "error": hub.last_error or None,
+            }
+            for hub in hubs_view(self._driver.state)
+        ]
+
+    def peers(self, *, everyone: bool) -> list[JsonObject]:
+        """Peers with a link or an attempt, or all: {id, state, transport, hubs, failures, reason}."""
+        return [
+            {
+                **self._short(peer.id),
+                "hubs": list(peer.connected_hubs),
+                "failures": peer.failures,
+                "reason": _reason(peer),
+            }
+            for peer in peers_view(self._driver.state)
+            if everyone or peer.state != "DISCONNECTED"
+        ]
+
+    def status_of_peers(self) -> list[JsonObject]:
+        """Every known peer: {id, state, transport}."""
+        return [self._short(peer) for peer in sorted(self._driver.state.peers)]
+
+    def _short(self, peer: PeerId) -> JsonObject:
+        row = self._driver.state.peers.get(peer)
+        link = self._links.get(row.link.id) if row is not None and row.link is not None else None
+        return {
+            "id": peer,
+            "state": row.connection_state if row is not None else "DISCONNECTED",
+            "transport": link.transport if link is not None else None,
+        }
+
+    async def follow_trace(self) -> AsyncIterator[JsonObject]:
+        """Each action from now on, with its effects; a reader that is too slow misses some."""
+        queue: asyncio.Queue[JsonObject] = asyncio.Queue(TRACE_QUEUE_MAX)
+
+        def take(_state: State, action: a.Action, effects: tuple[e.Effect, ...]) -> None:
+            if not queue.full():
+                queue.put_nowait({"action": _plain(action), "effects": [_plain(effect) for effect in effects]})
+
+        stop = self._driver.observe(take)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            stop()
+
+
+def _reason(peer: PeerView) -> str:
+    if peer.connected_for_s is not None:
+        return f"linked for {peer.connected_for_s:.0f} s"
+    return f"{peer.last_error}; {peer.reason}" if peer.last_error else peer.reason
+
+
+def _plain(record: a.Action | e.Effect) -> JsonObject:
+    plain = msgspec.to_builtins(record)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _only_loopback() -> bool:
+    """This machine has no way out. Connecting a datagram socket asks the routing table and sends nothing."""
+    for family, documentation_address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((documentation_address, 9))
+                return False
+        except OSError:
+            continue
+    return True

@@ -1,0 +1,1 @@
+"""The client of signalhubs, and the signalling dialects that run over them."""

@@ -1,0 +1,286 @@
+"""One signalhub, seen from outside: server-sent events in, POST out.
+
+The protocol is that of npm `signalhub` 4.9.0: `GET /v1/<app>/<channel>[,<channel>...]` streams what is posted,
+`POST /v1/<app>/<channel>` hands a body of less than 64 KiB to whoever listens now. A hub is a stranger: it may answer
+with anything, at any length, or never, and none of that may cost more than the limits below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from ssb_rtc.errors import ConnectFailed, FrameInvalid, MisuseError, TransportFault
+from ssb_rtc.types import HubUrl
+from ssb_rtc.wire import sse
+
+BODY_LIMIT_BYTES = 64 * 1024
+"""A hub cuts the connection of a POST that carries this many bytes or more (signalhub 4.9.0)."""
+
+HEADER_LIMIT_BYTES = 8 * 1024
+CONNECTIONS_PER_HUB_MAX = 8
+KEEP_ALIVE_S = 4.0
+"""Under the 5 s after which signalhub closes an idle connection, so that a POST never meets a closing one."""
+
+RETRY_AFTER_MAX_S = 3600.0
+
+_NAME = re.compile(r"[A-Za-z0-9@+/=._~:!$&'()*;-]+\Z")
+_APP = re.compile(r"[A-Za-z0-9@+=._~:!$&'()*;-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """How long a hub may take and how much it may send."""
+
+    connect_s: float = 10.0
+    confirm_s: float = 15.0
+    """From the first packet to the response headers, which confirm the subscription."""
+    silence_s: float = 75.0
+    """A stream without an event or a heartbeat (one every 30 s) for this long is dead."""
+    post_s: float = 15.0
+    frame_bytes: int = BODY_LIMIT_BYTES + 1024
+    read_rate_bytes_s: float = 512 * 1024
+    """A hub that sends more is read no faster than this; the rest waits at its own end."""
+    read_burst_bytes: int = 4 * 1024 * 1024
+
+
+class HubRefused(TransportFault):
+    """The hub answered, and refuses.
+
+    `status` is its HTTP status; `retry_after_s` is how long it asks us to wait (429 and 503), None where it does not
+    say.
+    """
+
+    def __init__(self, sentence: str, *, status: int, retry_after_s: float | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+def open_session() -> aiohttp.ClientSession:
+    """The HTTP session for hubs: no cookies, no proxy of the environment, nothing unpacked, bounded headers.
+
+    The caller closes it. Must be called in a running event loop.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HUB_MAX, keepalive_timeout=KEEP_ALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "ssb-rtc", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=False,
+        max_line_size=HEADER_LIMIT_BYTES,
+        max_field_size=HEADER_LIMIT_BYTES,
+    )
+
+
+def shown(hub: HubUrl) -> str:
+    """The hub's address for a person's eyes: without the user name and password that it may carry."""
+    scheme, _, rest = hub.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+class HubClient:
+    """One app on one hub. One subscription at a time; it does not come back by itself."""
+
+    def __init__(
+        self, hub: HubUrl, app: str, session: aiohttp.ClientSession, *, limits: ClientLimits | None = None
+    ) -> None:
+        if not _APP.match(app):
+            raise MisuseError(f"{app!r} can't be an app name: it must be of letters, digits and -._~@+=")
+        self.hub = hub
+        self.app = app
+        self._session = session
+        self._limits = limits or ClientLimits()
+        self._opening: asyncio.Task[aiohttp.ClientResponse] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether the event stream is open."""
+        return self._reader is not None and not self._reader.done()
+
+    async def subscribe(
+        self,
+        channels: Sequence[str],
+        on_message: Callable[[str], None],
+        on_lost: Callable[[TransportFault], None],
+    ) -> None:
+        """Listen to `channels` in one request; returns when the hub's response headers have confirmed it.
+
+        Each event's data goes to `on_message`; the hub does not say which channel it came through. `on_lost` is
+        called once when the stream ends by itself, never after `close`. Neither may raise. Raises ConnectFailed,
+        HubRefused or TransportFault, and then calls nothing.
+        """
+        if self._closed or self.subscribed or self._opening is not None:
+            raise MisuseError("this client is closed, or has its subscription already")
+        self._opening = asyncio.create_task(self._open(self._url(channels)))
+        try:
+            response = await self._opening
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise ConnectFailed(f"the subscription to the hub {shown(self.hub)} was given up") from None
+        finally:
+            self._opening = None
+        self._reader = asyncio.create_task(self._read(response, on_message, on_lost), name=f"hub {shown(self.hub)}")
+        # Not a `finally` of the task: one that is cancelled before it ever ran runs none.
+        self._reader.add_done_callback(lambda _: response.close())
+
+    async def broadcast(self, channel: str, body: str) -> None:
+        """Hand `body` to whoever listens on `channel` now; returns when the hub has taken it.
+
+        Raises MisuseError (a line break, or 64 KiB and more), ConnectFailed, HubRefused or TransportFault.
+        """
+        data = body.encode()
+        if len(data) >= BODY_LIMIT_BYTES:
+            raise MisuseError(f"a hub takes less than {BODY_LIMIT_BYTES} bytes, not {len(data)}")
+        if b"\n" in data or b"\r" in data:
+            raise MisuseError("a line break in a body would be read as another event")
+        timeout = aiohttp.ClientTimeout(total=self._limits.post_s, sock_connect=self._limits.connect_s)
+        try:
+            async with self._session.post(
+                self._url([channel]),
+                data=data,
+                headers={"Content-Type": "application/json"},
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                self._check_status(response)
+        except TimeoutError as error:
+            raise ConnectFailed(
+                f"the hub {shown(self.hub)} took no message within {self._limits.post_s:g} s"
+            ) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {_cause(error)}") from error
+
+    async def close(self) -> None:
+        """End the subscription, or the attempt at one; nothing is called afterwards. May be called twice."""
+        self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+        reader, self._reader = self._reader, None
+        if reader is not None and reader is not asyncio.current_task():
+            reader.cancel()
+            await asyncio.wait([reader])
+
+    def _url(self, channels: Sequence[str]) -> URL:
+        if not channels or not all(_NAME.match(channel) for channel in channels):
+            raise MisuseError(f"{list(channels)!r} are no channel names: letters, digits and -._~@+/=")
+        # A feed id holds "/", "+" and "@", and a hub decodes nothing: the path goes out as it is.
+        return URL(f"{self.hub}/v1/{self.app}/{','.join(channels)}", encoded=True)
+
+    async def _open(self, url: URL) -> aiohttp.ClientResponse:
+        limits = self._limits
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=None)
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with asyncio.timeout(limits.confirm_s):
+                response = await self._session.get(
+                    url,
+                    headers={"Accept": "text/event-stream", "Cache-Control": "no-cache"},
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
+            self._check_status(response)
+            self._check_stream(response)
+        except TimeoutError as error:
+            raise ConnectFailed(f"the hub {shown(self.hub)} gave no answer in time") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {_cause(error)}") from error
+        except TransportFault:
+            if response is not None:
+                response.close()
+            raise
+        return response
+
+    def _check_status(self, response: aiohttp.ClientResponse) -> None:
+        status = response.status
+        if status == 200:
+            return
+        where = shown(self.hub)
+        wait_s = _retry_after_s(response.headers.get("Retry-After"))
+        if status == 429:
+            sentence = f"the hub {where} has had too much from us"
+        elif 300 <= status < 400:
+            sentence = f"the hub {where} sends us elsewhere (status {status}); use the address that it moved to"
+        elif status == 404:
+            sentence = f"there is no signalhub at {where} (status 404)"
+        else:
+            sentence = f"the hub {where} refuses (status {status})"
+        raise HubRefused(sentence, status=status, retry_after_s=wait_s)
+
+    def _check_stream(self, response: aiohttp.ClientResponse) -> None:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "text/event-stream":
+            raise TransportFault(
+                f"there is no signalhub at {shown(self.hub)}: it answers with {kind[:40] or 'no type'}"
+            )
+        if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise TransportFault(f"the hub {shown(self.hub)} packs its stream, which was not asked for")
+
+    async def _read(
+        self,
+        response: aiohttp.ClientResponse,
+        on_message: Callable[[str], None],
+        on_lost: Callable[[TransportFault], None],
+    ) -> None:
+        where = shown(self.hub)
+        fault: TransportFault
+        try:
+            await self._pump(response, on_message)
+            fault = TransportFault(f"the hub {where} ended the stream")
+        except TimeoutError:
+            fault = TransportFault(f"the hub {where} has been silent for {self._limits.silence_s:g} s")
+        except FrameInvalid as error:
+            fault = TransportFault(f"the hub {where} sends what is no event stream: {error}")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            fault = TransportFault(f"the stream of the hub {where} broke: {_cause(error)}")
+        if not self._closed:
+            on_lost(fault)
+
+    async def _pump(self, response: aiohttp.ClientResponse, on_message: Callable[[str], None]) -> None:
+        """Read until the stream ends; only whole events and heartbeats count as signs of life."""
+        limits = self._limits
+        clock = asyncio.get_running_loop().time
+        parser = sse.Parser(limits.frame_bytes)
+        budget, refilled_s = float(limits.read_burst_bytes), clock()
+        alive_s, comments = refilled_s, 0
+        while True:
+            async with asyncio.timeout_at(alive_s + limits.silence_s):
+                data = await response.content.readany()
+            if not data:
+                return
+            messages = parser.feed(data)
+            now_s = clock()
+            if messages or parser.comments != comments:
+                alive_s, comments = now_s, parser.comments
+            for message in messages:
+                if self._closed:
+                    return
+                on_message(message)
+            budget = min(limits.read_burst_bytes, budget + (now_s - refilled_s) * limits.read_rate_bytes_s) - len(data)
+            refilled_s = now_s
+            if budget < 0:
+                await asyncio.sleep(-budget / limits.read_rate_bytes_s)
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    """Seconds of a Retry-After header; None where it is absent, a date or nonsense."""
+    if text is None or not re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return None
+    return min(float(text), RETRY_AFTER_MAX_S)
+
+
+def _cause(error: BaseException) -> str:
+    """The cause in a few words, without what a hostile hub could put into it at length."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
+        return error.os_error.strerror[:120]
+    return (str(error) or type(error).__name__)[:120]

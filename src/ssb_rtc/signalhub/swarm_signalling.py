@@ -1,0 +1,223 @@
+"""The swarm dialect over many hubs: what npm `webrtc-swarm` 2.9 speaks, with feed ids as the swarm's ids.
+
+Channel `all` carries `{"type":"connect","from":id}` (and our own `{"type":"leave","from":id}`, which JavaScript
+ignores); a peer's id is its channel and carries `{"from":id,"signal":...}`. Nothing here proves who speaks: the secret
+handshake on the opened channel does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+
+from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
+from ssb_rtc.signalhub.admission import BucketTable, SeenCache, TokenBucket
+from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
+from ssb_rtc.signalhub.signalling import (
+    Announced,
+    HubDown,
+    HubUp,
+    Left,
+    Signalling,
+    SignallingEvent,
+    SignalReceived,
+)
+from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.wire import swarm
+from ssb_rtc.wire.swarm import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmLimits:
+    """What may come in, and how much is held. Rates are messages a second."""
+
+    hubs_max: int = 32
+    hub_rate_s: float = 500.0
+    hub_burst: float = 1000.0
+    sender_rate_s: float = 50.0
+    sender_burst: float = 100.0
+    announce_rate_s: float = 1.0
+    announce_burst: float = 5.0
+    """For each sender and hub: a swarm's peer announces every 3 to 15 s."""
+    senders_max: int = 4096
+    seen_window_s: float = 60.0
+    seen_max: int = 16 * 1024
+    posts_max: int = 4
+    """In flight to one hub; half of the connections that the client may have."""
+
+
+class _Hub:
+    """What is held for one hub."""
+
+    __slots__ = ("bucket", "client", "posts", "up")
+
+    def __init__(self, client: HubClient, bucket: TokenBucket, posts_max: int) -> None:
+        self.client = client
+        self.bucket = bucket
+        self.posts = asyncio.Semaphore(posts_max)
+        self.up = False
+
+
+class SwarmSignalling(Signalling):
+    """The swarm dialect for one identity and one app name."""
+
+    def __init__(
+        self,
+        own: PeerId,
+        app: str,
+        session: aiohttp.ClientSession,
+        on_event: Callable[[SignallingEvent], None],
+        *,
+        clock: Callable[[], float],
+        limits: SwarmLimits | None = None,
+        client_limits: ClientLimits | None = None,
+    ) -> None:
+        """`session` comes from `open_session` and stays the caller's; `clock` gives monotonic seconds."""
+        super().__init__(on_event)
+        self._own = own
+        self._app = app
+        self._session = session
+        self._clock = clock
+        self._limits = limits = limits or SwarmLimits()
+        self._client_limits = client_limits
+        self._hubs: dict[HubUrl, _Hub] = {}
+        self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
+        self._announcers = BucketTable(limits.announce_rate_s, limits.announce_burst, limits.senders_max)
+        self._seen = SeenCache(limits.seen_window_s, limits.seen_max)
+        self._dropped: Counter[str] = Counter()
+        self._described: dict[tuple[HubUrl, PeerId], asyncio.Future[None]] = {}
+
+    @property
+    def hubs(self) -> frozenset[HubUrl]:
+        """The hubs whose subscription stands."""
+        return frozenset(hub for hub, held in self._hubs.items() if held.up)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many messages were dropped, by reason: flood, invalid, unknown, own, duplicate."""
+        return self._dropped
+
+    async def connect(self, hub: HubUrl) -> None:
+        """See `Signalling.connect`."""
+        held = self._hubs.get(hub)
+        if held is not None:
+            if held.up:
+                self._emit(HubUp(hub))
+            return
+        if len(self._hubs) >= self._limits.hubs_max:
+            raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
+        client = HubClient(hub, self._app, self._session, limits=self._client_limits)
+        bucket = TokenBucket(self._limits.hub_rate_s, self._limits.hub_burst, self._clock())
+        held = self._hubs[hub] = _Hub(client, bucket, self._limits.posts_max)
+        try:
+            await client.subscribe(
+                [swarm.ALL, swarm.inbox(self._own)], partial(self._hear, hub, held), partial(self._lost, hub, held)
+            )
+        except TransportFault as fault:
+            self._lost(hub, held, fault)
+        else:
+            if self._hubs.get(hub) is held:
+                held.up = True
+                self._emit(HubUp(hub))
+        finally:
+            if not held.up and self._hubs.get(hub) is held:
+                del self._hubs[hub]
+
+    async def disconnect(self, hub: HubUrl) -> None:
+        """See `Signalling.disconnect`."""
+        held = self._hubs.pop(hub, None)
+        if held is not None:
+            held.up = False
+            await held.client.close()
+
+    async def announce(self, hub: HubUrl) -> None:
+        """See `Signalling.announce`."""
+        await self._post(hub, swarm.ALL, swarm.format_connect(self._own))
+
+    async def leave(self, hub: HubUrl) -> None:
+        """See `Signalling.leave`."""
+        await self._post(hub, swarm.ALL, swarm.format_leave(self._own))
+
+    async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
+        """See `Signalling.send`.
+
+        A swarm's peer throws away a candidate that comes before its offer, and POSTs in flight at once overtake each
+        other: candidates wait until the last offer or answer to this peer is posted, then go at once.
+        """
+        body = swarm.format_signal(self._own, session, signal)
+        key = (hub, to)
+        before = self._described.get(key)
+        if signal.kind == "candidate":
+            if before is not None:
+                await asyncio.wait([before])
+            await self._post(hub, swarm.inbox(to), body)
+            return
+        posted = self._described[key] = asyncio.get_running_loop().create_future()
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            await self._post(hub, swarm.inbox(to), body)
+        finally:
+            posted.set_result(None)
+            if self._described.get(key) is posted:
+                del self._described[key]
+
+    async def close(self) -> None:
+        """See `Signalling.close`."""
+        for hub in list(self._hubs):
+            await self.disconnect(hub)
+
+    async def _post(self, hub: HubUrl, channel: str, body: str) -> None:
+        held = self._hubs.get(hub)
+        if held is None or not held.up:
+            raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
+        async with held.posts:
+            await held.client.broadcast(channel, body)
+
+    def _lost(self, hub: HubUrl, held: _Hub, fault: TransportFault) -> None:
+        if self._hubs.get(hub) is not held:
+            return
+        del self._hubs[hub]
+        held.up = False
+        self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
+
+    def _hear(self, hub: HubUrl, held: _Hub, text: str) -> None:
+        """One event of a hub: a flood is cut before anything is parsed, and nothing of it raises."""
+        if self._hubs.get(hub) is not held:
+            return
+        now_s = self._clock()
+        if not held.bucket.take(now_s):
+            self._dropped["flood"] += 1
+            return
+        try:
+            message = swarm.parse_message(text)
+        except SignalInvalid:
+            self._dropped["invalid"] += 1
+            return
+        if message is None:
+            self._dropped["unknown"] += 1
+            return
+        if message.sender == self._own:
+            self._dropped["own"] += 1
+            return
+        match message:
+            case swarm.Connect(sender=sender) | swarm.Leave(sender=sender):
+                if self._announcers.take((hub, sender), now_s):
+                    said = Announced if isinstance(message, swarm.Connect) else Left
+                    self._emit(said(hub, sender))
+                else:
+                    self._dropped["flood"] += 1
+            case swarm.SignalFrom(sender=sender, session=session, signal=signal):
+                digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+                if not self._senders.take(sender, now_s):
+                    self._dropped["flood"] += 1
+                elif not self._seen.first((sender, session, digest), now_s):
+                    self._dropped["duplicate"] += 1
+                else:
+                    self._emit(SignalReceived(hub, sender, session, signal))

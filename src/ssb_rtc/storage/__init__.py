@@ -1,0 +1,1 @@
+"""One SQLite file a peer, the secret file, and what is kept between runs."""

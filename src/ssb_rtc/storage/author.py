@@ -1,0 +1,273 @@
+"""Our own feed: publishing to it, making it durable, and not writing to it while it may not be whole.
+
+Three promises:
+- `publish` returns when killing the process can't lose the message (it is committed); `durable=True` also waits until
+  the death of the machine can't.
+- No message of our own leaves the host before it is on the disk: whoever sends asks `servable` first. A machine that
+  dies may lose messages that nobody has seen, never messages that somebody has, which would fork the feed.
+- Publishing is frozen while a peer claims to hold more of our feed than we do, and after a secret was imported until
+  a peer that holds the feed has answered: a restored backup must not fork a feed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from ssb_rtc.errors import AuthorFault, SsbRtcError, StorageFault
+from ssb_rtc.feeds import message, validate
+from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.feeds.validate import Checked, Head
+from ssb_rtc.storage.database import Database
+from ssb_rtc.storage.ingest import Ingest
+from ssb_rtc.storage.log import Stored
+from ssb_rtc.types import FeedId, Json, PeerId
+
+logger = logging.getLogger(__name__)
+
+SYNC_DELAY_S: Final = 0.02
+"""How long a commit waits for others to share its fsync."""
+CLOCK_STEP_MS: Final = 0.001
+"""Two messages in one millisecond: the later one claims this much more, as monotonic-timestamp does."""
+CLOCK_BACK_MAX_MS: Final = 60_000
+"""A clock that was set back by up to this much does not make our timestamps go back."""
+
+_IMPORTED: Final = "author.imported"
+_CLAIM: Final = "author.claim"
+_OVERRIDDEN: Final = "author.overridden"
+
+OnServable = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorState:
+    """What people and the control interface want to know. `frozen` is a sentence, or None."""
+
+    feed: FeedId
+    sequence: int
+    servable: int
+    frozen: str | None
+
+
+def mark_imported(database: Database) -> None:
+    """The secret of this database came from elsewhere: publishing is frozen until a holder of the feed answers."""
+    database.set_meta(_IMPORTED, "1")
+
+
+class Author:
+    """Publishes to the feed of `keys`. One per database."""
+
+    def __init__(self, ingest: Ingest, keys: Keys) -> None:
+        self.keys = keys
+        self.feed = keys.id
+        self._ingest = ingest
+        self._log = ingest.log
+        self._database = ingest.log.database
+        self._queue: list[tuple[Checked, asyncio.Future[Stored]]] = []
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="ssb-fsync")
+        self._sync_timer: asyncio.TimerHandle | None = None
+        self._syncing: asyncio.Task[None] | None = None
+        self._sync_fault: StorageFault | None = None
+        self._durable_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._on_servable: list[OnServable] = []
+        self._imported = self._database.meta(_IMPORTED) is not None
+        claim = json.loads(self._database.meta(_CLAIM) or '{"sequence": 0, "peer": ""}')
+        self._claim, self._claimed_by = int(claim["sequence"]), str(claim["peer"])
+        self._overridden = int(self._database.meta(_OVERRIDDEN) or "0")
+        self._database.sync()
+        self._servable = self._sequence()
+        self._unsubscribe = ingest.subscribe(self._committed)
+
+    # --- state ---
+
+    @property
+    def servable(self) -> int:
+        """Messages up to this sequence may be sent to others: they survive the death of this machine."""
+        return self._servable
+
+    @property
+    def state(self) -> AuthorState:
+        """See AuthorState."""
+        return AuthorState(self.feed, self._sequence(), self._servable, self.frozen)
+
+    @property
+    def frozen(self) -> str | None:
+        """Why we may not publish now, in a sentence, or None."""
+        if self.feed in self._ingest.forks:
+            return (
+                "Your feed is forked: two messages of yours exist that exclude each other. Publishing makes it worse."
+            )
+        if self._sync_fault is not None:
+            return f"{self._sync_fault} Start again when the disk is well."
+        if self._claim > self._sequence():
+            return (
+                f"{self._claimed_by} holds your feed up to message {self._claim}, and this machine only up to"
+                f" {self._sequence()}. Publishing now would fork it; the missing part is fetched when a peer that has"
+                " it is connected."
+            )
+        if self._imported:
+            return (
+                "This secret was imported, and no peer that holds its feed has answered yet. Publishing now could fork"
+                " the feed; connect to a peer that follows you, or override if the feed is surely new or whole."
+            )
+        return None
+
+    def subscribe_servable(self, listener: OnServable) -> Callable[[], None]:
+        """Calls `listener(sequence)` when more of our feed may be sent; returns what ends that."""
+        self._on_servable.append(listener)
+        return lambda: self._on_servable.remove(listener)
+
+    # --- freezing ---
+
+    def remote_clock(self, peer: PeerId, sequence: int) -> None:
+        """A peer says up to where it holds our feed (0: not at all)."""
+        if sequence < 1:
+            return
+        if sequence > max(self._sequence(), self._claim, self._overridden):
+            logger.warning("%s claims message %d of our feed, we are at %d", peer, sequence, self._sequence())
+            self._claim, self._claimed_by = sequence, peer
+            self._database.set_meta(_CLAIM, json.dumps({"sequence": sequence, "peer": peer}))
+        if self._imported:
+            self._imported = False
+            self._database.set_meta(_IMPORTED, None)
+
+    def override(self) -> None:
+        """The user's word that our feed is whole here: unfreezes, and ignores claims up to the present one from now on.
+
+        A feed that is forked, or a disk that failed, stays frozen.
+        """
+        self._overridden = max(self._overridden, self._claim)
+        self._claim, self._claimed_by, self._imported = 0, "", False
+        self._database.set_meta(_OVERRIDDEN, str(self._overridden))
+        self._database.set_meta(_CLAIM, None)
+        self._database.set_meta(_IMPORTED, None)
+
+    # --- publishing ---
+
+    async def publish(self, content: Json, *, durable: bool = False) -> Stored:
+        """Appends one message to our feed. Calls that overlap share a transaction and keep their order.
+
+        content: an object with a type, or the text of a private message. Raises AuthorFault while frozen, MisuseError
+        for content that is none, StorageFault when the disk refuses.
+        """
+        if self._ingest.pending(self.feed):
+            await self._ingest.settle(self.feed)
+        frozen = self.frozen
+        if frozen is not None:
+            raise AuthorFault(frozen)
+        checked = self._make(content)
+        done: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._queue.append((checked, done))
+        if len(self._queue) == 1:
+            asyncio.get_running_loop().call_soon(self._commit)
+        stored = await done
+        if durable:
+            await self.synced(stored.sequence)
+        return stored
+
+    def _make(self, content: Json) -> Checked:
+        head = self._queue[-1][0].head if self._queue else self._log.head(self.feed)
+        value = message.create(
+            self.keys,
+            content,
+            previous=head.id if head else None,
+            sequence=head.sequence + 1 if head else 1,
+            timestamp_ms=_timestamp(head, self._ingest.now_ms()),
+            hmac_key=self._ingest.hmac_key,
+        )
+        return validate.prepare(head, value, self._ingest.hmac_key).checked
+
+    def _commit(self) -> None:
+        queue, self._queue = self._queue, []
+        try:
+            if self._ingest.pending(self.feed):
+                raise AuthorFault("A peer is sending more of your own feed right now. Try again in a moment.")
+            stored = self._log.append([checked for checked, _ in queue], self._ingest.now_ms())
+        except SsbRtcError as fault:
+            for _, done in queue:
+                if not done.done():
+                    done.set_exception(type(fault)(str(fault)))
+            return
+        for (_, done), one in zip(queue, stored, strict=True):
+            if not done.done():
+                done.set_result(one)
+        self._ingest.announce(stored)
+
+    # --- durability ---
+
+    async def synced(self, sequence: int) -> None:
+        """Waits until our feed is on the disk up to this sequence; raises the StorageFault if it can't be."""
+        if self._sync_fault is not None:
+            raise type(self._sync_fault)(str(self._sync_fault))
+        if sequence <= self._servable:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._durable_waiters.append((sequence, done))
+        await done
+
+    def _committed(self, stored: Sequence[Stored]) -> None:
+        if self._sequence() > self._servable and any(one.author == self.feed for one in stored):
+            self._schedule_sync()
+
+    def _schedule_sync(self) -> None:
+        if self._sync_timer is None and self._syncing is None and self._sync_fault is None:
+            self._sync_timer = asyncio.get_running_loop().call_later(SYNC_DELAY_S, self._start_sync)
+
+    def _start_sync(self) -> None:
+        self._sync_timer = None
+        self._syncing = asyncio.get_running_loop().create_task(self._sync())
+
+    async def _sync(self) -> None:
+        while self._servable < (sequence := self._sequence()):
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._syncer, self._database.sync)
+            except StorageFault as fault:
+                # After a failed fsync the kernel may have dropped the pages: only a restart knows what is there.
+                logger.error("%s", fault)
+                self._sync_fault = fault
+                break
+            self._servable = sequence
+            for listener in tuple(self._on_servable):
+                listener(sequence)
+            self._wake_durable()
+        self._syncing = None
+        self._wake_durable()
+
+    def _wake_durable(self) -> None:
+        waiting, self._durable_waiters = self._durable_waiters, []
+        for sequence, done in waiting:
+            if done.done():
+                continue
+            if self._sync_fault is not None:
+                done.set_exception(type(self._sync_fault)(str(self._sync_fault)))
+            elif sequence <= self._servable:
+                done.set_result(None)
+            else:
+                self._durable_waiters.append((sequence, done))
+
+    def _sequence(self) -> int:
+        head = self._log.head(self.feed)
+        return head.sequence if head else 0
+
+    async def close(self) -> None:
+        """Commits and syncs what there is."""
+        if self._queue:
+            self._commit()
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._start_sync()
+        if self._syncing is not None:
+            await self._syncing
+        self._unsubscribe()
+        self._syncer.shutdown(wait=True)
+
+
+def _timestamp(head: Head | None, now_ms: int) -> float:
+    if head is None or now_ms > head.timestamp or head.timestamp - now_ms > CLOCK_BACK_MAX_MS:
+        return now_ms
+    return head.timestamp + CLOCK_STEP_MS

@@ -1,0 +1,277 @@
+"""The log: every message of every feed that we hold, in the order in which we took it, and each feed's head.
+
+Synchronous, used on the thread that opened the database. `Log.append` is the only way in and takes only messages that
+feeds.validate has passed; it still refuses one that does not sit on its feed's head, so that no caller can tear a feed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from ssb_rtc.errors import MisuseError
+from ssb_rtc.feeds import canonical
+from ssb_rtc.feeds.hops import FollowGraph, edge_of
+from ssb_rtc.feeds.validate import Checked, Head
+from ssb_rtc.storage.database import Database
+from ssb_rtc.types import FeedId, JsonObject, MsgId
+
+TRANSACTION_MESSAGES_MAX: Final = 512
+READ_MESSAGES_MAX: Final = 10_000
+"""Rows that one reading call returns at most, whatever limit it was given."""
+TYPES_MAX: Final = 4_096
+"""Content types that get an index; a stranger who writes a new type in each message must not make a table of them."""
+
+_COLUMNS: Final = "m.rowid, m.key, a.feed, m.sequence, m.received_ms, m.raw"
+_FROM: Final = "messages AS m JOIN authors AS a ON a.id = m.author"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as it lies in the log: `raw` is the compact JSON of its value, `timestamp_ms` when we received it."""
+
+    rowid: int
+    key: MsgId
+    author: FeedId
+    sequence: int
+    timestamp_ms: int
+    raw: bytes
+
+    def value(self) -> JsonObject:
+        """The message's value, parsed."""
+        value = canonical.parse(self.raw)
+        assert isinstance(value, dict)
+        return value
+
+
+class Log:
+    """All feeds of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._author_ids: dict[FeedId, int] = {}
+        self._heads: dict[FeedId, Head] = {}
+        self._types: dict[str, int] = {}
+        self.graph = FollowGraph()
+        self._load()
+
+    def _load(self) -> None:
+        names: dict[int, FeedId] = {}
+        rows = self.database.query("SELECT id, feed, head_key, head_sequence, head_timestamp FROM authors")
+        for number, feed, key, sequence, timestamp in rows:
+            self._author_ids[feed] = number
+            names[number] = feed
+            if sequence:
+                self._heads[feed] = Head(_key_text(key), sequence, timestamp)
+        self._types = {name: number for number, name in self.database.query("SELECT id, name FROM types")}
+        for source, target, kind in self.database.query("SELECT source, target, kind FROM edges"):
+            self.graph.set(names[source], names[target], kind)
+        self._last_rowid = int(self.database.query("SELECT coalesce(max(rowid), 0) FROM messages")[0][0])
+
+    # --- heads ---
+
+    def head(self, feed: FeedId) -> Head | None:
+        """The last message of a feed that is on record, or None."""
+        return self._heads.get(feed)
+
+    def heads(self) -> Mapping[FeedId, Head]:
+        """A live, read-only view of all heads."""
+        return MappingProxyType(self._heads)
+
+    def count(self) -> int:
+        """How many messages there are."""
+        return int(self.database.query("SELECT count(*) FROM messages")[0][0])
+
+    @property
+    def last_rowid(self) -> int:
+        """The place of the newest message in the order of the log; 0 when it is empty."""
+        return self._last_rowid
+
+    # --- writing ---
+
+    def append(self, messages: Sequence[Checked], received_ms: int) -> list[Stored]:
+        """Appends validated messages in one transaction, in the order given; all or none.
+
+        Raises MisuseError when one does not follow its feed's head, StorageFault when the disk refuses.
+        """
+        heads: dict[FeedId, Head] = {}
+        types: dict[str, int] = {}
+        authors: dict[FeedId, int] = {}
+        edges: list[tuple[FeedId, FeedId, int]] = []
+        stored: list[Stored] = []
+        rows: list[tuple[Any, ...]] = []
+        with self.database.transaction() as connection:
+            for message in messages:
+                author = message.author
+                head = heads.get(author) or self._heads.get(author)
+                _must_follow(head, message)
+                heads[author] = Head(message.key, message.sequence, message.timestamp)
+                content = message.value.get("content")
+                edge = edge_of(author, content)
+                if edge is not None:
+                    edges.append(edge)
+                rowid = self._last_rowid + len(rows) + 1
+                key = _key_bytes(message.key)
+                rows.append((
+                    rowid,
+                    self._author_id(connection, author, authors),
+                    message.sequence,
+                    key,
+                    _short(key),
+                    self._type_id(connection, content, types),
+                    received_ms,
+                    message.raw,
+                ))  # fmt: skip
+                stored.append(Stored(rowid, message.key, author, message.sequence, received_ms, message.raw))
+            connection.executemany(
+                "INSERT INTO messages(rowid, author, sequence, key, short_key, type, received_ms, raw)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            connection.executemany(
+                "UPDATE authors SET head_key = ?, head_sequence = ?, head_timestamp = ? WHERE id = ?",
+                [
+                    (_key_bytes(head.id), head.sequence, head.timestamp, self._author_id(connection, feed, authors))
+                    for feed, head in heads.items()
+                ],
+            )
+            for source, target, kind in edges:
+                connection.execute(
+                    "INSERT OR REPLACE INTO edges(source, target, kind) VALUES (?, ?, ?)",
+                    (self._author_id(connection, source, authors), self._author_id(connection, target, authors), kind),
+                )
+        self._last_rowid += len(rows)
+        self._author_ids.update(authors)
+        self._types.update(types)
+        self._heads.update(heads)
+        for source, target, kind in edges:
+            self.graph.set(source, target, kind)
+        return stored
+
+    def _author_id(self, connection: sqlite3.Connection, feed: FeedId, new: dict[FeedId, int]) -> int:
+        number = self._author_ids.get(feed) or new.get(feed)
+        if number is None:
+            number = connection.execute("INSERT INTO authors(feed) VALUES (?)", (feed,)).lastrowid
+            assert number is not None
+            new[feed] = number
+        return number
+
+    def _type_id(self, connection: sqlite3.Connection, content: object, new: dict[str, int]) -> int | None:
+        name = content.get("type") if isinstance(content, dict) else None
+        if not isinstance(name, str):
+            return None
+        number = self._types.get(name) or new.get(name)
+        if number is None and len(self._types) + len(new) < TYPES_MAX:
+            try:
+                number = connection.execute("INSERT INTO types(name) VALUES (?)", (name,)).lastrowid
+            except UnicodeEncodeError:  # a lone surrogate has no UTF-8; such a type gets no index
+                return None
+            assert number is not None
+            new[name] = number
+        return number
+
+    def purge(self, feed: FeedId) -> int:
+        """Removes all messages of a feed from the disk, as if it had never been fetched; returns how many."""
+        number = self._author_ids.get(feed)
+        if number is None:
+            return 0
+        with self.database.transaction() as connection:
+            removed = connection.execute("DELETE FROM messages WHERE author = ?", (number,)).rowcount
+            connection.execute("DELETE FROM edges WHERE source = ?", (number,))
+            connection.execute("DELETE FROM forks WHERE author = ?", (number,))
+            connection.execute(
+                "UPDATE authors SET head_key = NULL, head_sequence = 0, head_timestamp = NULL WHERE id = ?", (number,)
+            )
+        self._heads.pop(feed, None)
+        self.graph.drop(feed)
+        return removed
+
+    # --- reading ---
+
+    def get(self, key: MsgId) -> Stored | None:
+        """The message with this id, or None."""
+        try:
+            wanted = _key_bytes(key)
+        except ValueError:
+            return None
+        found = self._select("m.short_key = ? AND m.key = ?", (_short(wanted), wanted), limit=1)
+        return found[0] if found else None
+
+    def at(self, feed: FeedId, sequence: int) -> Stored | None:
+        """The message of a feed at this sequence, or None."""
+        found = self._select("m.author = ? AND m.sequence = ?", (self._author_ids.get(feed, 0), sequence), limit=1)
+        return found[0] if found else None
+
+    def read_feed(self, feed: FeedId, after_sequence: int = 0, limit: int = READ_MESSAGES_MAX) -> list[Stored]:
+        """Messages of one feed in order, those whose sequence is greater than `after_sequence`."""
+        number = self._author_ids.get(feed, 0)
+        return self._select(
+            "m.author = ? AND m.sequence > ?", (number, after_sequence), limit=limit, order="m.sequence"
+        )
+
+    def read_log(
+        self,
+        after_rowid: int = 0,
+        limit: int = READ_MESSAGES_MAX,
+        *,
+        author: FeedId | None = None,
+        type_: str | None = None,
+        newest_first: bool = False,
+    ) -> list[Stored]:
+        """Messages in the order in which they were received, those after `after_rowid`.
+
+        With `newest_first` the order is turned, and `after_rowid` (0: from the end) bounds from above.
+        """
+        conditions = ["m.rowid < ?" if newest_first and after_rowid else "m.rowid > ?"]
+        parameters: list[Any] = [after_rowid]
+        if author is not None:
+            conditions.append("m.author = ?")
+            parameters.append(self._author_ids.get(author, 0))
+        if type_ is not None:
+            conditions.append("m.type = ?")
+            parameters.append(self._types.get(type_, 0))
+        order = "m.rowid DESC" if newest_first else "m.rowid"
+        return self._select(" AND ".join(conditions), parameters, limit=limit, order=order)
+
+    def iterate(self, after_rowid: int = 0) -> Iterator[Stored]:
+        """The whole log in order, read in pieces: what export writes."""
+        while batch := self.read_log(after_rowid, TRANSACTION_MESSAGES_MAX):
+            yield from batch
+            after_rowid = batch[-1].rowid
+
+    def _select(self, where: str, parameters: Sequence[Any], *, limit: int, order: str = "m.rowid") -> list[Stored]:
+        rows = self.database.query(
+            f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT ?",  # noqa: S608 - constants only
+            (*parameters, max(0, min(limit, READ_MESSAGES_MAX))),
+        )
+        return [
+            Stored(rowid, _key_text(key), feed, sequence, received_ms, raw)
+            for rowid, key, feed, sequence, received_ms, raw in rows
+        ]
+
+
+def _must_follow(head: Head | None, message: Checked) -> None:
+    expected = (head.sequence + 1, head.id) if head else (1, None)
+    if (message.sequence, message.previous) != expected:
+        raise MisuseError(
+            f"message {message.sequence} of {message.author} does not follow the head at {expected[0] - 1}"
+        )
+
+
+def _key_bytes(key: MsgId) -> bytes:
+    data = b64decode(key[1:45], validate=True)
+    if len(data) != 32:
+        raise ValueError(key)
+    return data
+
+
+def _key_text(key: bytes) -> MsgId:
+    return MsgId(f"%{b64encode(key).decode()}.sha256")
+
+
+def _short(key: bytes) -> int:
+    return int.from_bytes(key[:8], "big", signed=True)

@@ -1,0 +1,45 @@
+"""The tables, as a list of migrations: entry n brings a database from schema n to n + 1.
+
+A migration is never edited once it was released; a new one is appended. Statements run in one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final
+
+Migration = Sequence[str | Callable[[sqlite3.Connection], None]]
+
+_FIRST: Final[Migration] = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # An author's head lives here and not in a query over messages: it changes in the transaction that appends.
+    """CREATE TABLE authors(
+        id INTEGER PRIMARY KEY, feed TEXT NOT NULL UNIQUE,
+        head_key BLOB, head_sequence INTEGER NOT NULL DEFAULT 0, head_timestamp REAL)""",
+    "CREATE TABLE types(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    # short_key is the first 8 bytes of the key as a signed integer: its index is a third of one over the whole key.
+    """CREATE TABLE messages(
+        rowid INTEGER PRIMARY KEY, author INTEGER NOT NULL, sequence INTEGER NOT NULL, key BLOB NOT NULL,
+        short_key INTEGER NOT NULL, type INTEGER, received_ms INTEGER NOT NULL, raw BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX messages_by_feed ON messages(author, sequence)",
+    "CREATE INDEX messages_by_key ON messages(short_key)",
+    "CREATE INDEX messages_by_type ON messages(type) WHERE type IS NOT NULL",
+    # The newest contact message of source about target decides: 1 follows, -1 blocks, 0 neither any more.
+    """CREATE TABLE edges(
+        source INTEGER NOT NULL, target INTEGER NOT NULL, kind INTEGER NOT NULL,
+        PRIMARY KEY (source, target)) WITHOUT ROWID""",
+    # Both messages of a fork, as they came: the proof.
+    """CREATE TABLE forks(
+        author INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL,
+        found_ms INTEGER NOT NULL)""",
+    """CREATE TABLE hubs(
+        url TEXT PRIMARY KEY, source TEXT NOT NULL, added_ms INTEGER NOT NULL, last_success_ms INTEGER,
+        failures INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE peers(
+        id TEXT PRIMARY KEY, address TEXT, last_seen_ms INTEGER, last_connected_ms INTEGER,
+        failures INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL DEFAULT 0, blocked INTEGER NOT NULL DEFAULT 0)""",
+)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST,)
+SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -1,0 +1,156 @@
+"""Runs what answers the other side's calls, each call in a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ssb_rtc.errors import LinkClosed, MisuseError, RemoteCallError, SsbRtcError
+from ssb_rtc.transport.streams import Duplex, Incoming, Outgoing
+from ssb_rtc.types import Json
+from ssb_rtc.wire.rpc import Called, Kind
+
+if TYPE_CHECKING:
+    from ssb_rtc.transport.rpc_link import Link
+
+Handler = Callable[..., Any]
+"""async, sync: `async def h(link, *args) -> Json`; source: `def h(link, *args) -> AsyncIterator[Json | bytes]` (an
+async generator); sink: `async def h(link, incoming, *args)`; duplex: `async def h(link, duplex, *args)`."""
+
+Work = Coroutine[Any, Any, None]
+
+INTERNAL_ERROR = "internal error"
+
+
+class Router(Protocol):
+    """Finds what answers a remote call."""
+
+    def find(self, name: tuple[str, ...], kind: Kind, link: Link) -> Handler:
+        """The handler, or RemoteCallError with the text that the caller shall hear. ASYNC stands for SYNC as well."""
+
+
+class Serving:
+    """The running handlers of one link."""
+
+    def __init__(self, link: Link, router: Router) -> None:
+        self._link = link
+        self._router = router
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def start(self, called: Called) -> None:
+        """Looks the call up and runs its handler."""
+        try:
+            handler = self._router.find(called.name, called.kind, self._link)
+        except RemoteCallError as error:
+            self._link.answer_error(called, error)
+            return
+        # The stream is known before the handler runs: its first items may stand in the same packet as the call.
+        self.run(called, _RUNNERS[called.kind](self, called, handler))
+
+    def run(self, called: Called, work: Work) -> None:
+        """Runs `work` as the answer to this call; an error in it is what the caller hears."""
+        task = asyncio.get_running_loop().create_task(self._guard(called, work), name=f"serve {'.'.join(called.name)}")
+        self._tasks[called.request] = task
+        task.add_done_callback(lambda _: self._tasks.pop(called.request, None))
+
+    def stop(self, request: int) -> None:
+        """The caller wants no more of this source."""
+        task = self._tasks.get(request)
+        if task is not None:
+            task.cancel()
+
+    def cancel_all(self) -> list[asyncio.Task[None]]:
+        """Cancels every handler but the one that calls this; returns those to wait for."""
+        current = asyncio.current_task()
+        others = [task for task in self._tasks.values() if task is not current]
+        for task in others:
+            task.cancel()
+        return others
+
+    async def _guard(self, called: Called, work: Work) -> None:
+        try:
+            await work
+        except RemoteCallError as error:
+            self._link.answer_error(called, error)
+        except LinkClosed:
+            self._link.answer_error(called, RemoteCallError("the stream ended"))
+        except SsbRtcError as error:
+            # Our own errors name files and settings: none of a remote caller's business, but a local one's.
+            known = self._link.local or isinstance(error, MisuseError)
+            self._link.answer_error(
+                called, RemoteCallError(str(error) if known else INTERNAL_ERROR, name=type(error).__name__)
+            )
+        except Exception as error:
+            self._link.answer_error(called, _argument_fault(error) or RemoteCallError(INTERNAL_ERROR))
+            if _argument_fault(error) is None:
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"the handler of {'.'.join(called.name)} failed", "exception": error}
+                )
+
+    async def _answer(self, called: Called, handler: Handler) -> None:
+        self._link.answer(called, await _begin(handler, self._link, *called.args))
+
+    def _source(self, called: Called, handler: Handler) -> Work:
+        outgoing = Outgoing(self._link, called.request)
+        self._link.adopt(outgoing)
+
+        async def work() -> None:
+            values = _begin(handler, self._link, *called.args)
+            try:
+                async for value in values:
+                    await outgoing.send(value)
+            finally:
+                close = getattr(values, "aclose", None)
+                if close is not None:
+                    await close()
+            await outgoing.end()
+
+        return work()
+
+    def _sink(self, called: Called, handler: Handler) -> Work:
+        return self._reading(Incoming(self._link, called.request), called, handler)
+
+    def _duplex(self, called: Called, handler: Handler) -> Work:
+        return self._reading(Duplex(self._link, called.request), called, handler)
+
+    def _reading(self, stream: Incoming, called: Called, handler: Handler) -> Work:
+        self._link.adopt(stream)
+
+        async def work() -> None:
+            try:
+                await _begin(handler, self._link, stream, *called.args)
+            finally:
+                stream.abandon()
+            self._link.end_stream(called.request, None)
+
+        return work()
+
+
+class _ArgumentsRefused(TypeError):
+    """The handler does not take these arguments."""
+
+
+def _begin(handler: Handler, *args: Json) -> Any:
+    """Calls the handler; a TypeError raised by the call itself means that the remote's arguments do not fit."""
+    try:
+        return handler(*args)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise _ArgumentsRefused(str(error)) from error
+        raise
+
+
+def _argument_fault(error: Exception) -> RemoteCallError | None:
+    if isinstance(error, _ArgumentsRefused):
+        return RemoteCallError("wrong number of arguments", name="TypeError")
+    return None
+
+
+_RUNNERS: dict[Kind, Callable[[Serving, Called, Handler], Work]] = {
+    Kind.ASYNC: Serving._answer,
+    Kind.SYNC: Serving._answer,
+    Kind.SOURCE: Serving._source,
+    Kind.SINK: Serving._sink,
+    Kind.DUPLEX: Serving._duplex,
+}

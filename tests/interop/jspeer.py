@@ -1,0 +1,206 @@
+"""A stock JavaScript peer (secret-stack, ssb-db2, ssb-ebt, ssb-conn) as a process beside the test; see peer.cjs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from tests.interop.processes import LineProcess, RigFailure
+
+PEER = Path(__file__).with_name("peer.cjs")
+START_LIMIT_S = 30.0
+COMMAND_LIMIT_S = 20.0
+
+
+def require_node() -> str:
+    """The path of node; skips where it or the npm packages are absent."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js: install it (apt-get install nodejs npm) and run make test again")
+    if not (Path(__file__).resolve().parents[2] / ".node" / "node_modules").is_dir():
+        pytest.skip("the npm packages are not installed: run scripts/install_node.sh")
+    return node
+
+
+class JsPeer:
+    """One JavaScript peer. Made by `start`; use it as an async context manager, so that it never outlives the test.
+
+    `id` is its feed id, `address` its multiserver address (`net:host:port~shs:key`), `port` its TCP port. It dials
+    only when told to, replicates whom it follows (`hops`, 3 as in ssb-friends), and accepts every dialler that its
+    feeds do not block.
+    """
+
+    def __init__(self, process: LineProcess, ready: Mapping[str, Any]) -> None:
+        self._process = process
+        self.id: str = ready["id"]
+        self.address: str = ready["address"]
+        self.port: int = ready["port"]
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._over: BaseException | None = None
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(
+        cls,
+        folder: Path,
+        *,
+        name: str = "js peer",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        network_key: bytes | None = None,
+        seed: bytes | None = None,
+        hops: int | None = None,
+        swarm: Mapping[str, Any] | None = None,
+        argv_prefix: Sequence[str] = (),
+    ) -> JsPeer:
+        """Starts a peer that keeps its data in `folder`.
+
+        `seed` (32 bytes) fixes its identity; without it, it makes one and keeps it in the folder. `network_key` is
+        the main network's by default. `swarm` is `{"hubs": [url], "app": name}`: it also meets others as a
+        webrtc-swarm peer. `argv_prefix` puts it elsewhere, for one in a network namespace.
+        """
+        options: dict[str, Any] = {"path": str(folder), "host": host, "port": port}
+        if network_key is not None:
+            options["caps"] = base64.b64encode(network_key).decode()
+        if seed is not None:
+            options["seed"] = base64.b64encode(seed).decode()
+        if hops is not None:
+            options["hops"] = hops
+        if swarm is not None:
+            options["swarm"] = dict(swarm)
+        process = await LineProcess.start(name, [*argv_prefix, require_node(), str(PEER), json.dumps(options)])
+        try:
+            return cls(process, json.loads(await process.read_line(START_LIMIT_S)))
+        except BaseException:
+            await process.stop()
+            raise
+
+    async def __aenter__(self) -> JsPeer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                answer = json.loads(await self._process.read_line(3600.0))
+                waiting = self._waiting.pop(answer["n"], None)
+                if waiting is None or waiting.done():
+                    continue
+                if answer["ok"]:
+                    waiting.set_result(answer["result"])
+                else:
+                    waiting.set_exception(self._process.failure(answer["error"]))
+        except RigFailure as failure:
+            self._over = failure
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(failure)
+            self._waiting.clear()
+
+    async def command(self, cmd: str, *, timeout_s: float = COMMAND_LIMIT_S, **arguments: Any) -> Any:
+        """Sends one command of peer.cjs and returns its result; RigFailure with the peer's words when it fails.
+
+        Commands may overlap: each answer finds its own caller.
+        """
+        if self._over is not None:
+            raise self._over
+        number = next(self._numbers)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._process.write_line(json.dumps({"n": number, "cmd": cmd, **arguments}))
+            return await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError:
+            raise self._process.failure(f"no answer to {cmd} {arguments} within {timeout_s} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def publish(self, content: Mapping[str, Any], *, recps: Sequence[str] | None = None) -> dict[str, Any]:
+        """Publishes, privately when there are recipients; `{"key", "value"}` of the message."""
+        # recps null is no recipients, to peer.cjs.
+        made: dict[str, Any] = await self.command("publish", content=dict(content), recps=recps and list(recps))
+        return made
+
+    async def publish_many(self, count: int, *, text: str = "x", timeout_s: float = 60.0) -> int:
+        """Publishes `count` posts; the sequence of the last."""
+        made = await self.command("publishMany", count=count, text=text, timeout_s=timeout_s)
+        return int(made["sequence"])
+
+    async def follow(self, feed: str, *, state: bool = True) -> str:
+        """Publishes a follow (or an unfollow); the message's id."""
+        return str(await self.command("follow", id=feed, state=state))
+
+    async def block(self, feed: str, *, state: bool = True) -> str:
+        """Publishes a block (or its end); the message's id."""
+        return str(await self.command("block", id=feed, state=state))
+
+    async def connect(self, address: str, *, timeout_s: float = COMMAND_LIMIT_S) -> str:
+        """Dials a multiserver address; the id of who is there."""
+        return str(await self.command("connect", address=address, timeout_s=timeout_s))
+
+    async def disconnect(self, peer: str) -> None:
+        """Closes the link to this peer."""
+        await self.command("disconnect", id=peer)
+
+    async def peers(self) -> list[str]:
+        """The ids of those it has a link with."""
+        return list(await self.command("peers"))
+
+    async def clock(self) -> dict[str, int]:
+        """The highest sequence that it holds of each feed."""
+        return dict(await self.command("clock"))
+
+    async def reached(self, clock: Mapping[str, int], *, timeout_s: float = COMMAND_LIMIT_S) -> dict[str, int]:
+        """Waits until it holds every feed of `clock` at least that far; its whole clock then."""
+        try:
+            return dict(await self.command("reached", clock=dict(clock), timeout_s=timeout_s))
+        except RigFailure as failure:
+            if self._over is not None:
+                raise
+            raise RigFailure(f"{failure}\nwanted {dict(clock)}, has {await self.clock()}") from None
+
+    async def feed(self, feed: str, *, after: int = 0) -> list[dict[str, Any]]:
+        """Its messages of a feed above a sequence, `{"key", "value"}` each, in order."""
+        return list(await self.command("feed", id=feed, after=after))
+
+    async def ids(self, feed: str) -> list[str]:
+        """The ids of its messages of a feed, in order."""
+        return list(await self.command("ids", id=feed))
+
+    async def hops(self) -> dict[str, float]:
+        """The distance of each feed in its follow graph."""
+        return dict(await self.command("hops"))
+
+    async def call(self, peer: str, name: str, *args: Any, source: bool = False) -> Any:
+        """Calls a method of the peer at the other end of a link; a source's values come as a list when it has ended."""
+        return await self.command("call", id=peer, name=name.split("."), args=list(args), source=source)
+
+    async def close(self) -> None:
+        """Closes it as its own `close` does, then ends the process."""
+        if self._over is None:
+            await self.command("close")
+            await self._process.wait(10.0)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Ends the process at once; may be called twice."""
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+        self._over = self._over or self._process.failure("was ended by the test")
+        await self._process.stop()
+
+    def last_words(self) -> str:
+        """What it wrote to standard error, its last lines."""
+        return self._process.last_words()

@@ -1,0 +1,208 @@
+"""What holds after each step, whatever came; and a runtime that only keeps books."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.state import Now, State
+from ssb_rtc.manager.step import step
+from ssb_rtc.manager.turn import CONNECT, TICK, announce_timer, attempt_timer, hub_timer
+from ssb_rtc.manager.view import hubs_view, peer_view, peers_view
+from ssb_rtc.types import HubUrl, PeerId
+
+
+def fingerprint(state: State) -> tuple[Any, ...]:
+    """All of a state, as plain values that later changes could not reach."""
+    return tuple(
+        tuple(sorted((key, repr(row)) for key, row in value.items())) if hasattr(value, "items") else repr(value)
+        for value in (getattr(state, name) for name in state.__struct_fields__)
+    )
+
+
+@dataclass
+class Books:
+    """What a runtime would have open: it performs effects by writing them down."""
+
+    timers: dict[str, float] = field(default_factory=dict)
+    attempts: dict[int, PeerId] = field(default_factory=dict)
+    dialled: dict[int, bool] = field(default_factory=dict)
+    links: dict[int, PeerId] = field(default_factory=dict)
+    connections: dict[int, HubUrl] = field(default_factory=dict)
+    confirmed: set[int] = field(default_factory=set)
+    unsaved: list[int] = field(default_factory=list)
+    saved: int = 0
+    links_made: int = 0
+
+    def take(self, action: a.Action) -> None:
+        """What a runtime has done by the time it dispatches this action."""
+        match action:
+            case a.TimerExpired() if self.timers.get(action.key) == action.due_mono_s:
+                del self.timers[action.key]
+            case a.RemotePeerConnectionSucceeded():
+                self.attempts.pop(action.attempt or -1, None)
+                self.links[action.link] = action.peer
+            case a.RemotePeerConnectionFailed():
+                self.attempts.pop(action.attempt, None)
+            case a.RemotePeerLinkEnded():
+                self.links.pop(action.link, None)
+            case a.HubConnectionSucceeded() if action.connection in self.connections:
+                self.confirmed.add(action.connection)
+            case a.HubConnectionFailed() | a.HubConnectionLost():
+                self.connections.pop(action.connection, None)
+            case a.HubsSaved() if action.revision in self.unsaved:
+                self.unsaved.remove(action.revision)
+                self.saved = max(self.saved, action.revision)
+            case a.SaveHubsFailed() if action.revision in self.unsaved:
+                self.unsaved.remove(action.revision)
+
+    def perform(self, effect: e.Effect) -> None:
+        """Write an effect down; what makes no sense fails here."""
+        assert effect.reason
+        match effect:
+            case e.ArmTimer() | e.SchedulePeersUpdateTick():
+                self.timers[effect.key] = effect.due_mono_s
+            case e.CancelTimer():
+                del self.timers[effect.key]
+            case e.ScheduleConnectToRemotePeer() | e.AcceptOffer():
+                self.attempts[effect.attempt] = effect.peer
+                self.dialled[effect.attempt] = isinstance(effect, e.ScheduleConnectToRemotePeer)
+            case e.AbortAttempt():
+                assert self.attempts.pop(effect.attempt) == effect.peer
+            case e.ResendOffer():
+                assert self.attempts[effect.attempt] == effect.peer
+            case e.ScheduleDisconnectFromRemotePeer():
+                assert self.links.pop(effect.link) == effect.peer
+            case e.CheckLink():
+                assert self.links[effect.link] == effect.peer
+            case e.ScheduleConnectToHub():
+                self.connections[effect.connection] = effect.hub
+            case e.ScheduleDisconnectFromHub():
+                assert self.connections.pop(effect.connection) == effect.hub
+            case e.ScheduleAnnounceToHub() | e.ScheduleAnnounceLeaveToHub():
+                assert self.connections[effect.connection] == effect.hub
+                assert effect.connection in self.confirmed
+            case e.ScheduleSaveHubs():
+                self.unsaved.append(effect.revision)
+            case e.ScheduleBroadcastKnownHubs():
+                assert effect.revision <= self.saved, "told before it was saved"
+                assert set(effect.peers) <= set(self.links.values())
+            case e.RefuseOffer() | e.IgnoreAction():
+                pass
+
+
+@dataclass
+class World:
+    """A state, its clock and its books; `do` is one step, with all that has to hold afterwards."""
+
+    state: State
+    now: Now
+    books: Books = field(default_factory=Books)
+
+    def do(self, action: a.Action) -> tuple[e.Effect, ...]:
+        before = self.state
+        print_before = fingerprint(before)
+        self.books.take(action)
+        self.state, effects = step(before, action, self.now)
+        assert fingerprint(before) == print_before, "the input changed"
+        again, effects_again = step(before, action, self.now)
+        assert effects_again == effects
+        assert fingerprint(again) == fingerprint(self.state)
+        for effect in effects:
+            self.books.perform(effect)
+        check(self.state, self.books)
+        return effects
+
+    def pass_time(self, duration_s: float) -> None:
+        """Let time pass, and expire the timers that are due on the way."""
+        until_s = self.now.mono_s + duration_s
+        while due := sorted((due_s, key) for key, due_s in self.books.timers.items() if due_s <= until_s):
+            due_s, key = due[0]
+            self._set_clock(max(due_s, self.now.mono_s))
+            self.do(a.TimerExpired(key, due_s))
+        self._set_clock(until_s)
+
+    def _set_clock(self, mono_s: float) -> None:
+        self.now = Now(mono_s, self.now.wall_s + mono_s - self.now.mono_s)
+
+
+def check(state: State, books: Books) -> None:
+    """All invariants of a state, and that it agrees with the books."""
+    _check_caps(state)
+    _check_books(state, books)
+    _check_indexes(state)
+    _check_timers(state)
+    _check_nobody_stalls(state)
+    _check_views(state)
+
+
+def _check_caps(state: State) -> None:
+    settings, slots = state.settings, count(state)
+    assert len(state.peers) <= settings.known_peers_max
+    assert len(state.hubs) <= settings.hubs_max
+    assert len(state.blocked) <= settings.blocked_max
+    assert len(state.timers) <= 2 * settings.hubs_max + settings.attempts_max * 2 + settings.inbound_attempts_max + 4
+    assert all(len(row.routes) <= settings.routes_max for row in state.peers.values())
+    assert slots.dialling <= settings.attempts_max
+    # Two offers that cross turn an own attempt into an answer, beyond the limit of those.
+    assert slots.answering <= settings.inbound_attempts_max + settings.attempts_max
+    assert slots.used <= settings.peers_max
+    assert slots.handovers <= settings.handovers_max
+    assert slots.used == sum(1 for row in state.peers.values() if row.link or row.attempt)
+
+
+def _check_books(state: State, books: Books) -> None:
+    assert dict(state.timers) == books.timers
+    assert {row.link.id: row.id for row in state.peers.values() if row.link} == books.links
+    assert {row.attempt.id: row.id for row in state.peers.values() if row.attempt} == books.attempts
+    assert {hub.connection: hub.url for hub in state.hubs.values() if hub.connection is not None} == books.connections
+    for row in state.peers.values():
+        assert row.attempt is None or books.dialled[row.attempt.id] == row.attempt.dialled
+    for hub in state.hubs.values():
+        assert (hub.connected_s is not None) == (hub.connection in books.confirmed)
+
+
+def _check_indexes(state: State) -> None:
+    waiting = [
+        row for row in state.peers.values() if row.routes and not (row.link or row.attempt or row.parked)
+    ]
+    assert list(state.due) == sorted((row.ready_s, row.id) for row in waiting if not row.asked)
+    assert list(state.asked) == sorted((row.ready_s, row.id) for row in waiting if row.asked)
+    assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)
+    assert sorted(state.trying) == sorted(row.id for row in state.peers.values() if row.attempt)
+    assert not set(state.blocked) & set(state.peers)
+
+
+def _check_timers(state: State) -> None:
+    if state.closing:
+        assert not state.timers
+        assert not state.linked
+        assert not state.trying
+        return
+    assert TICK in state.timers
+    for row in state.peers.values():
+        assert (attempt_timer(row.id) in state.timers) == (row.attempt is not None)
+    for hub in state.hubs.values():
+        assert (hub_timer(hub.url) in state.timers) == (hub.connected_s is None)
+        assert (announce_timer(hub.url) in state.timers) == (hub.connected_s is not None)
+
+
+def _check_nobody_stalls(state: State) -> None:
+    """Every disconnected peer with a route is waiting for a timer, for a slot, or for a hub."""
+    if state.closing:
+        return
+    slots = count(state)
+    for asked, queue in ((True, state.asked), (False, state.due)):
+        first = queue.first
+        if first is not None and not slots.refuses_dial(state.settings, asked=asked):
+            assert state.timers[CONNECT] <= first[0] or state.timers[CONNECT] <= state.now.mono_s
+
+
+def _check_views(state: State) -> None:
+    for view in peers_view(state):
+        assert view == peer_view(state, view.id)
+        assert (view.state == "CONNECTED") == (view.id in state.linked) == (view.reason == "")
+    assert len(hubs_view(state)) == len(state.hubs)

@@ -1,0 +1,104 @@
+"""Peers for tests: storage and plugins, linked over memory streams; no manager, no hub."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from ssb_rtc.plugins.base import Context, Plugin, Wanted
+from ssb_rtc.plugins.blobs import Blobs
+from ssb_rtc.plugins.gossip import Gossip
+from ssb_rtc.plugins.history import History
+from ssb_rtc.plugins.registry import Registry
+from ssb_rtc.storage.contacts import Contacts
+from ssb_rtc.transport.link import Link, open_link
+from ssb_rtc.transport.memory import stream_pair
+from ssb_rtc.types import FeedId, peer_of
+from tests.storage.feedmaker import Store, keys_of
+
+NETWORK = bytes(32)
+
+
+class Machine:
+    """One peer of a test."""
+
+    def __init__(self, path: Path, number: int, wanted: Collection[FeedId] = (), *, ebt: bool = True) -> None:
+        self.keys = keys_of(number)
+        self.store = Store(path, self.keys)
+        self.wanted = Wanted({self.keys.id, *wanted})
+        self.context = Context(
+            keys=self.keys,
+            log=self.store.log,
+            forks=self.store.forks,
+            ingest=self.store.ingest,
+            author=self.store.author,
+            contacts=Contacts(self.store.database),
+            wanted=self.wanted,
+            now_s=time.monotonic,
+            now_ms=self.store.clock,
+        )
+        self.history = History()
+        self.gossip = Gossip(self.history)
+        plugins: Sequence[Plugin] = (Blobs(), self.history, self.gossip) if ebt else (Blobs(), self.history)
+        self.registry = Registry(self.context, plugins)
+
+    def sequence(self, feed: FeedId) -> int:
+        """Up to where this machine holds a feed."""
+        head = self.store.log.head(feed)
+        return head.sequence if head else 0
+
+    def take(self, link: Link) -> None:
+        """What the peer does with a new link."""
+        self.context.links.opened(link)
+        link.closed.add_done_callback(lambda _: self.context.links.closed(link))
+
+    async def until(self, condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+        """Waits until something is true, looking after each commit and often enough in between."""
+        changed = asyncio.Event()
+        stop = self.store.ingest.subscribe(lambda _stored: changed.set())
+        try:
+            async with asyncio.timeout(limit_s):
+                while not condition():
+                    changed.clear()
+                    try:
+                        async with asyncio.timeout(0.02):
+                            await changed.wait()
+                    except TimeoutError:
+                        continue
+        finally:
+            stop()
+
+    async def close(self) -> None:
+        """Ends the links, then the rest."""
+        for link in self.context.links.live():
+            await link.close("test is over")
+        await self.gossip.close() if self.gossip in self.registry.plugins else None
+        await self.store.close()
+
+
+async def connect(dialler: Machine, acceptor: Machine) -> tuple[Link, Link]:
+    """A link between two machines, each one's end of it."""
+    ours, theirs = stream_pair()
+    first, second = await asyncio.gather(
+        open_link(
+            ours,
+            keys=dialler.keys,
+            network_key=NETWORK,
+            remote=peer_of(acceptor.keys.id),
+            dialled=True,
+            router=dialler.registry,
+        ),
+        open_link(
+            theirs,
+            keys=acceptor.keys,
+            network_key=NETWORK,
+            remote=None,
+            dialled=False,
+            router=acceptor.registry,
+        ),
+    )
+    acceptor.take(second)
+    dialler.take(first)
+    return first, second

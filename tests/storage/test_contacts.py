@@ -1,0 +1,57 @@
+"""The tables of hubs and peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ssb_rtc.storage import contacts as contacts_module
+from ssb_rtc.storage.contacts import Contacts, HubRecord, PeerRecord
+from ssb_rtc.storage.database import Database, open_database
+from ssb_rtc.types import HubUrl, peer_of
+from tests.storage.feedmaker import keys_of
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(tmp_path / "db", create=True)
+    yield database
+    database.close()
+
+
+def hub(name: str, **rest: object) -> HubRecord:
+    return HubRecord(HubUrl(f"https://{name}"), **{"source": "user", "added_ms": 1, **rest})  # type: ignore[arg-type]
+
+
+def test_hubs_are_kept_replaced_and_removed(database: Database) -> None:
+    contacts = Contacts(database)
+    contacts.save_hub(hub("a", added_ms=2))
+    contacts.save_hub(hub("b", added_ms=1))
+    contacts.save_hub(hub("a", added_ms=2, failures=3, last_success_ms=9))
+    assert contacts.hubs() == [hub("b"), hub("a", added_ms=2, failures=3, last_success_ms=9)]
+    assert contacts.remove_hub(HubUrl("https://b"))
+    assert not contacts.remove_hub(HubUrl("https://b"))
+    contacts.save_hubs([hub("c"), hub("d")])
+    assert [record.url for record in contacts.hubs()] == ["https://c", "https://d"]
+
+
+def test_the_tables_are_capped(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contacts_module, "HUBS_MAX", 3)
+    monkeypatch.setattr(contacts_module, "PEERS_MAX", 3)
+    contacts = Contacts(database)
+    contacts.save_hubs([hub(f"learnt{n}", source="peer", added_ms=n) for n in range(5)] + [hub("mine", added_ms=0)])
+    assert [record.url for record in contacts.hubs()] == ["https://mine", "https://learnt3", "https://learnt4"]
+    records = [PeerRecord(peer_of(keys_of(n).id), last_seen_ms=n, blocked=n == 0) for n in range(5)]
+    contacts.save_peers(records)
+    assert contacts.peers() == [records[4], records[3], records[0]]
+
+
+def test_peers(database: Database) -> None:
+    contacts = Contacts(database)
+    record = PeerRecord(peer_of(keys_of(1).id), "net:host:1~shs:x", 5, 4, 2, pinned=True)
+    contacts.save_peers([record])
+    assert contacts.peers() == [record]
+    assert contacts.remove_peer(record.id)
+    assert contacts.peers() == []

@@ -1,0 +1,303 @@
+"""The contract of a data channel, for both WebRTC libraries and for each pair of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import aioice.ice
+import pytest
+
+from ssb_rtc.errors import ConnectFailed, FrameInvalid, LinkClosed, SignalInvalid
+from ssb_rtc.transport import channel, channel_stream
+from ssb_rtc.transport.channel import Backend
+from ssb_rtc.transport.channel_stream import MESSAGE_BYTES, SEND_HIGH_BYTES
+from ssb_rtc.wire.swarm import Signal, parse_signal, signal_to_json
+from tests.transport.channels import BACKENDS, LOOPBACK, PAIRS, Pair, backend, opened_pair, read_exactly, trickling
+from tests.transport.linking import within
+
+pairs = pytest.mark.parametrize(("offerer", "answerer"), PAIRS)
+same = pytest.mark.parametrize("name", list(BACKENDS))
+
+
+def split_candidates(sdp: str) -> tuple[str, list[str]]:
+    """The description without its candidates, and the candidates."""
+    lines = sdp.split("\r\n")
+    candidates = [line[2:] for line in lines if line.startswith("a=candidate")]
+    rest = [line for line in lines if not line.startswith(("a=candidate", "a=end-of-candidates"))]
+    return "\r\n".join(rest), candidates
+
+
+@pairs
+async def test_bytes_arrive_whole_and_in_order_both_ways(offerer: str, answerer: str) -> None:
+    sizes = [1, 100, MESSAGE_BYTES, MESSAGE_BYTES + 1, 5 * MESSAGE_BYTES + 7]
+    data = random.Random(1).randbytes(sum(sizes))
+    async with opened_pair(offerer, answerer) as (a, b):
+        for writer, reader in ((a, b), (b, a)):
+            offset = 0
+            for size in sizes:
+                writer.write(data[offset : offset + size])
+                offset += size
+            assert await read_exactly(reader, len(data)) == data
+        assert (a.transport, b.transport) == ("rtc", "rtc")
+
+
+@pairs
+async def test_big_writes_travel_as_messages_of_16_kib(
+    offerer: str, answerer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened_pair(offerer, answerer) as (a, b):
+        sizes: list[int] = []
+        arrived = b._queue.push
+        monkeypatch.setattr(
+            type(b._queue), "push", lambda queue, message: (sizes.append(len(message)), arrived(message))
+        )
+        a.write(b"x" * (MESSAGE_BYTES * 3 + 5))
+        await within(5, lambda: sum(sizes) == MESSAGE_BYTES * 3 + 5)
+        assert sizes == [MESSAGE_BYTES] * 3 + [5]
+
+
+@pairs
+async def test_candidates_may_trickle_and_come_before_the_description(offerer: str, answerer: str) -> None:
+    held: list[tuple[Signal, Callable[[Signal], None]]] = []
+
+    def candidates_first(signal: Signal, deliver: Callable[[Signal], None]) -> None:
+        if signal.kind == "candidate":
+            deliver(signal)
+        elif signal.kind == "offer":
+            stripped, lines = split_candidates(signal.sdp)
+            for line in lines:
+                deliver(Signal("candidate", candidate=line, sdp_mid="0", sdp_m_line_index=0))
+            held.append((Signal("offer", sdp=stripped), deliver))
+            asyncio.get_running_loop().call_later(0.05, deliver, Signal("offer", sdp=stripped))
+        else:
+            deliver(signal)
+
+    async with opened_pair(offerer, answerer, config=trickling(), path=candidates_first) as (a, b):
+        a.write(b"hello")
+        assert await b.read() == b"hello"
+    assert held
+
+
+@same
+async def test_both_spellings_of_a_candidate_serve_and_so_does_the_end_of_the_list(name: str) -> None:
+    def respelled(signal: Signal, deliver: Callable[[Signal], None]) -> None:
+        if signal.kind != "answer":
+            deliver(signal)
+            return
+        stripped, lines = split_candidates(signal.sdp)
+        deliver(Signal("answer", sdp=stripped))
+        for number, line in enumerate(lines):
+            inner = {"candidate": line, "sdpMLineIndex": 0, "sdpMid": "0" if number else None}
+            message = {"candidate": inner} if number % 2 else {"type": "candidate", "candidate": inner}
+            parsed = parse_signal(message)
+            assert parsed is not None
+            deliver(parsed)
+        deliver(Signal("candidate", candidate=""))
+
+    async with opened_pair(name, name, path=respelled) as (a, b):
+        a.write(b"hello")
+        assert await b.read() == b"hello"
+
+
+async def test_wrtc_trickles_what_it_did_not_carry_in_the_description() -> None:
+    pair = Pair("wrtc", "wrtc", config=trickling())
+    await pair.opened()
+    await pair.close()
+    kinds = [signal.kind for side, signal in pair.sent if side == "a"]
+    described = {line.split(" ")[4] for line in pair.sent[0][1].sdp.split("\r\n") if line.startswith("a=candidate")}
+    trickled = {signal.candidate.split(" ")[4] for side, signal in pair.sent if side == "a" and signal.candidate}
+    assert kinds[0] == "offer"
+    assert kinds.count("offer") == 1
+    assert not described & trickled
+    assert described | trickled
+
+
+@pairs
+async def test_what_was_written_before_a_close_arrives_and_then_the_end(offerer: str, answerer: str) -> None:
+    data = random.Random(2).randbytes(1_500_000)
+    async with opened_pair(offerer, answerer) as (a, b):
+        a.write(data)
+        closing = asyncio.create_task(a.close())
+        assert await read_exactly(b, len(data)) == data
+        async with asyncio.timeout(3):
+            assert await b.read() == b""
+            await closing
+            with pytest.raises(LinkClosed):
+                await a.read()
+        b.write(b"into the void")
+        with pytest.raises(LinkClosed):
+            await b.drain()
+
+
+@pairs
+async def test_an_abort_is_seen_at_the_other_side_at_once(offerer: str, answerer: str) -> None:
+    async with opened_pair(offerer, answerer) as (a, b):
+        a.abort("no more of this")
+        with pytest.raises(LinkClosed, match="no more of this"):
+            await a.read()
+        async with asyncio.timeout(3):
+            assert await b.read() == b""
+
+
+@pairs
+async def test_a_writer_waits_for_the_way_and_its_memory_stays_bounded(offerer: str, answerer: str) -> None:
+    total = 3 * SEND_HIGH_BYTES
+    async with opened_pair(offerer, answerer) as (a, b):
+        most = waits = 0
+
+        async def write() -> None:
+            nonlocal most, waits
+            for _ in range(total // 65536):
+                a.write(b"x" * 65536)
+                most = max(most, len(a._waiting) + a._port.queued_bytes)
+                if a.congested:
+                    waits += 1
+                    await a.drain()
+
+        writing = asyncio.create_task(write())
+        assert len(await read_exactly(b, total)) == total
+        await writing
+        assert waits > 0
+        assert most <= SEND_HIGH_BYTES + 2 * 65536
+
+
+@same
+async def test_a_sender_that_floods_a_slow_reader_loses_the_channel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_stream, "RECEIVE_MAX_BYTES", 200_000)
+    async with opened_pair(name, name) as (a, b):
+        a.write(b"x" * 500_000)
+        await within(5, lambda: b._closed_because is not None)
+        with pytest.raises(FrameInvalid, match="not read yet"):
+            await b.read()
+        await within(3, lambda: a._closed_because is not None)
+
+
+@same
+async def test_text_on_the_channel_is_a_fault(name: str) -> None:
+    async with opened_pair(name, name) as (a, b):
+        a._port.send("text")  # type: ignore[arg-type]
+        with pytest.raises(FrameInvalid, match="text"):
+            await b.read()
+
+
+@pairs
+async def test_nothing_is_left_after_ten_connections(offerer: str, answerer: str) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc/self/fd on this platform")
+    tasks = asyncio.all_tasks()
+    # The libraries keep some threads and pipes from their first connection on.
+    async with opened_pair(offerer, answerer):
+        pass
+    before = descriptors()
+    for _ in range(10):
+        async with opened_pair(offerer, answerer) as (a, b):
+            a.write(b"hello")
+            assert await b.read() == b"hello"
+    await within(3, lambda: descriptors() <= before)
+    assert asyncio.all_tasks() == tasks
+
+
+@same
+async def test_an_attempt_that_is_given_up_leaves_nothing(name: str) -> None:
+    tasks = asyncio.all_tasks()
+    for _ in range(3):
+        pair = Pair(name, name, path=lambda signal, deliver: None)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await pair.a.opened()
+        await pair.close()
+        with pytest.raises(LinkClosed):
+            await pair.a.opened()
+    assert asyncio.all_tasks() == tasks
+
+
+@same
+@pytest.mark.parametrize("sdp", ["", "nonsense", "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"])
+async def test_an_offer_that_makes_no_sense_fails_the_attempt_as_the_remotes_fault(name: str, sdp: str) -> None:
+    answerer = backend(name).create(LOOPBACK, initiator=False, on_signal=lambda _: None)
+    answerer.start()
+    answerer.signal(Signal("offer", sdp=sdp))
+    with pytest.raises(SignalInvalid):
+        async with asyncio.timeout(5):
+            await answerer.opened()
+    await answerer.close()
+
+
+@same
+async def test_candidates_that_make_no_sense_are_passed_over(name: str) -> None:
+    def spoiled(signal: Signal, deliver: Callable[[Signal], None]) -> None:
+        deliver(signal)
+        for line in ("candidate:nonsense", "candidate:1 1 udp 1 224.0.0.1 9 typ host", "x" * 5000):
+            deliver(Signal("candidate", candidate=line, sdp_mid="0", sdp_m_line_index=0))
+        deliver(Signal("candidate", candidate="candidate:1 1 udp 1 127.0.0.1 9 typ host", sdp_mid="7"))
+
+    async with opened_pair(name, name, path=spoiled) as (a, b):
+        a.write(b"hello")
+        assert await b.read() == b"hello"
+
+
+async def test_a_way_that_does_not_exist_fails_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair("wrtc", "wrtc")
+    await within(5, lambda: pair.a._described)
+    pair.a._connection_state("failed")
+    with pytest.raises(ConnectFailed, match="no route"):
+        await pair.a.opened()
+    await pair.close()
+
+
+async def test_a_process_that_vanishes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(40):
+        makers = {name: backend(name) for name in BACKENDS}
+        monkeypatch.setattr(channel, "DISCONNECTED_GRACE_S", 0.5)
+        monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.3)
+        reasons = await asyncio.gather(*(vanish(maker) for maker in makers.values()))
+    for reason in reasons:
+        assert "vanished" in reason
+
+
+async def vanish(maker: Backend) -> str:
+    """Connects with another process, kills it, and returns what its stream says then."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("vanishing.py")),
+        maker.name,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+    answerer = maker.create(
+        LOOPBACK,
+        initiator=False,
+        on_signal=lambda signal: stdin.write(f"{json.dumps(signal_to_json(signal))}\n".encode()),
+    )
+    answerer.start()
+    try:
+        while not answerer._opened.done():
+            offered = parse_signal(json.loads(await stdout.readline()))
+            assert offered is not None
+            answerer.signal(offered)
+            if offered.kind == "offer":
+                break
+        stream = await answerer.opened()
+        assert await stream.read() == b"here I am"
+        process.kill()
+        with pytest.raises(LinkClosed) as caught:
+            await stream.read()
+        return str(caught.value)
+    finally:
+        await answerer.close()
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
