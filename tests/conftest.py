@@ -47,7 +47,7 @@ def node_packages() -> Path:
     if shutil.which("node") is None:
         pytest.skip("no Node.js: install it (apt-get install nodejs npm) and run make test again")
     folder = ROOT / ".node"
-    if not folder.is_dir():
+    if not (folder / "node_modules").is_dir():
         pytest.skip("the npm packages are not installed: run make test, which installs them")
     return folder
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,7 @@ def test_must_reject(testdata: dict[str, Any], name: str, size: int) -> None:
     assert len(testdata[name]) == size
     for case, data in testdata[name].items():
         with pytest.raises(MessageInvalid):
-            parse(base64.b64decode(data), strict=True)
-            pytest.fail(f"{name} {case} was taken")
+            print(case, parse(base64.b64decode(data), strict=True))
 
 
 def test_lenient_takes_what_json_parse_takes(testdata: dict[str, Any]) -> None:
@@ -70,9 +70,15 @@ def test_lenient_takes_what_json_parse_takes(testdata: dict[str, Any]) -> None:
         ("1.7976931348623157e308", "1.7976931348623157e+308"), ("1e999", "null"), ("-1e999", "null"), ("1e-999", "0"),
         ("1514517067954.5", "1514517067954.5"), ("12345678901234567.5", "12345678901234568"), ("-1.25", "-1.25"),
         ('"\\ud800"', '"\\ud800"'), ('"\\uDC00\\uD800"', '"\\udc00\\ud800"'), ('"\\ud83d\\ude00"', '"😀"'),
-        ('"\\u2028\\u2029\\u007f\\u0000\\u001F\\b\\f\\n\\r\\t\\/\\"\\\\"', '"\u2028\u2029\x7f\\u0000\\u001f\\b\\f\\n\\r\\t/\\"\\\\"'),
+        (
+            '"\\u2028\\u2029\\u007f\\u0000\\u001F\\b\\f\\n\\r\\t\\/\\"\\\\"',
+            '"\u2028\u2029\x7f\\u0000\\u001f\\b\\f\\n\\r\\t/\\"\\\\"',
+        ),
         ('{"b":1,"2":2,"a":3,"10":4,"1":5}', '{"1":5,"2":2,"10":4,"b":1,"a":3}'),
-        ('{"4294967295":1,"4294967294":2,"01":3,"-1":4,"1.5":5,"0":6}', '{"0":6,"4294967294":2,"4294967295":1,"01":3,"-1":4,"1.5":5}'),
+        (
+            '{"4294967295":1,"4294967294":2,"01":3,"-1":4,"1.5":5,"0":6}',
+            '{"0":6,"4294967294":2,"4294967295":1,"01":3,"-1":4,"1.5":5}',
+        ),
         ('{"²":1,"١":2}', '{"²":1,"١":2}'),
         ('{"__proto__":{"type":"x"},"constructor":1}', '{"__proto__":{"type":"x"},"constructor":1}'),
         ('{"a":1,"b":2,"a":3}', '{"a":3,"b":2}'), ('{"\\ud800":"\\ud800"}', '{"\\ud800":"\\ud800"}'), ("[]", "[]"),
@@ -111,8 +117,11 @@ def test_bytes_that_are_not_utf8_become_what_node_makes_of_them(data: bytes, val
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "NaN", "Infinity", "-Infinity", "-", "01", "1.", ".5", "+1", "'a'", '"\t"', '"\x00"', "[1,]", '{"a":1,}', "{a:1}",
-     "\ufeff1", "1 2", "nul", '"\\x41"', '"\\u12"', '"\\u 123"', "\x0b1", "\u00a01", "[" * 100_000, '{"a":' * 100_000, "/**/1"],
+    [
+        "", " ", "NaN", "Infinity", "-Infinity", "-", "01", "1.", ".5", "+1", "'a'", '"\t"', '"\x00"', "[1,]", "{a:1}",
+        '{"a":1,}', "\ufeff1", "1 2", "nul", '"\\x41"', '"\\u12"', '"\\u 123"', "\x0b1", "\u00a01", "/**/1",
+        "[" * 100_000, '{"a":' * 100_000,
+    ],
 )  # fmt: skip
 def test_neither_takes(text: str) -> None:
     for strict in (False, True):
@@ -123,8 +132,12 @@ def test_neither_takes(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a":1,"a":2}', '{"a":1,"a":1}', '[{"x":{"b":1,"\\u0062":2}}]', '{"1":1,"1":2}', '{"":1,"":2}', '{"\\ud83d\\ude00":1,"😀":2}',
-     "-0", "-0.0", "-0e5", "[-0]", "-1e-999", "1e999", "-1e999", "1" * 400, '"\\ud800"', '"\\udc00x"', '{"\\ud800":1}'],
+    [
+        '{"a":1,"a":2}', '{"a":1,"a":1}', '[{"x":{"b":1,"\\u0062":2}}]', '{"1":1,"1":2}', '{"":1,"":2}',
+        '{"\\ud83d\\ude00":1,"😀":2}',
+        "-0", "-0.0", "-0e5", "[-0]", "-1e-999", "1e999", "-1e999", "1" * 400,
+        '"\\ud800"', '"\\udc00x"', '{"\\ud800":1}',
+    ],
 )  # fmt: skip
 def test_only_lenient_takes(text: str) -> None:
     parse(text)
@@ -215,10 +228,8 @@ def test_numbers_read_back(number: float) -> None:
 @given(st.binary(max_size=60))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for strict in (False, True):
-        try:
+        with suppress(MessageInvalid):
             parse(data, strict=strict)
-        except MessageInvalid:
-            pass
 
 
 @given(VALUES)

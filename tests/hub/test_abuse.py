@@ -10,11 +10,11 @@ import httptools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.hub.sockets import HOST, LIMIT_S, Raw, connected, post_bytes, running, subscribed
 
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.server import HubServer
+from tests.hub.sockets import HOST, LIMIT_S, Raw, connected, post_bytes, running, subscribed
 
 LINES = st.sampled_from(
     [

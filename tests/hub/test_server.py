@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import json
 import socket
 
 import pytest
-from tests.hub.sockets import HOST, LIMIT_S, connected, post, post_bytes, running, subscribed
 
-import ssb_rtc
 from ssb_rtc.errors import ListenFailed, MisuseError
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
+from tests.hub.sockets import HOST, LIMIT_S, connected, post, post_bytes, running, subscribed
 
 FEED = b"@/+//////////////////////////////////////////g=.ed25519"
 
@@ -170,7 +170,7 @@ async def test_the_status_counts_subscriptions() -> None:
             await raw.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
             assert json.loads((await raw.answer())[1]) == {
                 "name": "ssb-rtc hub",
-                "version": ssb_rtc.__version__,
+                "version": importlib.metadata.version("ssb-rtc"),
                 "subscribers": 4,
             }
         await eventually_counts(hub, 0)

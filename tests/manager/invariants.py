@@ -52,12 +52,16 @@ class Books:
             case a.HubConnectionSucceeded() if action.connection in self.connections:
                 self.confirmed.add(action.connection)
             case a.HubConnectionFailed() | a.HubConnectionLost():
-                self.connections.pop(action.connection, None)
+                self._close(action.connection)
             case a.HubsSaved() if action.revision in self.unsaved:
                 self.unsaved.remove(action.revision)
                 self.saved = max(self.saved, action.revision)
             case a.SaveHubsFailed() if action.revision in self.unsaved:
                 self.unsaved.remove(action.revision)
+
+    def _close(self, connection: int) -> None:
+        self.connections.pop(connection, None)
+        self.confirmed.discard(connection)
 
     def perform(self, effect: e.Effect) -> None:
         """Write an effect down; what makes no sense fails here."""
@@ -68,6 +72,9 @@ class Books:
             case e.CancelTimer():
                 del self.timers[effect.key]
             case e.ScheduleConnectToRemotePeer() | e.AcceptOffer():
+                assert effect.peer not in self.attempts.values()
+                if isinstance(effect, e.ScheduleConnectToRemotePeer) and effect.route.via == "hub":
+                    assert effect.route.where in {self.connections[connection] for connection in self.confirmed}
                 self.attempts[effect.attempt] = effect.peer
                 self.dialled[effect.attempt] = isinstance(effect, e.ScheduleConnectToRemotePeer)
             case e.AbortAttempt():
@@ -81,7 +88,8 @@ class Books:
             case e.ScheduleConnectToHub():
                 self.connections[effect.connection] = effect.hub
             case e.ScheduleDisconnectFromHub():
-                assert self.connections.pop(effect.connection) == effect.hub
+                assert self.connections[effect.connection] == effect.hub
+                self._close(effect.connection)
             case e.ScheduleAnnounceToHub() | e.ScheduleAnnounceLeaveToHub():
                 assert self.connections[effect.connection] == effect.hub
                 assert effect.connection in self.confirmed

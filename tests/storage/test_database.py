@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.storage.feedmaker import feed_of
 
 from ssb_rtc.errors import DatabaseCorrupt, DatabaseLocked, DatabaseUnusable, StorageFault
 from ssb_rtc.storage.database import Database, open_database
 from ssb_rtc.storage.log import Log
-from tests.storage.feedmaker import feed_of
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -142,6 +142,11 @@ def fill_up(database: Database) -> None:
     database.query(f"PRAGMA max_page_count = {pages}")
 
 
+def append_many(log: Log) -> None:
+    for number in range(2, 30):
+        log.append(feed_of(number), 1)
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "db"
     database = open_database(path, create=True)
@@ -149,8 +154,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     log.append(feed_of(1)[:10], 1)
     fill_up(database)
     with pytest.raises(DatabaseUnusable, match="Make room"):
-        for number in range(2, 30):
-            log.append(feed_of(number), 1)
+        append_many(log)
     count, head = log.count(), log.head(feed_of(1)[0].author)
     assert head is not None
     assert head.sequence == 10

@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.storage.feedmaker import keys_of
 
 from ssb_rtc.errors import IdentityExists, IdentityMissing, MisuseError, StorageFault
-from ssb_rtc.storage import identity
 from ssb_rtc.storage.identity import create_identity, load_identity
-from tests.storage.feedmaker import keys_of
 
 
 def test_made_private_and_read_back(tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_a_crash_while_writing_leaves_no_secret(tmp_path: Path, monkeypatch: pyt
     def fail(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(identity.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StorageFault, match="No space left"):
         create_identity(tmp_path / "secret", keys_of(1))
     assert list(tmp_path.iterdir()) == []

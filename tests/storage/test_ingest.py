@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.storage.feedmaker import Store, break_signature, feed_of, keys_of, raws
+from tests.storage.test_database import fill_up
 
 from ssb_rtc.errors import DatabaseUnusable, MessageInvalid
 from ssb_rtc.feeds import canonical
+from ssb_rtc.feeds.message import message_id
 from ssb_rtc.feeds.validate import Checked
 from ssb_rtc.storage import ingest as ingest_module
+from ssb_rtc.storage.ingest import Intake
 from ssb_rtc.types import FeedId
-from tests.storage.feedmaker import Store, break_signature, feed_of, keys_of, raws
-from tests.storage.test_database import fill_up
 
 
 @pytest.fixture
@@ -29,6 +31,16 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 def held(store: Store, number: int) -> list[bytes]:
     return [stored.raw for stored in store.log.read_feed(keys_of(number).id)]
+
+
+async def offer_all(intake: Intake, messages: list[bytes]) -> None:
+    await intake.offer(messages)
+    await intake.flush()
+
+
+async def add_all(store: Store) -> None:
+    for number in range(1, 10):
+        await store.ingest.add(raws(feed_of(number)), "test")
 
 
 async def test_a_feed_is_taken_in_order_and_announced(store: Store) -> None:
@@ -65,8 +77,7 @@ async def test_a_bad_signature_stops_the_feed_at_the_last_good_message(store: St
     store.ingest.subscribe_rollback(rolled_back.append)
     bad = store.ingest.intake("bad")
     with pytest.raises(MessageInvalid, match="signature"):
-        await bad.offer([*feed[:at], break_signature(feed_of(1)[at])])
-        await bad.flush()
+        await offer_all(bad, [*feed[:at], break_signature(feed_of(1)[at])])
     await store.ingest.settle(keys_of(1).id)
     assert held(store, 1) == feed[:at]
     assert rolled_back == [keys_of(1).id]
@@ -86,16 +97,13 @@ async def test_what_is_queued_upon_a_bad_message_goes_with_it_and_other_feeds_st
     mixed = [*raws(feed[:3]), bad_raw, *raws(feed_of(2)[:10]), follower, *raws(feed_of(2)[10:])]
     intake = store.ingest.intake("bad")
     with pytest.raises(MessageInvalid):
-        await intake.offer(mixed)
-        await intake.flush()
+        await offer_all(intake, mixed)
     await store.ingest.settle(keys_of(2).id)
     assert held(store, 1) == raws(feed[:3])
     assert held(store, 2) == raws(feed_of(2))
 
 
 def store_key(raw: bytes) -> str:
-    from ssb_rtc.feeds.message import message_id
-
     return message_id(canonical.parse(raw))
 
 
@@ -129,8 +137,7 @@ async def test_a_bad_message_of_one_peer_does_not_fault_another_with_the_good_on
 async def test_rubbish_is_the_intakes_fault(store: Store, wrong: bytes) -> None:
     intake = store.ingest.intake("rubbish")
     with pytest.raises(MessageInvalid):
-        await intake.offer([*raws(feed_of(1)[:2]), wrong])
-        await intake.flush()
+        await offer_all(intake, [*raws(feed_of(1)[:2]), wrong])
     await store.ingest.settle(keys_of(1).id)
     assert len(held(store, 1)) == 2
 
@@ -140,8 +147,7 @@ async def test_rubbish_is_the_intakes_fault(store: Store, wrong: bytes) -> None:
 async def test_any_bytes_fault_the_intake_or_nobody(store: Store, raw: bytes) -> None:
     intake = store.ingest.intake("any")
     with pytest.raises(MessageInvalid):
-        await intake.offer([raw])
-        await intake.flush()
+        await offer_all(intake, [raw])
     assert store.log.count() == 0
 
 
@@ -236,12 +242,10 @@ async def test_a_full_queue_makes_offer_wait(store: Store, monkeypatch: pytest.M
 async def test_a_disk_that_refuses_faults_the_intake_and_a_later_one_may_go_on(store: Store) -> None:
     fill_up(store.database)
     with pytest.raises(DatabaseUnusable):
-        for number in range(1, 10):
-            await store.ingest.add(raws(feed_of(number)), "test")
+        await add_all(store)
     count = store.log.count()
     store.database.query("PRAGMA max_page_count = 100000")
-    for number in range(1, 10):
-        await store.ingest.add(raws(feed_of(number)), "test")
+    await add_all(store)
     assert count < store.log.count() == 360
 
 

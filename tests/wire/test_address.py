@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,8 @@ def test_outside_text_only_ever_raises_config_fault(text: str) -> None:
         return
     assert format_addresses(parsed) == text
     for address in parsed:
-        try:
+        with suppress(ConfigFault):
             target(address)
-        except ConfigFault as error:
-            assert str(error)
 
 
 def test_the_grammar_agrees_with_javascripts_check() -> None:

@@ -101,9 +101,7 @@ def honest_client(state: dict[str, Any]) -> Client:
 
 def honest_server(state: dict[str, Any]) -> Server:
     local = state["local"]
-    return Server(
-        raw(state["app_key"]), raw(local["secretKey"])[:32], raw(local["publicKey"]), raw(state["random"])
-    )
+    return Server(raw(state["app_key"]), raw(local["secretKey"])[:32], raw(local["publicKey"]), raw(state["random"]))
 
 
 def honest(state: dict[str, Any]) -> Client | Server:
@@ -387,6 +385,41 @@ def test_an_impostor_server_is_refused() -> None:
     client.receive(impostor.receive(client.start()))
     with pytest.raises(HandshakeRefused, match="did not accept us"):
         client.receive(bytes(ACCEPT_BYTES))
+
+
+def test_a_client_that_cannot_sign_is_refused() -> None:
+    """Mallory knows the network and Bob's key, and says that she is Alice."""
+    _, server = make_pair()
+    mallory = Client(NETWORK, b"m" * 32, crypto_sign_seed_keypair(b"m" * 32)[0], BOB, b"1" * 32)
+    mallory.receive(server.receive(mallory.start()))
+    for signature in (mallory._hello[:64], bytes(64)):
+        server = make_pair()[1]
+        server.receive(mallory.challenge)
+        with pytest.raises(HandshakeRefused, match="could not prove its key"):
+            server.receive(crypto_secretbox(signature + ALICE, bytes(24), mallory._secret2))
+        assert server.remote_public is None
+
+
+def test_a_hello_of_another_handshake_proves_nothing() -> None:
+    """Alice's signature covers the secret of her handshake, so Bob can't use it with anybody, nor anybody with Bob."""
+    client, server = make_pair()
+    client.receive(server.receive(client.start()))
+    other = Client(NETWORK, b"m" * 32, crypto_sign_seed_keypair(b"m" * 32)[0], BOB, b"4" * 32)
+    server = make_pair()[1]
+    other.receive(server.receive(other.start()))
+    with pytest.raises(HandshakeRefused, match="could not prove its key"):
+        server.receive(crypto_secretbox(client._hello, bytes(24), other._secret2))
+
+
+def test_a_server_that_cannot_sign_is_refused() -> None:
+    """Even with every shared secret known, the accept needs the server's signature over this hello."""
+    for forged in (bytes(64), b"s" * 64):
+        client, server = make_pair()
+        hello = client.receive(server.receive(client.start()))
+        server._open_hello(hello)
+        with pytest.raises(HandshakeRefused, match="could not prove the key"):
+            client.receive(crypto_secretbox(forged, bytes(24), server._secret3))
+        assert not client.done
 
 
 @pytest.mark.parametrize("point", LOW_ORDER_X25519, ids=lambda point: point.hex()[:8])

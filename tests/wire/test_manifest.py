@@ -121,9 +121,7 @@ def test_permissions() -> None:
         (("blobs", "add"), Kind.SOURCE, None, "no source:blobs,add"),
     ],
 )
-def test_refusals_to_the_letter(
-    name: tuple[str, ...], kind: Kind, allow: tuple[str, ...] | None, message: str
-) -> None:
+def test_refusals_to_the_letter(name: tuple[str, ...], kind: Kind, allow: tuple[str, ...] | None, message: str) -> None:
     with pytest.raises(RemoteCallError) as caught:
         check_call(MANIFEST, Permissions(allow), name, kind)
     assert caught.value.message == message

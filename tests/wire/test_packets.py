@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire.cutting import cut_at, cuts
 
 from ssb_rtc.errors import FrameInvalid, MisuseError
 from ssb_rtc.wire.packets import (
@@ -22,7 +23,6 @@ from ssb_rtc.wire.packets import (
     from_body,
     to_body,
 )
-from tests.wire.cutting import cut_at, cuts
 
 packets = st.builds(
     Packet,
@@ -66,7 +66,7 @@ def test_frames_of_the_field(vectors: Path) -> None:
 
 
 def test_goodbye() -> None:
-    assert GOODBYE == bytes(9)
+    assert bytes(9) == GOODBYE
     decoder = Decoder()
     one = encode(Packet(1, b"x", BodyKind.BINARY, stream=True, end=False))
     assert len(decoder.feed(one + GOODBYE + one)) == 1

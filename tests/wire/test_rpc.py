@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from tests.wire.pair import ConnectionPair
 
 from ssb_rtc.errors import FrameInvalid, LinkClosed, MisuseError, RemoteCallError
 from ssb_rtc.wire.packets import GOODBYE, REQUEST_MAX, BodyKind, Decoder, Packet, RawJson, encode
 from ssb_rtc.wire.rpc import Called, Ended, Event, Goodbye, Kind, Limits, Received, Session
-from tests.wire.pair import ConnectionPair
 
 PARENT_ENDED = "unexpected end of parent stream"
 

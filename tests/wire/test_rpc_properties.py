@@ -8,19 +8,19 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire.cutting import cut_at, cuts
+from tests.wire.pair import ConnectionPair
 
 from ssb_rtc.errors import FrameInvalid, RemoteCallError
 from ssb_rtc.wire.packets import BodyKind, Decoder, Packet, encode
 from ssb_rtc.wire.rpc import Called, Ended, Event, Goodbye, Kind, Limits, Received, Session
-from tests.wire.cutting import cut_at, cuts
-from tests.wire.pair import ConnectionPair
 
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-openings = st.fixed_dictionaries(
+openings: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "name": st.sampled_from(["x", ["x"], ["a", "b"], [], [""], 7, None]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +208,8 @@ def test_a_malformed_session_is_none(session: Any) -> None:
 
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=80), jsons.map(json.dumps)))
 def test_outside_bytes_only_ever_raise_signal_invalid(text: str | bytes) -> None:
-    try:
+    with suppress(SignalInvalid):
         parse_message(text)
-    except SignalInvalid as error:
-        assert str(error)
 
 
 @given(st.dictionaries(st.sampled_from(["type", "sdp", "candidate", "renegotiate"]), jsons), jsons)

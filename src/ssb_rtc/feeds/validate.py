@@ -348,7 +348,7 @@ def _bad_author() -> NoReturn:
 def _signature(text: Json) -> bytes:
     """The 64 bytes of `<canonical base64 of 64 to 66 bytes>.sig.ed25519`.
 
-    88 characters of base64 hold up to 66 bytes; ssb-validate passes them all on, and sodium-native ignores the last two.
+    88 characters of base64 hold up to 66 bytes; ssb-validate passes all on, and sodium-native ignores the last.
     """
     if type(text) is str and len(text) == _SIGNATURE_CHARACTERS and text.endswith(_SIGNATURE_SUFFIX):
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import errno
+import importlib.metadata
 import time
 from collections import Counter
 from typing import NamedTuple
 
-import ssb_rtc
 from ssb_rtc.errors import ListenFailed, MisuseError
 from ssb_rtc.hub import answers
 from ssb_rtc.hub.connection import Connection
@@ -39,6 +39,7 @@ class HubServer:
         self.now_s = 0.0
         """The loop's time at the last sweep: what deadlines are counted in, to the second."""
         self.date = b""
+        self._version = _version()
         self._rooms: Rooms[Connection] = Rooms(
             channels_max=limits.channels_max,
             subscribers_max=limits.subscribers_max,
@@ -177,7 +178,7 @@ class HubServer:
 
     def status_text(self) -> bytes:
         """The JSON of `GET /`."""
-        return answers.status_text(NAME, ssb_rtc.__version__, self._rooms.subscriptions)
+        return answers.status_text(NAME, self._version, self._rooms.subscriptions)
 
     def flush(self) -> None:
         """Deliver what is queued with one write for each subscriber, then answer the posts."""
@@ -233,6 +234,7 @@ class HubServer:
 
     def _sweep(self) -> None:
         """Once a second: the date, the heartbeats that are due, and whoever took too long."""
+        self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep)
         self.now_s = now_s = self._loop.time()
         self.date = email.utils.formatdate(time.time(), usegmt=True).encode()
         self._rooms.beat(answers.HEARTBEAT, now_s)
@@ -240,7 +242,6 @@ class HubServer:
             self.flush()
         for guest in [guest for guest in self._guests if guest.deadline_s <= now_s]:
             guest.expire()
-        self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep)
 
     def _stop_sweeping(self) -> None:
         if self._sweeper is not None:
@@ -262,6 +263,14 @@ async def serve(host: str, port: int, limits: HubLimits | None = None) -> HubSer
     server = HubServer(limits)
     await server.start(host, port)
     return server
+
+
+def _version() -> str:
+    # Not the package's __version__: the package imports upwards from here.
+    try:
+        return importlib.metadata.version("ssb-rtc")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _listen_sentence(host: str, port: int, error: Exception) -> str:

@@ -85,9 +85,9 @@ def _begin_afresh(turn: Turn, reason: str) -> None:
         hubs.reconnect_now(turn, turn.hubs[url], reason)
     for peer in turn.linked:
         row = turn.peers[peer]
-        if row.link is not None:
-            turn.put_peer(replace(row, link=replace(row.link, checked_s=turn.mono_s)))
-            turn.emit(e.CheckLink(peer, row.link.id, reason))
+        assert row.link is not None
+        turn.put_peer(replace(row, link=replace(row.link, checked_s=turn.mono_s)))
+        turn.emit(e.CheckLink(peer, row.link.id, reason))
     for _, peer in (*turn.asked, *turn.due):
         row = turn.peers[peer]
         ready_s = min(row.ready_s, turn.mono_s + turn.uniform(0.0, 1.0))

@@ -28,7 +28,7 @@ from ssb_rtc.runtime.effects import EffectPerformer
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.signalhub.client import open_session
-from ssb_rtc.signalhub.signalling import app_name
+
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.transport.base import Stream
@@ -39,6 +39,7 @@ from ssb_rtc.transport.rtc import RtcTransport, backend_named
 from ssb_rtc.types import HubUrl, JsonObject, PeerId
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.address import hub_host, is_loopback
+from ssb_rtc.wire.swarm import app_name
 
 CONNECT_LIMIT_S: Final = 60.0
 TRACE_QUEUE_MAX: Final = 1_000

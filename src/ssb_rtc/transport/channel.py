@@ -60,6 +60,8 @@ class Channel(ABC):
         self._grace: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._stream: ChannelStream | None = None
+        self.on_gone: Callable[[], None] = lambda: None
+        """Called once when everything is closed."""
 
     # --- what the transport uses ----------------------------------------------------------------------------------
 
@@ -90,6 +92,11 @@ class Channel(ABC):
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._shut_down(), name="close rtc channel")
         return self._closing
+
+    @property
+    def answered(self) -> bool:
+        """The other side has taken part: its description came, and for an answer of ours an address as well."""
+        return self._remote_described and (self.initiator or bool(self._remote.kinds))
 
     @property
     def failure(self) -> str:
@@ -233,7 +240,10 @@ class Channel(ABC):
         if self._stream is not None:
             await self._stream.shut()
         self._fail(LinkClosed("the channel was closed before it opened"))
-        await self._close_connection()
+        try:
+            await self._close_connection()
+        finally:
+            self.on_gone()
 
 
 class Backend(ABC):

@@ -71,6 +71,8 @@ class Link:
         """Done when the link has ended, with the reason for people. Never raises."""
         self.fault: SsbRtcError | None = None
         """What the other side did wrong, when that ended the link."""
+        self.ended_cleanly = False
+        """The other side said goodbye: the way to it is not to blame."""
         self._loop = loop
         self._stream = stream
         self._codec = codec
@@ -252,7 +254,7 @@ class Link:
                 self._last_in_s = self._loop.time()
                 plain = self._codec.open(data)
                 if plain and self._dispatch(self._session.receive(plain)):
-                    return "the other side closed the link"
+                    return self._goodbye_heard()
                 if self._window is not None:
                     self._window.read_bytes += len(data)
                     self._report_window(self._window)
@@ -265,8 +267,12 @@ class Link:
             data = await self._stream.read()
             if not data:
                 if self._codec.ended:
-                    return "the other side closed the link"
+                    return self._goodbye_heard()
                 raise LinkClosed("the connection was cut: it ended without a goodbye")
+
+    def _goodbye_heard(self) -> str:
+        self.ended_cleanly = True
+        return "the other side closed the link"
 
     def _dispatch(self, events: list[Event]) -> bool:
         """Hands the events out; True after a goodbye."""

@@ -1,0 +1,347 @@
+"""WebRTC data channels between peers that meet on hubs: `rtc:<hub>~shs:<key>`.
+
+This room makes and takes offers; the hubs carry them. What it wants to say goes to `send_signal`, what was heard comes
+in by `receive`. A session names one attempt; who offers makes it up. JavaScript peers send none: what they send belongs
+to the one attempt with them, and their offers get a name here, the same for each copy.
+
+**The side whose offer stands is the dialler.** When two offers cross, the one of the greater public key (raw bytes)
+stands: its owner sends it again, unchanged; the other drops its own attempt, which then ends as `Superseded` and counts
+as no failure, and answers. With `on_offer` the decision is the caller's (`accept`, `refuse`, `resend`); without it,
+offers that arrive over a hub that is listened on are accepted by that rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import ClassVar
+
+from ssb_rtc.errors import ConfigFault, ConnectFailed, LinkClosed, ListenFailed, MisuseError, RemoteFault
+from ssb_rtc.feeds.refs import public_key
+from ssb_rtc.transport.base import Listener, OnStream, Stream, Transport
+from ssb_rtc.transport.channel import Backend, Channel
+from ssb_rtc.transport.channel_stream import ChannelStream
+from ssb_rtc.transport.held import HeldOffers, Key
+from ssb_rtc.transport.ice import CandidatePolicy, IceConfig
+from ssb_rtc.transport.sockets import AcceptedStreams
+from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.wire.address import rtc_address
+from ssb_rtc.wire.swarm import Signal, is_peer_id
+
+ATTEMPT_LIMIT_S = 25.0
+"""The longest that an attempt takes from the offer to the open channel."""
+RESENDS_MAX = 3
+"""How often one attempt's signals are sent again; more copies of the other side's offer are ignored."""
+ACCEPTS_MAX = 16
+"""Offers that are being answered at once where no manager decides."""
+
+SendSignal = Callable[[HubUrl, PeerId, str, Signal], None]
+OnOffer = Callable[[HubUrl, PeerId, str], None]
+
+
+class Superseded(ConnectFailed):
+    """Our attempt gave way to the other side's offer. No failure: the link comes from answering that one."""
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """An attempt, and the connection that came of it, until it is closed."""
+
+    hub: HubUrl
+    peer: PeerId
+    session: str
+    ours: bool
+    """We made the offer."""
+    unnamed: bool = False
+    """The other side names no session."""
+    channel: Channel | None = None
+    superseded: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    opened: bool = False
+    sent: list[Signal] = field(default_factory=list)
+    resends: int = 0
+
+
+class RtcTransport(Transport):
+    """See the module. `own` is our id; `send_signal(hub, peer, session, signal)` must not block."""
+
+    name: ClassVar[str] = "rtc"
+
+    def __init__(
+        self,
+        own: PeerId,
+        backend: Backend,
+        ice: IceConfig,
+        send_signal: SendSignal,
+        on_offer: OnOffer | None = None,
+    ) -> None:
+        self._own_key = public_key(own)
+        self._backend = backend
+        self._ice = ice
+        self._send_signal = send_signal
+        self._on_offer = on_offer
+        self._listening: dict[HubUrl, AcceptedStreams | None] = {}
+        self._attempts: dict[Key, _Attempt] = {}
+        self._held = HeldOffers()
+        self._accepting: set[asyncio.Task[None]] = set()
+
+    # --- the interface of every transport -------------------------------------------------------------------------
+
+    async def connect(self, where: str) -> Stream:
+        """Offers to a peer; `where` is `<hub url>~<peer id>`. The attempt's session is made up."""
+        hub, _, peer = where.rpartition("~")
+        if not hub or not is_peer_id(peer):
+            raise MisuseError(f"an rtc address is <hub url>~<peer id>, not {where!r}")
+        return await self.offer(HubUrl(hub), PeerId(peer), secrets.token_hex(16))
+
+    async def listen(self, where: str, on_stream: OnStream) -> Listener:
+        """Accepts offers that come over the hub `where`; signalling on it has to run. Not for use with `on_offer`."""
+        hub = HubUrl(where)
+        if self._on_offer is not None:
+            raise MisuseError("this transport reports offers to on_offer: use listen_on")
+        if hub in self._listening:
+            raise ListenFailed(f"offers over {hub} are accepted already")
+        self._listening[hub] = AcceptedStreams(on_stream)
+        return _HubListener(self, hub, rtc_address(hub, self._own_key))
+
+    async def close(self) -> None:
+        """Stops listening and ends every attempt; streams that are open are closed too: their signalling ends."""
+        self._listening.clear()
+        for task in list(self._accepting):
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await asyncio.gather(*(self._discard(attempt) for attempt in list(self._attempts.values())))
+
+    # --- orders ---------------------------------------------------------------------------------------------------
+
+    def listen_on(self, hub: HubUrl) -> None:
+        """Reports offers that come over this hub to `on_offer` from now on."""
+        self._listening.setdefault(hub, None)
+
+    async def unlisten(self, hub: HubUrl) -> None:
+        """Takes no offers over this hub any more. Attempts and streams live on."""
+        self._listening.pop(hub, None)
+        self._held.drop_hub(hub)
+
+    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> Stream:
+        """Offers a connection; we are the dialler of the stream that comes of it.
+
+        Raises Superseded when we answer an offer of theirs instead, ConnectFailed with why there is no way (after
+        ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense. Cancelling it closes all.
+        """
+        return await self._open(_Attempt(hub, peer, session, ours=True), allow_private=allow_private)
+
+    async def accept(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> Stream:
+        """Answers a held offer; the peer is the dialler. Our own attempt with the peer, if any, ends as Superseded.
+
+        Raises as `offer` does, and ConnectFailed when the offer is not held any more.
+        """
+        unnamed = session.startswith(_UNNAMED)
+        held = self._held.take((peer, session), self._now_s())
+        if held is None:
+            raise ConnectFailed("the offer is not there any more: it waited too long for its answer")
+        self._supersede(peer)
+        attempt = _Attempt(hub, peer, session, ours=False, unnamed=unnamed)
+        return await self._open(attempt, held.offer, *held.candidates, allow_private=allow_private)
+
+    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> None:
+        """Forgets a held offer. The other side hears nothing."""
+        del hub
+        self._held.take((peer, session), self._now_s())
+
+    def resend(self, hub: HubUrl, peer: PeerId, session: str) -> None:
+        """Sends the offer of our own attempt again, unchanged, with its candidates; at most RESENDS_MAX times."""
+        del hub
+        attempt = self._attempts.get((peer, session))
+        if attempt is not None and not attempt.opened:
+            self._send_again(attempt)
+
+    def receive(self, hub: HubUrl, peer: PeerId, session: str | None, signal: Signal) -> None:
+        """Takes what was heard on a hub. Never raises: what fits nothing is dropped."""
+        if signal.kind == "offer":
+            self._receive_offer(hub, peer, session, signal)
+        elif signal.kind == "answer":
+            attempt = self._ours(peer, session)
+            if attempt is not None and attempt.channel is not None:
+                attempt.unnamed = session is None
+                attempt.channel.signal(signal)
+        else:
+            self._receive_candidate(hub, peer, session, signal)
+
+    # --- what was heard -------------------------------------------------------------------------------------------
+
+    def _receive_offer(self, hub: HubUrl, peer: PeerId, session: str | None, signal: Signal) -> None:
+        if hub not in self._listening:
+            return
+        key = (peer, session if session is not None else unnamed_session(signal))
+        known = self._attempts.get(key)
+        if known is not None:
+            # A copy: perhaps our answer was lost.
+            if not known.ours and not known.opened:
+                self._send_again(known)
+            return
+        if not self._held.hold(key, hub, signal, self._now_s()):
+            return
+        if session is None:
+            self._adopt_unnamed_candidates(key)
+        if self._on_offer is not None:
+            self._on_offer(hub, peer, key[1])
+        else:
+            self._decide(hub, key)
+
+    def _receive_candidate(self, hub: HubUrl, peer: PeerId, session: str | None, signal: Signal) -> None:
+        if session is not None:
+            attempt = self._attempts.get((peer, session))
+            if attempt is not None and attempt.channel is not None:
+                attempt.channel.signal(signal)
+            elif hub in self._listening:
+                self._held.add_candidate((peer, session), signal, self._now_s())
+            return
+        # Without a session it may belong to our attempt or to theirs; the one that it is not for ignores it.
+        for attempt in [a for (other, _), a in self._attempts.items() if other == peer and (a.unnamed or a.ours)]:
+            if attempt.channel is not None:
+                attempt.channel.signal(signal)
+        if hub in self._listening:
+            self._held.add_candidate(self._held.newest(peer, _UNNAMED) or (peer, _UNNAMED), signal, self._now_s())
+
+    def _adopt_unnamed_candidates(self, key: Key) -> None:
+        for candidate in self._held.take_early((key[0], _UNNAMED)):
+            self._held.add_candidate(key, candidate, self._now_s())
+
+    def _ours(self, peer: PeerId, session: str | None) -> _Attempt | None:
+        if session is not None:
+            attempt = self._attempts.get((peer, session))
+            return attempt if attempt is not None and attempt.ours else None
+        mine = [attempt for (other, _), attempt in self._attempts.items() if other == peer and attempt.ours]
+        return mine[-1] if mine else None
+
+    def _decide(self, hub: HubUrl, key: Key) -> None:
+        """Where no manager does: the rule for crossing offers, else yes."""
+        accepted = self._listening.get(hub)
+        peer = key[0]
+        pending = [a for (other, _), a in self._attempts.items() if other == peer and a.ours and not a.opened]
+        if pending and self._own_key > public_key(peer):
+            self.refuse(hub, *key)
+            self._send_again(pending[-1])
+        elif accepted is None or len(self._accepting) >= ACCEPTS_MAX:
+            self.refuse(hub, *key)
+        else:
+            task = asyncio.get_running_loop().create_task(self._accept_for(accepted, hub, key), name="answer rtc offer")
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    async def _accept_for(self, accepted: AcceptedStreams, hub: HubUrl, key: Key) -> None:
+        try:
+            stream = await self.accept(hub, *key)
+        except (ConnectFailed, LinkClosed, RemoteFault):
+            return
+        accepted.start(stream)
+
+    # --- attempts -------------------------------------------------------------------------------------------------
+
+    async def _open(self, attempt: _Attempt, *signals: Signal, allow_private: bool) -> ChannelStream:
+        key = (attempt.peer, attempt.session)
+        if key in self._attempts:
+            raise MisuseError(f"the session {attempt.session} with {attempt.peer} is under way already")
+        policy = CandidatePolicy(allow_loopback=self._ice.allow_loopback, allow_private=allow_private)
+        channel = attempt.channel = self._backend.create(
+            self._ice, initiator=attempt.ours, on_signal=partial(self._say, attempt), policy=policy
+        )
+        self._attempts[key] = attempt
+        channel.on_gone = partial(self._forget, attempt)
+        channel.start()
+        for signal in signals:
+            channel.signal(signal)
+        try:
+            stream = await self._wait_for(attempt, channel)
+        except BaseException:
+            await self._discard(attempt)
+            raise
+        attempt.opened = True
+        attempt.sent.clear()
+        stream.description = f"rtc:{attempt.peer} over {attempt.hub}"
+        return stream
+
+    async def _wait_for(self, attempt: _Attempt, channel: Channel) -> ChannelStream:
+        opening = asyncio.ensure_future(channel.opened())
+        try:
+            await asyncio.wait(
+                (opening, attempt.superseded), timeout=ATTEMPT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if opening.done():
+                return opening.result()
+            if attempt.superseded.done():
+                raise Superseded("our offer gave way to the other side's")
+            if not channel.answered:
+                whose = "answered our offer" if attempt.ours else "took up our answer"
+                raise ConnectFailed(f"nobody {whose} within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?")
+            raise ConnectFailed(channel.failure)
+        finally:
+            opening.cancel()
+
+    def _say(self, attempt: _Attempt, signal: Signal) -> None:
+        if not attempt.opened:
+            attempt.sent.append(signal)
+        self._send_signal(attempt.hub, attempt.peer, attempt.session, signal)
+
+    def _send_again(self, attempt: _Attempt) -> None:
+        if attempt.resends < RESENDS_MAX and attempt.sent:
+            attempt.resends += 1
+            for signal in attempt.sent:
+                self._send_signal(attempt.hub, attempt.peer, attempt.session, signal)
+
+    def _supersede(self, peer: PeerId) -> None:
+        for (other, _), attempt in self._attempts.items():
+            if other == peer and attempt.ours and not attempt.opened and not attempt.superseded.done():
+                attempt.superseded.set_result(None)
+
+    async def _discard(self, attempt: _Attempt) -> None:
+        try:
+            if attempt.channel is not None:
+                await attempt.channel.close()
+        finally:
+            self._forget(attempt)
+
+    def _forget(self, attempt: _Attempt) -> None:
+        key = (attempt.peer, attempt.session)
+        if self._attempts.get(key) is attempt:
+            del self._attempts[key]
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class _HubListener(Listener):
+    """Takes offers over one hub."""
+
+    def __init__(self, transport: RtcTransport, hub: HubUrl, address: str) -> None:
+        self.addresses = [address]
+        self._transport = transport
+        self._hub = hub
+
+    async def close(self) -> None:
+        await self._transport.unlisten(self._hub)
+
+
+_UNNAMED = "unnamed "
+
+
+def unnamed_session(offer: Signal) -> str:
+    """The name of an offer that came without a session: the same for each copy of it."""
+    return _UNNAMED + sha256(offer.sdp.encode()).hexdigest()[:16]
+
+
+def backend_named(name: str) -> Backend:
+    """The WebRTC library of this name. Raises ConfigFault for unknown ones and where it is not installed."""
+    if name == "wrtc":
+        from ssb_rtc.transport.channel_wrtc import WrtcBackend  # noqa: PLC0415
+
+        return WrtcBackend()
+    if name == "aiortc":
+        from ssb_rtc.transport.channel_aiortc import AiortcBackend  # noqa: PLC0415
+
+        return AiortcBackend()
+    raise ConfigFault(f"the WebRTC library is wrtc or aiortc, not {name!r}")

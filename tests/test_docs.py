@@ -1,0 +1,43 @@
+"""What the documents say is what the code has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from scripts import flow
+from ssb_rtc.cli.main import COMMANDS, build_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_flow_page_is_drawn_from_the_tables() -> None:
+    assert flow.TARGET.read_text(encoding="utf-8") == flow.render(), "run: python -m scripts.flow"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_architecture_names_files_that_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"`?((?:manager|wire|feeds|storage|signalhub|transport|runtime|plugins|hub)/\w+\.py)", text)):
+        assert (ROOT / "src" / "ssb_rtc" / name).exists(), name
+
+
+def test_every_command_of_the_readme_parses() -> None:
+    parser = build_parser()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^ssb-rtc (.+?)(?:\s+#.*|\s*&)?$", text, re.MULTILINE)
+    assert len(found) > 5
+    for line in found:
+        parser.parse_args(line.replace("'", "").split())
+
+
+def test_every_command_has_help_and_examples() -> None:
+    for command in COMMANDS:
+        assert command.help
+        assert command.examples
+        assert all(example.startswith(("ssb-rtc", "date | ssb-rtc")) for example in command.examples)
