@@ -54,13 +54,15 @@ async def run(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=_environment(env),
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(limit_s):
             out, err = await process.communicate(stdin)
     except BaseException:
-        process.kill()
-        await process.wait()
+        # The whole group: a demo has processes of its own, which hold our pipes open.
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
         raise
     assert process.returncode is not None
     return Done(process.returncode, out.decode(), err.decode())

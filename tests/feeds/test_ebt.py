@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssb_rtc.feeds import ebt
-from ssb_rtc.feeds.ebt import LAG_S, STALL_S, Replicator, encode_note, note_receives, note_sequence
+from ssb_rtc.feeds.ebt import LAG_S, STALL_S, WITHHELD_S, Replicator, encode_note, note_receives, note_sequence
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.types import FeedId, PeerId, peer_of
 
@@ -72,6 +72,32 @@ def test_a_place_that_was_asked_anew_is_not_overwritten_by_what_was_sent_before(
     assert r.next_send("a") == (F, 2)
 
 
+def test_what_they_sent_is_not_sent_back_and_what_they_no_longer_lack_neither() -> None:
+    r = replicator({}, [F])
+    r.connect("a", PEERS[1], dialled=False)
+    r.receive_notes("a", {F: 0}, 0)
+    r.received("a", F, 1, 0)
+    r.advanced(F, 1, 0)
+    assert r.next_send("a") is None
+    r.advanced(F, 2, 0)
+    assert r.next_send("a") == (F, 1)
+    r.receive_notes("a", {F: 4}, 0)
+    assert r.next_send("a") is None
+
+
+def test_who_falls_back_behind_us_is_told_where_we_are() -> None:
+    r = replicator({F: 5}, [F])
+    r.connect("b", PEERS[2], dialled=False)
+    r.receive_notes("b", {F: 17}, 0)
+    r.connect("a", PEERS[1], dialled=False)
+    r.receive_notes("a", {F: 17}, 0)
+    r.take_notes("a")
+    r.advanced(F, 6, 0)
+    assert r.take_notes("a") is None
+    r.receive_notes("a", {F: 3}, 0)
+    assert r.take_notes("a") == {F: 13}
+
+
 def test_feeds_take_turns() -> None:
     r = replicator({F: 500, G: 500})
     r.connect("a", PEERS[1], dialled=False)
@@ -116,6 +142,7 @@ def test_a_stalled_source_loses_its_feed_and_a_lagging_one_sooner() -> None:
     r.connect("b", PEERS[2], dialled=False)
     r.take_notes("a"), r.take_notes("b")
     r.receive_notes("a", {F: 0}, 0)
+    r.receive_notes("b", {F: 1}, 0)
     r.receive_notes("b", {F: 19}, 0)
     r.tick(LAG_S / 2)
     assert r.source(F) == "a"
@@ -123,7 +150,7 @@ def test_a_stalled_source_loses_its_feed_and_a_lagging_one_sooner() -> None:
     assert r.source(F) == "b"
     assert (r.take_notes("a"), r.take_notes("b")) == ({F: 1}, {F: 0})
     r.receive_notes("a", {F: 21}, LAG_S)
-    r.received("b", F, 1)
+    r.received("b", F, 1, 5)
     r.advanced(F, 1, 5)
     r.tick(5 + STALL_S - 1)
     assert r.source(F) == "b"
@@ -131,6 +158,40 @@ def test_a_stalled_source_loses_its_feed_and_a_lagging_one_sooner() -> None:
     assert r.source(F) == "a"
     r.tick(5 + 2 * STALL_S)
     assert r.source(F) == "b"
+
+
+def test_who_was_ahead_when_we_met_is_asked_at_once() -> None:
+    r = replicator({}, [F])
+    r.connect("a", PEERS[1], dialled=False)
+    r.receive_notes("a", {F: 0}, 0)
+    r.connect("b", PEERS[2], dialled=False)
+    r.take_notes("a"), r.take_notes("b")
+    r.receive_notes("b", {F: 19}, 0)
+    assert (r.source(F), r.take_notes("a"), r.take_notes("b")) == ("b", {F: 1}, {F: 0})
+
+
+def test_the_author_is_asked_for_its_own_feed() -> None:
+    r = replicator({}, [F, G])
+    r.connect("other", PEERS[2], dialled=False)
+    r.receive_notes("other", {F: 20, G: 20}, 0)
+    r.connect("author", peer_of(F), dialled=False)
+    assert (r.source(F), r.source(G)) == ("author", "other")
+    r.disconnect("author", 0)
+    assert r.source(F) == "other"
+
+
+def test_a_busy_source_is_not_a_stalled_one_but_may_not_withhold_a_feed_for_ever() -> None:
+    r = replicator({}, [F, G])
+    for key, peer in (("a", PEERS[2]), ("b", PEERS[3])):
+        r.connect(key, peer, dialled=False)
+        r.receive_notes(key, {F: 20, G: 2000}, 0)
+    for second in range(1, int(WITHHELD_S)):
+        r.received("a", G, second, second)
+        r.advanced(G, second, second)
+        r.tick(second)
+    assert (r.source(F), r.source(G)) == ("a", "a")
+    r.tick(WITHHELD_S)
+    assert (r.source(F), r.source(G)) == ("b", "a")
 
 
 def test_the_only_one_that_is_ahead_is_asked_again() -> None:
@@ -301,7 +362,7 @@ class Net:
             return True
         assert isinstance(frame, tuple)
         feed, sequence = frame
-        node.machine.received(one, feed, sequence)
+        node.machine.received(one, feed, sequence, self.now_s)
         assert feed in node.wanted
         if sequence == node.log.get(feed, 0) + 1:
             node.log[feed] = sequence

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.vectors import make
 
 from ssb_rtc.errors import MessageInvalid
 from ssb_rtc.feeds.canonical import compact, encode, parse, utf16_length
 from ssb_rtc.feeds.message import message_id
 from ssb_rtc.feeds.private import unbox
 from ssb_rtc.feeds.validate import check, check_batch
+from tests.vectors import make
 
 LINES = Path(make.__file__).with_name("feed-20.jsonl").read_bytes().splitlines()
 ROWS = [parse(line) for line in LINES]

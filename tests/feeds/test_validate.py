@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.feeds.signed_messages import HEAD, KEYS, OTHER, message, signed
 
 from ssb_rtc.errors import MessageInvalid
 from ssb_rtc.feeds.canonical import compact, encode, parse
@@ -29,6 +28,7 @@ from ssb_rtc.feeds.validate import (
     proves_fork,
     verify_jobs,
 )
+from tests.feeds.signed_messages import HEAD, KEYS, OTHER, message, signed
 
 
 def is_taken(head: Head | None, value: Any, *, strict: bool = False) -> bool:
@@ -208,6 +208,11 @@ def test_a_timestamp_out_of_range_is_a_number_that_prints_null() -> None:
     assert pending.checked.raw == compact(value)
 
 
+def test_sequences_end_at_31_bits() -> None:
+    for sequence, taken in ((2**31 - 1, True), (2**31, False), (2**32 + 2, False)):
+        assert is_taken(Head(HEAD.id, sequence - 1, 0), message(sequence=sequence)) == taken
+
+
 def test_order_of_keys() -> None:
     value = message()
     names = ["previous", "author", "sequence", "timestamp", "hash", "content"]
@@ -274,7 +279,11 @@ def test_signatures() -> None:
         assert is_taken(HEAD, longer)
         assert not is_taken(HEAD, longer, strict=True)
         assert not proves_fork(value, longer)
-    assert not is_taken(HEAD, {**value, "signature": body[:87] + "B" + suffix[:-1] + "9"}) or body[87] == "="
+        spare = longer["signature"][86]
+        if len(more) == 1:
+            assert not is_taken(
+                HEAD, {**longer, "signature": longer["signature"].replace(f"{spare}=.", f"{chr(ord(spare) + 1)}=.")}
+            )
 
 
 def test_signature_covers_utf8_and_the_id_low_bytes() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.feeds.signed_messages import HEAD, KEYS, OTHER, feed, message, signed
 
 from ssb_rtc.feeds.canonical import compact
 from ssb_rtc.feeds.message import create, message_id
@@ -19,6 +18,7 @@ from ssb_rtc.feeds.validate import (
     verify_jobs,
 )
 from ssb_rtc.types import JsonObject
+from tests.feeds.signed_messages import HEAD, KEYS, OTHER, feed, message, signed
 
 
 def test_batches() -> None:

@@ -108,3 +108,37 @@ async def post(port: int, path: bytes, body: bytes) -> bytes:
 
 def without_date(head: bytes) -> bytes:
     return re.sub(rb"Date: [^\r]*\r\n", b"", head)
+
+
+class Wire(asyncio.Transport):
+    """A transport that goes nowhere, so that thousands of garbage requests take no socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.writes = 0
+        self.ended = False
+        self.paused = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.ended, "written after the end"
+        self.written += data
+        self.writes += 1
+
+    def close(self) -> None:
+        self.ended = True
+
+    def abort(self) -> None:
+        self.ended = True
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def get_write_buffer_size(self) -> int:
+        return 0

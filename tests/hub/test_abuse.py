@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.server import HubServer
-from tests.hub.sockets import HOST, LIMIT_S, Raw, connected, post_bytes, running, subscribed
+from tests.hub.sockets import HOST, LIMIT_S, Raw, Wire, connected, post_bytes, running, subscribed
 
 LINES = st.sampled_from(
     [
@@ -45,28 +45,6 @@ LINES = st.sampled_from(
     ]
 )
 PIECES = st.lists(st.one_of(LINES, st.binary(max_size=40)), max_size=12)
-
-
-class Wire(asyncio.Transport):
-    """A transport that goes nowhere, so that thousands of garbage requests take no socket."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.ended = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.ended, "written after the end"
-        self.written += data
-
-    def close(self) -> None:
-        self.ended = True
-
-    def abort(self) -> None:
-        self.ended = True
-
-    def is_closing(self) -> bool:
-        return self.ended
 
 
 @settings(max_examples=300)
@@ -169,6 +147,23 @@ async def test_readers_that_read_nothing_are_dropped_and_the_others_hear_everyth
         assert await good.chunk() == b"data: bye\n\n"
         for raw in stuck:
             raw.writer.transport.abort()
+
+
+async def test_who_does_not_read_is_not_read_until_it_has_caught_up() -> None:
+    async with running() as hub:
+        wire = Wire()
+        guest = Connection(hub)
+        guest.connection_made(wire)
+        seen = []
+        for told in (guest.pause_writing, guest.resume_writing, guest.pause_writing):
+            told()
+            seen.append(wire.paused)
+        assert seen == [True, False, True]
+        guest.data_received(b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
+        for told in (guest.resume_writing, guest.pause_writing):
+            told()
+            assert not wire.paused, "a subscriber's end must be seen however slow it is"
+        guest.connection_lost(None)
 
 
 async def test_a_client_that_asks_and_never_reads_is_not_read_further() -> None:

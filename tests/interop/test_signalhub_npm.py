@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hub.sockets import HOST, LIMIT_S, Raw, connected, post_bytes, subscribed
-from tests.interop.jspeer import require_node
-from tests.interop.npmhub import NpmHub
-from tests.interop.processes import LineProcess
 
 from ssb_rtc.hub.server import HubServer, serve
 from ssb_rtc.signalhub.client import HubClient, open_session
 from ssb_rtc.types import HubUrl
+from tests.hub.sockets import HOST, LIMIT_S, Raw, connected, post_bytes, subscribed
+from tests.interop.jspeer import require_node
+from tests.interop.npmhub import NpmHub
+from tests.interop.processes import LineProcess
 
 pytestmark = pytest.mark.js
 

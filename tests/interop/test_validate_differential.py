@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.interop.odd_messages import Feed, odd_feed
 
 from ssb_rtc.errors import MessageInvalid
 from ssb_rtc.feeds.canonical import parse
 from ssb_rtc.feeds.validate import Checked, Head, check, check_batch, prepare_raw, verify_jobs
 from ssb_rtc.types import FeedId
+from tests.interop.odd_messages import Feed, odd_feed
 
 FEEDS = 2500
 SCRIPT = Path(__file__).with_name("validate.cjs")

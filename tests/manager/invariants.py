@@ -174,9 +174,7 @@ def _check_books(state: State, books: Books) -> None:
 
 
 def _check_indexes(state: State) -> None:
-    waiting = [
-        row for row in state.peers.values() if row.routes and not (row.link or row.attempt or row.parked)
-    ]
+    waiting = [row for row in state.peers.values() if row.routes and not (row.link or row.attempt or row.parked)]
     assert list(state.due) == sorted((row.ready_s, row.id) for row in waiting if not row.asked)
     assert list(state.asked) == sorted((row.ready_s, row.id) for row in waiting if row.asked)
     assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from ssb_rtc.manager import actions as a
@@ -112,7 +114,7 @@ def announcements_s(story: Story, duration_s: float) -> list[float]:
 
 
 def pauses(times: list[float]) -> list[float]:
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in pairwise(times)]
 
 
 def test_alone_we_announce_every_half_minute() -> None:

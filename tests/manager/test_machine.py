@@ -188,5 +188,5 @@ class Manager(RuleBasedStateMachine):
             self.world.do(a.ShutdownRequested())
 
 
-Manager.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Manager.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestManager = Manager.TestCase

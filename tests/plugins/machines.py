@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from tests.storage.feedmaker import Store, keys_of
-
 from ssb_rtc.plugins.base import Context, Plugin, Wanted
 from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.gossip import Gossip
@@ -18,6 +16,7 @@ from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.transport.link import Link, open_link
 from ssb_rtc.transport.memory import stream_pair
 from ssb_rtc.types import FeedId, peer_of
+from tests.storage.feedmaker import Store, keys_of
 
 NETWORK = bytes(32)
 

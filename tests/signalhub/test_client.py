@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.signalhub.rogue import STREAM, Handler, endlessly, rogue, saying
 
 from ssb_rtc.errors import ConnectFailed, MisuseError, TransportFault
 from ssb_rtc.hub.limits import HubLimits
@@ -20,6 +19,7 @@ from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
 from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, open_session, shown
 from ssb_rtc.types import HubUrl
+from tests.signalhub.rogue import STREAM, Handler, endlessly, rogue, saying
 
 FEED = "@/+//////////////////////////////////////////g=.ed25519"
 LIMIT_S = 5.0
@@ -213,6 +213,21 @@ async def test_silence_is_death(parts: tuple[bytes, ...], sentence: str, session
         await client.subscribe(["all"], ear.on_message, ear.on_lost)
         await ear.until(lost=1)
         assert sentence in str(ear.lost[0])
+
+
+async def test_a_drip_that_says_nothing_is_silence(session: aiohttp.ClientSession) -> None:
+    async def dripping(head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM)
+        while True:
+            writer.write(b"id: 1\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with rogue(dripping) as url:
+        client, ear = HubClient(url, "app", session, limits=SHORT), Ear()
+        await client.subscribe(["all"], ear.on_message, ear.on_lost)
+        await ear.until(lost=1)
+        assert "has been silent" in str(ear.lost[0])
 
 
 async def test_heartbeats_keep_a_quiet_stream_alive(session: aiohttp.ClientSession) -> None:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
-from tests.signalhub.rogue import STREAM, rogue, saying
 
 from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.hub.server import HubServer, serve
@@ -25,6 +24,7 @@ from ssb_rtc.signalhub.signalling import (
 from ssb_rtc.signalhub.swarm_signalling import SwarmLimits, SwarmSignalling
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
+from tests.signalhub.rogue import STREAM, rogue, saying
 
 APP = "ssb-rtc-1-0badcafe"
 LIMIT_S = 5.0
@@ -156,6 +156,32 @@ async def test_candidates_never_overtake_their_offer(parties: list[Party], urls:
     for session in ("1", "2", "3"):
         assert [kind for s, kind in kinds if s == session] == ["offer"] + ["candidate"] * 6
     assert bob.signalling._described == {}
+
+
+async def test_a_candidate_is_posted_after_its_offer_was_taken(parties: list[Party]) -> None:
+    ann, log, offered = parties[0], list[str](), asyncio.Event()
+
+    async def slow(head: bytes, writer: asyncio.StreamWriter) -> None:
+        if head.startswith(b"GET"):
+            writer.write(STREAM)
+            await asyncio.Event().wait()
+        log.append("post")
+        if len(log) == 1:
+            await offered.wait()
+            log.append("taken")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with rogue(slow) as url:
+        await ann.signalling.connect(url)
+        signals = [OFFER, candidate(1), candidate(2)]
+        sending = [asyncio.create_task(ann.signalling.send(url, peer(5), "s", signal)) for signal in signals]
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        assert log == ["post"]
+        offered.set()
+        await asyncio.gather(*sending)
+        assert log == ["post", "taken", "post", "post"]
+        await ann.signalling.close()
 
 
 async def test_the_same_signal_through_two_hubs_counts_once(parties: list[Party], urls: list[HubUrl]) -> None:

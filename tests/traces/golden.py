@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-from tests.manager.names import HUBS, ME, PEERS, START
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
@@ -28,6 +27,7 @@ from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import Now, Route, State, initial
 from ssb_rtc.manager.step import step
 from ssb_rtc.manager.view import hubs_view, peers_view
+from tests.manager.names import HUBS, ME, PEERS, START
 
 ACTIONS = {kind.__struct_config__.tag: kind for kind in get_args(a.Action)}
 NAMES: dict[str, str] = {value: name for table in (PEERS, HUBS) for name, value in table.items()}

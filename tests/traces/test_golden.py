@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.traces.golden import answered
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.txt"))

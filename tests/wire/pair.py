@@ -1,10 +1,13 @@
-"""Two rpc sessions and a fake wire between them."""
+"""Two rpc sessions and a fake wire between them, and short ways to write and read what goes over it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
-from ssb_rtc.wire.rpc import Event, Limits, Session
+from ssb_rtc.wire.packets import BodyKind, Decoder, Packet, encode
+from ssb_rtc.wire.rpc import Called, Ended, Event, Goodbye, Kind, Limits, Received, Session
 
 
 @dataclass
@@ -39,3 +42,37 @@ class ConnectionPair:
         assert sender.outgoing_bytes == 0
         step = self.piece_bytes or len(data) or 1
         return [event for start in range(0, len(data), step) for event in receiver.receive(data[start : start + step])]
+
+
+def shown(events: list[Event]) -> list[Any]:
+    """Events as plain tuples, so that a test reads like the conversation."""
+    plain: list[Any] = []
+    for event in events:
+        match event:
+            case Called(request, name, args, kind):
+                plain.append(("called", request, ".".join(name), args, kind))
+            case Received():
+                plain.append(("received", event.request, event.value))
+            case Ended(request, error):
+                plain.append(("ended", request, None if error is None else error.message))
+            case Goodbye():
+                plain.append("goodbye")
+    return plain
+
+
+def packets_of(session: Session) -> list[Packet]:
+    return Decoder().feed(session.take_outgoing())
+
+
+def json_packet(request: int, value: Any, *, stream: bool = True, end: bool = False) -> bytes:
+    return encode(Packet(request, json.dumps(value).encode(), BodyKind.JSON, stream=stream, end=end))
+
+
+def opening(request: int, name: Any = ("x",), kind: Any = "duplex", args: Any = (), *, stream: bool = True) -> bytes:
+    return json_packet(request, {"name": name, "args": args, "type": kind}, stream=stream)
+
+
+def open_stream(pair: ConnectionPair, kind: Kind) -> int:
+    request = pair.left.call(("x",), [], kind)
+    assert shown(pair.to_right()) == [("called", -request, "x", [], kind)]
+    return request

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl.bindings import crypto_secretbox
-from tests.wire.cutting import cut_at, cuts
 
 from ssb_rtc.errors import FrameInvalid, MisuseError
 from ssb_rtc.wire.boxstream import BODY_LIMIT_BYTES, HEADER_BYTES, Boxer, Unboxer
+from tests.wire.cutting import cut_at, cuts
 
 KEY = bytes(range(32))
 NONCE = b"\xff" * 24  # the very first increment carries through all of it

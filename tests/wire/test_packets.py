@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.wire.cutting import cut_at, cuts
 
 from ssb_rtc.errors import FrameInvalid, MisuseError
 from ssb_rtc.wire.packets import (
@@ -23,6 +22,7 @@ from ssb_rtc.wire.packets import (
     from_body,
     to_body,
 )
+from tests.wire.cutting import cut_at, cuts
 
 packets = st.builds(
     Packet,
@@ -164,7 +164,7 @@ def test_values_without_json_are_the_callers_mistake(value: Any) -> None:
     ],
 )
 def test_json_that_javascript_takes_is_taken(body: bytes, value: Any) -> None:
-    assert from_body(body, BodyKind.JSON) == pytest.approx(value) if isinstance(value, int) else value
+    assert from_body(body, BodyKind.JSON) == (pytest.approx(value) if isinstance(value, int) else value)
 
 
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"Infinity", b"-", b"01", b"\xef\xbb\xbf1", b"'a'", b"[" * 100_000])

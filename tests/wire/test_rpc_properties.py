@@ -8,12 +8,12 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.wire.cutting import cut_at, cuts
-from tests.wire.pair import ConnectionPair
 
 from ssb_rtc.errors import FrameInvalid, RemoteCallError
 from ssb_rtc.wire.packets import BodyKind, Decoder, Packet, encode
 from ssb_rtc.wire.rpc import Called, Ended, Event, Goodbye, Kind, Limits, Received, Session
+from tests.wire.cutting import cut_at, cuts
+from tests.wire.pair import ConnectionPair
 
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.wire.cutting import cut_at, cuts
 
 from ssb_rtc.errors import FrameInvalid
 from ssb_rtc.wire.sse import Parser
+from tests.wire.cutting import cut_at, cuts
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ them. Sources: ssb-ebt 9.1.2 and epidemic-broadcast-trees 9 (npm), and "Epidemic
 
 One `Replicator` covers all links of a peer, one session a link. Each feed is asked of one session at a time, its
 source, and all others hear "have, don't send"; they still tell us when they are ahead, and `tick` moves a feed to one
-of them when its source stalls. Work per event is bounded by the number of sessions, not of feeds.
+of them when its source stalls. A feed's author is its best source. Work per event is bounded by the number of
+sessions, not of feeds.
 
     replicator.connect(key, peer, dialled=False)       a stream opened; only the acceptor speaks first
     replicator.receive_notes(key, notes, now_s)        they told us notes
-    replicator.received(key, feed, sequence)           they sent us a message
+    replicator.received(key, feed, sequence, now_s)    they sent us a message
     replicator.advanced(feed, sequence, now_s)         the log has more, from anywhere
     replicator.take_notes(key)                         what to tell them now
     replicator.next_send(key); replicator.sent(...)    what to send them now
@@ -32,10 +33,12 @@ REMEMBERED_PEERS_MAX: Final = 64
 """Peers whose clocks are remembered after they left, so that the next session tells only what changed."""
 NOTES_A_BODY_MAX: Final = 10_000
 """Notes in one frame: about 600 KB."""
-LAG_S: Final = 1.0
+LAG_S: Final = 0.25
 """How long a source that is not ahead may keep a feed that another session is ahead with."""
 STALL_S: Final = 10.0
-"""How long a source that claims to be ahead may send nothing."""
+"""How long a source that claims to be ahead may send nothing at all."""
+WITHHELD_S: Final = 60.0
+"""How long it may send nothing of a feed while it sends others."""
 
 
 def encode_note(sequence: int, *, receive: bool) -> int:
@@ -56,15 +59,30 @@ def note_receives(note: int) -> bool:
 class _Session:
     """One link, as EBT sees it."""
 
-    __slots__ = ("asked", "dialled", "key", "outbox", "peer", "ready", "remote", "serves", "started", "told")
+    __slots__ = (
+        "active_s",
+        "asked",
+        "dialled",
+        "heard",
+        "key",
+        "outbox",
+        "peer",
+        "ready",
+        "remote",
+        "serves",
+        "started",
+        "told",
+    )
 
     def __init__(self, key: Hashable, peer: PeerId, dialled: bool, remembered: Mapping[FeedId, int]) -> None:
         self.key = key
         self.peer = peer
         self.dialled = dialled
         self.started = False
+        self.active_s = -STALL_S
         # Their last note of each feed, its sequence raised by what they sent since; at first what we remember.
         self.remote: dict[FeedId, int] = dict(remembered)
+        self.heard: set[FeedId] = set()
         self.told: dict[FeedId, int] = {}
         self.outbox: dict[FeedId, int] = {}
         self.asked: set[FeedId] = set()
@@ -195,16 +213,23 @@ class Replicator:
             return
         if sequence > head and feed not in self._forked:
             self._behind.setdefault(feed, now_s)
+            source = self._sessions.get(self._source.get(feed))
+            # What they had when we met is news of long ago; what they have since may reach us through the source too.
+            is_old = feed not in session.heard or session.peer == feed
+            if is_old and source is not None and source.remote_sequence(feed) <= head:
+                self._set_source(feed, session)
+        session.heard.add(feed)
         self._offer_source(feed, session)
         must_know = head > sequence and feed not in session.serves
         if must_know or feed not in session.told or session.key == self._source.get(feed):
             self._tell(session, feed)
 
-    def received(self, key: Hashable, feed: FeedId, sequence: int) -> None:
+    def received(self, key: Hashable, feed: FeedId, sequence: int, now_s: float) -> None:
         """They sent us a message, so they have it: it is not sent back."""
         session = self._sessions.get(key)
         if session is None:
             return
+        session.active_s = now_s
         note = session.remote.get(feed)
         if note is None or note >> 1 < sequence:
             if note is None and len(session.remote) >= FEEDS_MAX:
@@ -285,27 +310,33 @@ class Replicator:
             self._behind.setdefault(feed, now_s)
             self._tell(self._sessions[key], feed, again=True)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether some session is ahead of us with some feed: `tick` has something to watch."""
+        return bool(self._behind)
+
     def tick(self, now_s: float) -> None:
-        """Moves feeds whose source does not deliver; to be called about once a second."""
+        """Moves feeds whose source does not deliver; to be called every LAG_S while `is_behind`."""
         for feed, since_s in list(self._behind.items()):
+            if now_s - since_s < LAG_S:
+                continue
+            source = self._sessions.get(self._source.get(feed))
             head = self._heads.get(feed, 0)
-            ahead = [s for s in self._sessions.values() if s.started and s.remote_sequence(feed) > head]
-            ahead = [s for s in ahead if not self._is_blocked(feed, s.peer)]
+            if source is not None and source.remote_sequence(feed) > head and not _stalls(source, since_s, now_s):
+                continue
+            ahead = [
+                session
+                for session in self._sessions.values()
+                if session.started and session.remote_sequence(feed) > head and not self._is_blocked(feed, session.peer)
+            ]
             if not ahead:
                 del self._behind[feed]
                 continue
-            key = self._source.get(feed)
-            keys = [session.key for session in ahead]
-            if now_s - since_s < (STALL_S if key in keys else LAG_S):
-                continue
             self._behind[feed] = now_s
             # The next one in turn, so that all are tried before one is tried again.
-            chosen = ahead[(keys.index(key) + 1) % len(ahead)] if key in keys else ahead[0]
-            if chosen.key == key:
-                self._tell(chosen, feed, again=True)
-                continue
+            chosen = ahead[(ahead.index(source) + 1) % len(ahead)] if source in ahead else ahead[0]
             self._set_source(feed, chosen)
-            self._tell(chosen, feed)
+            self._tell(chosen, feed, again=chosen is source)
 
     # --- what to say and send ---
 
@@ -348,7 +379,7 @@ class Replicator:
     def _offer_source(self, feed: FeedId, session: _Session) -> None:
         """Takes a session as source of a feed that has none."""
         if (
-            feed not in self._source
+            (feed not in self._source or session.peer == feed)
             and feed not in self._forked
             and session.started
             and session.remote.get(feed) != NOT_REPLICATED
@@ -391,3 +422,7 @@ class Replicator:
     def _tell(self, session: _Session, feed: FeedId, *, again: bool = False) -> None:
         note = encode_note(self._heads.get(feed, 0), receive=self._source.get(feed) == session.key)
         session.tell(feed, note, again=again)
+
+
+def _stalls(source: _Session, since_s: float, now_s: float) -> bool:
+    return now_s - max(since_s, source.active_s) >= STALL_S or now_s - since_s >= WITHHELD_S

@@ -43,6 +43,9 @@ _ORDERS = (
 )
 _SIGNATURE_SUFFIX = ".sig.ed25519"
 _SIGNATURE_CHARACTERS = 88 + len(_SIGNATURE_SUFFIX)
+# By the bytes of a signature: where the last character with unused bits stands, and what leaves them zero. Its 88
+# characters hold up to 66 bytes, and ssb-validate passes all of them on to sodium-native, which ignores the last two.
+_SPARE_BITS = {64: (85, "AQgw"), 65: (86, "AEIMQUYcgkosw048"), 66: (88, ".")}
 _TAIL_BYTES = len(b',\n  "signature": ""\n}') + _SIGNATURE_CHARACTERS
 _BOX = re.compile(CANONICAL_BASE64 + "\\.box[^\n\r\u2028\u2029]*\\Z")
 _STRICT_BOX = re.compile(CANONICAL_BASE64 + r"\.box[0-9A-Za-z]*\Z")
@@ -346,19 +349,14 @@ def _bad_author() -> NoReturn:
 
 
 def _signature(text: Json) -> bytes:
-    """The 64 bytes of `<canonical base64 of 64 to 66 bytes>.sig.ed25519`.
-
-    88 characters of base64 hold up to 66 bytes; ssb-validate passes all on, and sodium-native ignores the last.
-    """
+    """The 64 bytes that count of `<canonical base64 of 64 to 66 bytes>.sig.ed25519`."""
     if type(text) is str and len(text) == _SIGNATURE_CHARACTERS and text.endswith(_SIGNATURE_SUFFIX):
         try:
             signature = a2b_base64(text[:88], strict_mode=True)
         except ValueError:
             signature = b""
-        if len(signature) == 64:
-            if text[85] in "AQgw":
-                return signature
-        elif len(signature) == 66 or (len(signature) == 65 and text[86] in "AEIMQUYcgkosw048"):
+        spare = _SPARE_BITS.get(len(signature))
+        if spare is not None and text[spare[0]] in spare[1]:
             return signature[:64]
     raise MessageInvalid("signature must be <canonical base64 of 64 bytes>.sig.ed25519")
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.chance import backoff_s
-from ssb_rtc.manager.peers import abort
+from ssb_rtc.manager.peers import abort, unpark
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Hub, KnownHub, Route
 from ssb_rtc.manager.turn import BROADCAST, SAVE, Turn, announce_timer, hub_timer, short
@@ -71,6 +71,7 @@ def connection_succeeded(turn: Turn, action: a.HubConnectionSucceeded) -> None:
         return turn.ignore(action, "that connection to the hub was superseded")
     turn.cancel(hub_timer(hub.url), "the hub is connected")
     hub = replace(hub, connected_s=turn.mono_s, last_error="")
+    unpark(turn, hub.url)
     since_s = None if hub.announced_s is None else turn.mono_s - hub.announced_s
     if since_s is None or since_s >= turn.settings.announce_reconnect_s:
         return _announce(turn, hub, "the hub is connected")

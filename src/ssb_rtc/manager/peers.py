@@ -182,5 +182,14 @@ def usable_now(turn: Turn, known: KnownRoute) -> bool:
     return known.route.via == "address" or (hub is not None and hub.connected_s is not None)
 
 
+def unpark(turn: Turn, hub: HubUrl) -> None:
+    """A hub is connected: who waited for it is due. Goes through the table, which hubs rarely cause."""
+    route = Route("hub", hub)
+    for peer in sorted(turn.peers):
+        row = turn.peers[peer]
+        if row.parked and any(known.route == route for known in row.routes):
+            turn.put_peer(replace(row, parked=False))
+
+
 def _alive(turn: Turn, known: KnownRoute, oldest_s: float) -> bool:
     return known.heard_s > oldest_s and known.route.where in turn.hubs

@@ -2,7 +2,7 @@
 
 Every step that changed something about it ends with `fill`: while there is room, whoever is due longest is dialled;
 else the timer `connect` is armed for the next one. So each disconnected peer that has a route is dialled, waits for
-that timer, waits for a slot, or is parked until a tick finds one of its hubs connected; there is no fifth case.
+that timer, waits for a slot, or is parked until one of its hubs is connected; there is no fifth case.
 """
 
 from __future__ import annotations

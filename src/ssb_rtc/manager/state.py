@@ -103,7 +103,7 @@ class Peer(msgspec.Struct, frozen=True):
     not_before_s: float = 0.0
     """Held off until then, in both directions, because one side asked for it."""
     parked: bool = False
-    """It was due while none of its routes could be used. It waits in no queue: a tick looks whether one can be now."""
+    """It was due while none of its hubs was connected. It waits in no queue, but for one of them."""
     asked: bool = False
     """Somebody here asked for a link to it; it may use the slots that are reserved for inbound."""
     last_connected_wall_s: float | None = None

@@ -179,11 +179,9 @@ class Turn:
         self.peers = self.peers.set(peer.id, peer)
 
     def drop_peer(self, peer: PeerId) -> None:
-        """Remove a row of the table of peers, where there is one, and what the other tables say of it."""
-        old = self.peers.get(peer)
-        if old is not None:
-            self._index(old, Peer(peer, 0.0, 0.0))
-            self.peers = self.peers.delete(peer)
+        """Remove a row of the table of peers, and what the other tables say of it."""
+        self._index(self.peers[peer], Peer(peer, 0.0, 0.0))
+        self.peers = self.peers.delete(peer)
 
     def _index(self, old: Peer | None, new: Peer) -> None:
         peer = new.id

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ssb_rtc.errors import FrameInvalid, LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError, StorageFault
-from ssb_rtc.feeds.ebt import Replicator
+from ssb_rtc.feeds.ebt import LAG_S, Replicator
 from ssb_rtc.plugins.base import Context, PermissionLists, Progress
 from ssb_rtc.plugins.history import History
 from ssb_rtc.storage.ingest import Intake
@@ -27,6 +27,7 @@ EBT_VERSION: Final = 3
 SEND_MESSAGES: Final = 100
 """Messages of one feed that are sent before another feed or new notes get their turn."""
 TICK_S: Final = 1.0
+"""How often progress is looked at when nothing is missing; else every LAG_S."""
 PING_TIMEOUT_MS: Final = 300_000
 """What JavaScript peers ask for in gossip.ping: half of it between two pings."""
 
@@ -41,6 +42,7 @@ class _Session:
         self.duplex = duplex
         self.intake = intake
         self.progress = progress
+        self.counted = 0
         self.wake = asyncio.Event()
 
 
@@ -126,7 +128,8 @@ class Gossip:
         intake = context.ingest.intake(
             f"link {link.remote}",
             accepts=context.wanted.__contains__,
-            on_seen=lambda feed, sequence: self.replicator.received(key, feed, sequence),
+            on_seen=lambda feed, sequence: self.replicator.received(key, feed, sequence, context.now_s()),
+            on_fault=lambda fault: self._intake_failed(link, duplex, fault),
         )
         session = self._sessions[key] = _Session(link, duplex, intake, progress)
         progress.replicating = True
@@ -136,18 +139,26 @@ class Gossip:
         sender = self._spawn(self._send(session), f"ebt send {link.remote}")
         try:
             await self._receive(session)
-        except (MessageInvalid, FrameInvalid) as fault:
+        except FrameInvalid as fault:
             logger.warning("%s: %s", link.remote, fault)
             link.fail(fault)
-        except StorageFault as fault:
-            logger.error("replication with %s stops: %s", link.remote, fault)
-            await duplex.end(RemoteCallError("replication stopped"))
+        except (MessageInvalid, StorageFault):
+            pass  # the intake has told it already
         finally:
             sender.cancel()
             del self._sessions[key]
             progress.replicating = False
             self.replicator.disconnect(key, context.now_s())
             self._wake_all()
+
+    def _intake_failed(self, link: Link, duplex: Duplex, fault: SsbRtcError) -> None:
+        """What is wrong with a message is the link's fault; what is wrong with our disk is not."""
+        if isinstance(fault, MessageInvalid):
+            logger.warning("%s: %s", link.remote, fault)
+            link.fail(fault)
+        else:
+            logger.error("replication with %s stops: %s", link.remote, fault)
+            self._spawn(duplex.end(RemoteCallError("replication stopped")), f"ebt end {link.remote}")
 
     # --- receiving ---
 
@@ -172,9 +183,7 @@ class Gossip:
     async def _take(self, session: _Session, raws: list[bytes]) -> None:
         if not raws:
             return
-        before = session.intake.accepted
         await session.intake.offer(raws)
-        self._note_progress(session, session.intake.accepted - before)
 
     def _take_notes(self, session: _Session, value: JsonObject) -> None:
         clock = value.get("clock")
@@ -183,14 +192,17 @@ class Gossip:
         if type(own) is int and own > 0:
             self._context.author.remote_clock(session.link.remote, own >> 1)
         self.replicator.receive_notes(id(session.link), notes, self._context.now_s())
-        self._note_progress(session, 0)
+        self._note_progress(session)
+        self._watch()
         self._wake_all()
 
-    def _note_progress(self, session: _Session, received: int) -> None:
-        session.progress.missing = self.replicator.missing(id(session.link))
-        if received:
-            session.progress.received += received
-            session.progress.last_received_s = self._context.now_s()
+    def _note_progress(self, session: _Session) -> None:
+        progress, accepted = session.progress, session.intake.accepted
+        progress.missing = self.replicator.missing(id(session.link))
+        if accepted > session.counted:
+            progress.received += accepted - session.counted
+            progress.last_received_s = self._context.now_s()
+            session.counted = accepted
 
     # --- sending ---
 
@@ -228,6 +240,8 @@ class Gossip:
         for feed, sequence in heads.items():
             if feed != own:
                 self.replicator.advanced(feed, sequence, now_s)
+        for session in self._sessions.values():
+            self._note_progress(session)
         self._wake_all()
 
     def _own_advanced(self, sequence: int) -> None:
@@ -251,9 +265,17 @@ class Gossip:
         for session in self._sessions.values():
             session.wake.set()
 
+    def _watch(self) -> None:
+        """Ticks faster from now on if something is missing."""
+        if self.replicator.is_behind and self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+            self._start_ticking()
+
     def _start_ticking(self) -> None:
         if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+            delay_s = LAG_S if self.replicator.is_behind else TICK_S
+            self._ticking = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
         self._ticking = None
@@ -261,7 +283,7 @@ class Gossip:
             return
         self.replicator.tick(self._context.now_s())
         for session in self._sessions.values():
-            self._note_progress(session, 0)
+            self._note_progress(session)
         self._wake_all()
         self._start_ticking()
 

@@ -148,7 +148,9 @@ class History:
     async def _fetch(self, link: Link, feed: FeedId, progress: Progress) -> None:
         context = self._context
         head = context.log.head(feed)
-        intake = context.ingest.intake(f"history of {link.remote}", lambda author: author == feed)
+        intake = context.ingest.intake(
+            f"history of {link.remote}", lambda author: author == feed, on_fault=lambda fault: _drop(link, fault)
+        )
         try:
             options = {"id": feed, "seq": (head.sequence if head else 0) + 1, "live": True, "keys": False}
             incoming: Incoming = link.source("createHistoryStream", options)
@@ -156,13 +158,11 @@ class History:
                 if feed not in context.wanted or feed in context.forks:
                     await incoming.aclose()
                     return
-                await intake.offer([item.body for item in batch if item.body.startswith(b'{"previous"')])
-                progress.received += intake.accepted - progress.received
+                await intake.offer([item.body for item in batch])
+                progress.received += len(batch)
                 progress.last_received_s = context.now_s()
-                if feed == context.keys.id and head is None:
-                    await intake.flush()
-        except MessageInvalid as fault:
-            link.fail(fault)
+        except MessageInvalid:
+            pass  # the intake has dropped the link
         except RemoteCallError as error:
             logger.info("%s refuses its history of %s: %s", link.remote, feed, error)
         except LinkClosed:
@@ -180,6 +180,12 @@ class History:
         task = self._active.pop(id(link), None)
         if task is not None:
             task.cancel()
+
+
+def _drop(link: Link, fault: SsbRtcError) -> None:
+    if isinstance(fault, MessageInvalid):
+        logger.warning("%s: %s", link.remote, fault)
+        link.fail(fault)
 
 
 def _read_options(options: Json) -> _Options:

@@ -209,6 +209,8 @@ class Driver:
                     task = asyncio.get_running_loop().create_task(self._answered(effect, coroutine), name=effect.kind)
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
+                    # A task that is cancelled before its first line never awaits its coroutine.
+                    task.add_done_callback(lambda _: coroutine.close())
                     return True
         return False
 

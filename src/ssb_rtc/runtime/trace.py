@@ -73,7 +73,7 @@ class Trace:
         self._file: IO[bytes] | None = None
         if file is not None:
             try:
-                self._file = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+                self._file = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0)
             except OSError as error:
                 raise ConfigFault(f"the trace file {file} can't be written: {error.strerror}") from error
         self._fresh = True
@@ -100,11 +100,14 @@ class Trace:
             self.close()
             return
         try:
-            self._file.write(lines)
-            self._file.flush()
+            written = self._file.write(lines)
         except OSError as error:
             _log.warning("the trace file ends here: %s", error)
-            self._file = None
+            self.close()
+            return
+        if written != len(lines):
+            _log.warning("the trace file ends here: the disk took %d of %d bytes", written, len(lines))
+            self.close()
 
     def close(self) -> None:
         """Close the file. The ring stays."""

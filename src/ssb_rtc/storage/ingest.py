@@ -57,6 +57,7 @@ OnCommitted = Callable[[Sequence[Stored]], None]
 OnRollback = Callable[[FeedId], None]
 Accepts = Callable[[FeedId], bool]
 OnSeen = Callable[[FeedId, int], None]
+OnFault = Callable[[SsbRtcError], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -80,11 +81,15 @@ class Intake:
 
     `accepts` (when given) says whether a feed is wanted from here; others are ignored and counted in `unwanted`.
     `on_seen` (when given) hears feed and sequence of each wanted message as it arrives, valid or not.
-    `fault` is set once, when the source sent something that no honest one sends, or when the disk refused.
+    `fault` is set once, when the source sent something that no honest one sends, or when the disk refused; `on_fault`
+    (when given) hears it then, which may be long after the `offer` that brought it.
     """
 
-    def __init__(self, ingest: Ingest, name: str, accepts: Accepts | None, on_seen: OnSeen | None) -> None:
+    def __init__(
+        self, ingest: Ingest, name: str, accepts: Accepts | None, on_seen: OnSeen | None, on_fault: OnFault | None
+    ) -> None:
         self.name = name
+        self.on_fault = on_fault
         self.accepts = accepts
         self.on_seen = on_seen
         self.accepted = 0
@@ -122,7 +127,10 @@ class Intake:
 
     def fail(self, fault: SsbRtcError) -> None:
         """Sets the fault; the first counts."""
-        self.fault = self.fault or fault
+        if self.fault is None:
+            self.fault = fault
+            if self.on_fault is not None:
+                self.on_fault(fault)
 
     def settle(self, count: int) -> None:
         """`count` of its messages are out of the queue."""
@@ -168,9 +176,15 @@ class Ingest:
 
     # --- for everybody ---
 
-    def intake(self, name: str, accepts: Accepts | None = None, on_seen: OnSeen | None = None) -> Intake:
-        """A new source of messages."""
-        return Intake(self, name, accepts, on_seen)
+    def intake(
+        self,
+        name: str,
+        accepts: Accepts | None = None,
+        on_seen: OnSeen | None = None,
+        on_fault: OnFault | None = None,
+    ) -> Intake:
+        """A new source of messages. See Intake."""
+        return Intake(self, name, accepts, on_seen, on_fault)
 
     async def add(self, raws: Sequence[bytes], source: str) -> Intake:
         """Offers all and waits for the commit: an import in one call. Raises what `offer` and `flush` raise."""

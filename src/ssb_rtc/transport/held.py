@@ -93,10 +93,7 @@ class HeldOffers:
             del self._offers[key]
 
     def _expire(self, now_s: float) -> None:
-        tables: tuple[dict[Key, HeldOffer] | dict[Key, _Early], ...] = (self._offers, self._early)
-        for table in tables:
-            while table:
-                key, entry = next(iter(table.items()))
-                if entry.expires_s > now_s:
-                    break
-                del table[key]
+        while self._offers and next(iter(self._offers.values())).expires_s <= now_s:
+            del self._offers[next(iter(self._offers))]
+        while self._early and next(iter(self._early.values())).expires_s <= now_s:
+            del self._early[next(iter(self._early))]

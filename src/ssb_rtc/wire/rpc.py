@@ -284,6 +284,8 @@ class Session:
             self._say_end(request, call, error)
 
     def _take_opening(self, request: int, packet: Packet, events: list[Event]) -> None:
+        if self._said_goodbye:
+            return
         if packet.stream and packet.end:
             # A late or repeated end: muxrpc echoes it too.
             self._send(request, packet.body, packet.kind, stream=True, end=True)

@@ -1,0 +1,304 @@
+"""Attempts and links: slots, failures, which of two links stays, what a lost link means."""
+
+from __future__ import annotations
+
+import pytest
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.settings import Settings
+from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.state import Route
+from ssb_rtc.types import PeerId
+from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, TWO, ZOE, peer_id
+from tests.manager.story import Story, ignored, none, only
+
+CROWD = [peer_id(0x90, number) for number in range(20)]
+
+
+def test_three_attempts_at_a_time() -> None:
+    story = Story()
+    for peer in CROWD:
+        story.announce(peer)
+    assert count(story.state).dialling == 3
+    story.fail(story.state.trying[0])
+    assert count(story.state).dialling == 3
+
+
+def test_two_slots_are_for_those_who_come_to_us() -> None:
+    story = Story()
+    story.meet(*CROWD[:6])
+    story.announce(CROWD[6])
+    assert story.peer(CROWD[6]).connection_state == "DISCONNECTED"
+    story.arrive(CROWD[7])
+    only(story.offer(CROWD[8]), e.AcceptOffer)
+    story.succeed(CROWD[8])
+    closed = only(story.arrive(CROWD[9]), e.ScheduleDisconnectFromRemotePeer)
+    assert "slots" in closed.reason
+    assert closed.not_before_s is not None
+    assert 30 < closed.not_before_s < 90
+    assert len(story.state.linked) == 8
+
+
+def test_a_slot_that_is_free_again_is_taken_at_once() -> None:
+    story = Story()
+    story.meet(*CROWD[:6])
+    story.announce(CROWD[6])
+    effects = story.end(CROWD[0], clean=True)
+    assert only(effects, e.ScheduleConnectToRemotePeer).peer == CROWD[6]
+
+
+def test_an_attempt_has_one_time_out() -> None:
+    story = Story()
+    story.announce(BOB)
+    story.pass_time(29)
+    assert story.peer(BOB).connection_state == "CONNECTING"
+    story.pass_time(2)
+    assert story.peer(BOB).connection_state == "DISCONNECTED"
+    assert story.peer(BOB).failures == 1
+
+
+def test_failures_back_off_with_jitter_up_to_an_end() -> None:
+    story = Story(Settings(peer_failures_max=100, announcement_ttl_s=1e9, tick_s=1e4))
+    story.announce(BOB)
+    pauses = []
+    for _ in range(20):
+        story.fail(BOB)
+        pauses.append(story.peer(BOB).ready_s - story.now.mono_s)
+        story.pass_time(pauses[-1] + 0.001)
+    for failures, pause_s in enumerate(pauses):
+        should_s = min(3600, 5 * 2**failures)
+        assert 0.7 * should_s <= pause_s <= 1.3 * should_s
+    assert len({round(pause_s / min(3600, 5 * 2**at), 6) for at, pause_s in enumerate(pauses)}) == 20
+
+
+def test_the_route_that_fails_less_is_taken() -> None:
+    story = Story(hubs=(ONE, TWO))
+    story.announce(BOB, ONE)
+    story.announce(BOB, TWO)
+    story.fail(BOB)
+    story.pass_time(7)
+    attempt = story.peer(BOB).attempt
+    assert attempt is not None
+    assert attempt.route == Route("hub", TWO)
+
+
+def test_failed_too_often_is_forgotten_until_it_is_heard_again() -> None:
+    story = Story(Settings(peer_failures_max=2))
+    story.announce(BOB)
+    story.fail(BOB)
+    story.pass_time(7)
+    story.fail(BOB)
+    assert story.peer(BOB).routes == ()
+    story.pass_time(100)
+    assert story.peer(BOB).connection_state == "DISCONNECTED"
+    story.announce(BOB)
+    assert story.peer(BOB).connection_state == "CONNECTING"
+    story.fail(BOB)
+    story.pass_time(1_300)
+    assert BOB not in story.state.peers
+
+
+def test_busy_is_no_failure_and_both_sides_wait() -> None:
+    story = Story()
+    story.announce(BOB)
+    story.fail(BOB, not_before_s=100.0)
+    assert story.peer(BOB).failures == 0
+    assert only(story.offer(BOB), e.RefuseOffer).not_before_s == 100.0
+    story.pass_time(99)
+    assert story.peer(BOB).connection_state == "DISCONNECTED"
+    story.pass_time(31)
+    assert story.peer(BOB).connection_state == "CONNECTING"
+
+
+@pytest.mark.parametrize(("asked_s", "believed_s"), [(1e9, 3600.0), (-1.0, 0.0), (float("inf"), None)])
+def test_a_remote_is_not_believed_without_end(asked_s: float, believed_s: float | None) -> None:
+    story = Story()
+    story.announce(BOB)
+    story.fail(BOB, not_before_s=asked_s)
+    if believed_s is None:
+        assert story.peer(BOB).failures == 1
+    else:
+        assert story.peer(BOB).not_before_s == story.now.mono_s + believed_s
+
+
+def test_an_offer_that_comes_to_nothing_blames_nobody() -> None:
+    story = Story()
+    story.offer(BOB)
+    story.fail(BOB)
+    assert story.peer(BOB).failures == 0
+    assert story.peer(BOB).ready_s > story.now.mono_s
+
+
+def test_results_of_superseded_attempts_are_ignored() -> None:
+    story = Story()
+    story.announce(BOB)
+    assert "superseded" in ignored(story.do(a.RemotePeerConnectionFailed(BOB, 999, "late")))
+    assert "superseded" in ignored(story.do(a.RemotePeerConnectionFailed(CAROL, 999, "late")))
+    story.succeed(BOB)
+    assert "superseded" in ignored(story.do(a.RemotePeerConnectionFailed(BOB, 999, "late")))
+
+
+def test_a_link_is_told_once() -> None:
+    story = Story()
+    story.meet(BOB)
+    again = a.RemotePeerConnectionSucceeded(BOB, 1, Route("hub", ONE), True)
+    assert "before" in ignored(story.do(again))
+
+
+@pytest.mark.parametrize(("peer", "why"), [(ME, "ourselves"), (PeerId("x"), "no peer id")])
+def test_links_to_nobody_are_closed(peer: PeerId, why: str) -> None:
+    assert why in only(Story().arrive(peer), e.ScheduleDisconnectFromRemotePeer).reason
+
+
+def test_of_two_links_by_one_dialler_the_newest_stays() -> None:
+    for dialled in (True, False):
+        for peer in (AMY, ZOE):
+            story = Story()
+            story.arrive(peer, dialled=dialled)
+            closed = only(story.arrive(peer, dialled=dialled), e.ScheduleDisconnectFromRemotePeer)
+            assert (closed.link, closed.reason) == (1, "duplicate")
+            assert set(story.books.links) == {2}
+
+
+@pytest.mark.parametrize(
+    ("peer", "first_dialled", "stays"),
+    [(AMY, True, 1), (AMY, False, 2), (ZOE, True, 2), (ZOE, False, 1)],
+)
+def test_between_two_diallers_the_greater_keys_link_stays(peer: PeerId, first_dialled: bool, stays: int) -> None:
+    story = Story()
+    story.arrive(peer, dialled=first_dialled)
+    closed = only(story.arrive(peer, dialled=not first_dialled), e.ScheduleDisconnectFromRemotePeer)
+    assert (closed.link, closed.reason) == (3 - stays, "duplicate")
+    assert set(story.books.links) == {stays}
+    assert story.peer(peer).failures == 0
+
+
+def test_two_peers_close_the_same_one_of_two_links() -> None:
+    for first_by_me in (True, False):
+        mine, hers = Story(), Story()
+        mine.arrive(ZOE, dialled=first_by_me)
+        mine.arrive(ZOE, dialled=not first_by_me)
+        # Seen from the other end: the same two links, dialled by the other, and a peer with the lesser key.
+        hers.arrive(AMY, dialled=not first_by_me)
+        hers.arrive(AMY, dialled=first_by_me)
+        assert set(mine.books.links) == set(hers.books.links)
+
+
+def test_a_link_that_comes_while_we_dial() -> None:
+    story = Story()
+    story.announce(ZOE)
+    attempt = story.attempt(ZOE)
+    assert only(story.arrive(ZOE), e.AbortAttempt).attempt == attempt, "hers stands anyhow"
+    story.announce(AMY)
+    assert none(story.arrive(AMY), e.AbortAttempt), "ours would stand: let it come"
+    link = story.succeed(AMY)
+    assert AMY in story.state.linked
+    assert link in story.books.links
+    story.announce(BOB)
+    story.arrive(BOB)
+    story.fail(BOB)
+    assert story.peer(BOB).connection_state == "CONNECTED"
+    assert story.peer(BOB).failures == 0
+
+
+def test_a_full_house_takes_the_link_of_one_whom_it_dials() -> None:
+    story = Story(Settings(peers_max=1))
+    story.announce(ZOE)
+    story.arrive(ZOE)
+    assert story.state.linked == (ZOE,)
+
+
+def test_a_replaced_link_ends_the_attempt_beside_it() -> None:
+    story = Story()
+    story.arrive(ZOE)
+    story.offer(ZOE)
+    attempt = story.attempt(ZOE)
+    assert only(story.arrive(ZOE), e.AbortAttempt).attempt == attempt
+
+
+def test_an_answer_that_loses_to_the_link_that_is_there() -> None:
+    story = Story(Settings(handovers_max=1))
+    story.arrive(ZOE, dialled=True)
+    story.offer(ZOE)
+    attempt = story.attempt(ZOE)
+    story.arrive(ZOE, dialled=False)
+    assert none(story.arrive(ZOE, dialled=True, attempt=attempt), e.AbortAttempt)
+    assert story.peer(ZOE).attempt is None
+
+
+def test_a_healthy_link_that_breaks_is_dialled_again_at_once() -> None:
+    story = Story()
+    story.announce(BOB)
+    story.fail(BOB)
+    story.pass_time(7)
+    story.succeed(BOB)
+    assert story.peer(BOB).failures == 1
+    story.pass_time(60)
+    story.end(BOB)
+    assert story.peer(BOB).failures == 0
+    story.pass_time(1.1)
+    assert story.peer(BOB).connection_state == "CONNECTING"
+
+
+def test_a_link_heals_while_it_lasts() -> None:
+    story = Story()
+    story.announce(BOB)
+    story.fail(BOB)
+    story.pass_time(7)
+    story.succeed(BOB)
+    story.pass_time(50)
+    assert story.peer(BOB).failures == 1
+    story.pass_time(25)
+    assert story.peer(BOB).failures == 0
+
+
+def test_a_link_that_breaks_at_once_is_a_failure() -> None:
+    story = Story()
+    story.meet(BOB)
+    story.end(BOB)
+    assert story.peer(BOB).failures == 1
+
+
+def test_a_clean_close_is_none_and_is_not_stormed() -> None:
+    story = Story()
+    story.meet(BOB)
+    story.end(BOB, clean=True)
+    assert story.peer(BOB).failures == 0
+    assert 20 < story.peer(BOB).ready_s - story.now.mono_s < 41
+
+
+def test_a_duplicate_is_none_and_the_other_link_gets_time_to_show() -> None:
+    story = Story()
+    story.meet(BOB)
+    story.end(BOB, "duplicate")
+    assert story.peer(BOB).failures == 0
+    assert 3 < story.peer(BOB).ready_s - story.now.mono_s < 8
+
+
+def test_a_not_before_is_kept() -> None:
+    story = Story()
+    story.meet(BOB)
+    story.end(BOB, "rotated", clean=True, not_before_s=100.0)
+    story.pass_time(99)
+    assert story.peer(BOB).connection_state == "DISCONNECTED"
+    closed = only(story.arrive(BOB), e.ScheduleDisconnectFromRemotePeer)
+    assert closed.reason == "too early"
+    assert closed.not_before_s is not None
+    assert 0 < closed.not_before_s <= 1.01
+    assert "before" in ignored(story.do(a.RemotePeerLinkEnded(BOB, closed.link, "too early")))
+
+
+def test_a_link_without_a_way_back_is_forgotten_with_its_end() -> None:
+    story = Story()
+    story.arrive(DAVE)
+    story.pass_time(61)
+    story.end(DAVE)
+    assert DAVE not in story.state.peers
+
+
+def test_reasons_from_outside_are_cut() -> None:
+    story = Story()
+    story.meet(BOB)
+    story.end(BOB, "x" * 10_000)
+    assert len(story.peer(BOB).last_error) == 200
