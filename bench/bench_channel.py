@@ -1,6 +1,6 @@
 """How fast bytes go over a data channel, and messages over a link: ours beside the bare library, in turns.
 
-    python bench/bench_channel.py [--backend wrtc|aiortc] [--mib 64] [--rounds 3] [--json]
+    python bench/bench_channel.py [--backend wrtc|aiortc] [--mib 64] [--rounds 5] [--json]
 
 Channel: MIB MiB in messages of 16 KiB from one process to another; "raw" uses wrtc alone with its own flow control,
 "ours" a Stream over the chosen backend. The figure to hold is the ratio of the medians, ours to raw: at least 0.8.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import statistics
 import sys
 import time
@@ -234,6 +235,7 @@ async def run_pair(mode: str, amount: int, backend: str) -> dict[str, float]:
         for role in ("send", "receive")
     ]
     measured: dict[str, float] = {}
+    cpu_before_s = children_cpu_s()
 
     async def relay(own: int) -> None:
         stdout, stdin = processes[own].stdout, processes[1 - own].stdin
@@ -257,7 +259,14 @@ async def run_pair(mode: str, amount: int, backend: str) -> dict[str, float]:
                 await process.wait()
     if "seconds" not in measured:
         raise SystemExit(f"the {mode} round brought no figure")
+    measured["cpu_of_both"] = children_cpu_s() - cpu_before_s
     return measured
+
+
+def children_cpu_s() -> float:
+    """The CPU time of all ended children, which a busy machine disturbs less than the clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def worker(text: str) -> None:
@@ -275,30 +284,32 @@ def worker(text: str) -> None:
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All rounds, raw and ours in turns."""
     size = arguments.mib * 2**20
-    raw: list[float] = []
-    ours: list[float] = []
+    speed: dict[str, list[float]] = {"raw": [], "ours": []}
+    cpu: dict[str, list[float]] = {"raw": [], "ours": []}
     links: dict[str, list[float]] = {"net": [], "rtc": []}
-    cpu: dict[str, list[float]] = {"net": [], "rtc": []}
+    link_cpu: dict[str, list[float]] = {"net": [], "rtc": []}
     for _ in range(arguments.rounds):
-        raw.append(arguments.mib / (await run_pair("raw", size, "wrtc"))["seconds"])
-        ours.append(arguments.mib / (await run_pair("ours", size, arguments.backend))["seconds"])
+        for mode, figures in speed.items():
+            found = await run_pair(mode, size, arguments.backend)
+            figures.append(arguments.mib / found["seconds"])
+            cpu[mode].append(found["cpu_of_both"])
         for over, figures in links.items():
             found = await run_pair(f"link-{over}", arguments.messages, "wrtc")
             figures.append(arguments.messages / found["seconds"])
-            cpu[over].append(found["cpu"] / arguments.messages * 1e6)
-    ratio = statistics.median(ours) / statistics.median(raw)
+            link_cpu[over].append(found["cpu"] / arguments.messages * 1e6)
     return {
         "backend": arguments.backend,
         "mib": arguments.mib,
         "rounds": arguments.rounds,
-        "raw_mib_s": [round(x, 1) for x in raw],
-        "ours_mib_s": [round(x, 1) for x in ours],
-        "raw_median_mib_s": round(statistics.median(raw), 1),
-        "ours_median_mib_s": round(statistics.median(ours), 1),
-        "ratio": round(ratio, 2),
+        "raw_mib_s": [round(x, 1) for x in speed["raw"]],
+        "ours_mib_s": [round(x, 1) for x in speed["ours"]],
+        "raw_median_mib_s": round(statistics.median(speed["raw"]), 1),
+        "ours_median_mib_s": round(statistics.median(speed["ours"]), 1),
+        "ratio": round(statistics.median(speed["ours"]) / statistics.median(speed["raw"]), 2),
+        "cpu_ratio": round(statistics.median(cpu["raw"]) / statistics.median(cpu["ours"]), 2),
         "aim_ratio": AIM_RATIO,
         "link_messages_s": {over: round(statistics.median(figures)) for over, figures in links.items()},
-        "link_receiver_cpu_us": {over: round(statistics.median(figures), 1) for over, figures in cpu.items()},
+        "link_receiver_cpu_us": {over: round(statistics.median(figures), 1) for over, figures in link_cpu.items()},
     }
 
 
@@ -308,7 +319,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=["wrtc", "aiortc"], default="wrtc")
     parser.add_argument("--mib", type=int, default=64)
     parser.add_argument("--messages", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -322,7 +333,8 @@ def main() -> None:
     print(f"channel, {found['mib']} MiB in 16 KiB messages, medians of {found['rounds']}:")
     print(f"  raw wrtc      {found['raw_median_mib_s']:>8} MiB/s   {found['raw_mib_s']}")
     print(f"  ours, {found['backend']:<8}{found['ours_median_mib_s']:>8} MiB/s   {found['ours_mib_s']}")
-    print(f"  ratio         {found['ratio']:>8}          (aim: at least {AIM_RATIO})")
+    print(f"  ratio         {found['ratio']:>8}         by the clock (aim: at least {AIM_RATIO})")
+    print(f"  ratio         {found['cpu_ratio']:>8}         by CPU time of both processes")
     for over, rate in found["link_messages_s"].items():
         cpu = found["link_receiver_cpu_us"][over]
         print(f"link over {over}: {rate} messages/s of 830 B, receiver's CPU {cpu} us a message")

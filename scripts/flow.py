@@ -38,7 +38,12 @@ def render() -> str:
     ]
     lines += [f"| {_kind(action)} | {_place(taker)} | {_first_line(action)} |" for action, taker in SLICES.items()]
     lines += ["", f"TIMER_EXPIRED goes on by the first word of its key: {', '.join(TIMERS)}.", ""]
-    lines += ["## Effects: what is ordered, and which actions answer it", "", "| effect | answered by | |", "|---|---|---|"]
+    lines += [
+        "## Effects: what is ordered, and which actions answer it",
+        "",
+        "| effect | answered by | |",
+        "|---|---|---|",
+    ]
     for effect, answers in ANSWERS.items():
         lines.append(f"| {_kind(effect)} | {', '.join(map(_kind, answers)) or 'nothing'} | {_first_line(effect)} |")
     lines += ["", "```mermaid", "flowchart LR"]

@@ -24,9 +24,16 @@ def test_a_flag_beats_the_environment_beats_the_default() -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("hops", "many"), ("hops", "9"), ("net", "70000"), ("network_key", "AAAA"), ("network_key", "*"), ("relay_only", "2"),
-     ("rtc_backend", "pion")],
-)  # fmt: skip
+    [
+        ("hops", "many"),
+        ("hops", "9"),
+        ("net", "70000"),
+        ("network_key", "AAAA"),
+        ("network_key", "*"),
+        ("relay_only", "2"),
+        ("rtc_backend", "pion"),
+    ],
+)
 def test_nonsense_is_refused_with_the_names_of_flag_and_variable(name: str, text: str) -> None:
     flag = "--" + name.replace("_", "-")
     with pytest.raises(ConfigFault, match=flag):

@@ -23,7 +23,9 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_architecture_names_files_that_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    for name in set(re.findall(r"`?((?:manager|wire|feeds|storage|signalhub|transport|runtime|plugins|hub)/\w+\.py)", text)):
+    for name in set(
+        re.findall(r"`?((?:manager|wire|feeds|storage|signalhub|transport|runtime|plugins|hub)/\w+\.py)", text)
+    ):
         assert (ROOT / "src" / "ssb_rtc" / name).exists(), name
 
 

@@ -21,10 +21,10 @@ BlobId = NewType("BlobId", str)
 """`&<base64 of a SHA-256>.sha256`."""
 
 HubUrl = NewType("HubUrl", str)
-"""The normalised address of a signalhub: scheme kept, host in lower case, no default port or trailing slash."""
+"""The normalised address of a signalhub: scheme kept, host in lower case, no default port, no last slash."""
 
 Json: TypeAlias = Any
-"""What JSON.parse gives: None, bool, int, float, str, list, dict with str keys. Checked where it enters, not by mypy."""
+"""What JSON.parse gives: None, bool, int, float, str, list, dict with str keys. Checked where it enters."""
 
 JsonObject: TypeAlias = dict[str, Any]
 

@@ -41,7 +41,11 @@ def _environment(extra: dict[str, str] | None) -> dict[str, str]:
 
 
 async def run(
-    *words: str, stdin: bytes = b"", env: dict[str, str] | None = None, prefix: Sequence[str] = (), limit_s: float = LIMIT_S
+    *words: str,
+    stdin: bytes = b"",
+    env: dict[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    limit_s: float = LIMIT_S,
 ) -> Done:
     """One command of ours, to its end."""
     process = await asyncio.create_subprocess_exec(

@@ -237,6 +237,16 @@ def test_wanting_and_not_wanting_while_connected() -> None:
     assert r.source(F) is None
 
 
+def test_who_comes_back_to_a_feed_is_asked_again() -> None:
+    r = replicator({}, [F])
+    r.connect("a", PEERS[1], dialled=False)
+    r.receive_notes("a", {F: 8}, 0)
+    assert r.take_notes("a") == {F: 0}
+    r.receive_notes("a", {F: -1}, 0)
+    r.receive_notes("a", {F: 8}, 0)
+    assert r.take_notes("a") == {F: 0}
+
+
 def test_a_second_session_tells_only_what_changed() -> None:
     r = replicator({F: 3, G: 3}, [F, G])
     r.connect("a", PEERS[1], dialled=False)
@@ -336,6 +346,15 @@ class Net:
         log[feed] = log.get(feed, 0) + 1
         self.nodes[node].machine.advanced(feed, log[feed], self.now_s)
 
+    def toggle(self, one: int, feed: FeedId) -> None:
+        node = self.nodes[one]
+        if feed in node.wanted:
+            node.wanted.remove(feed)
+            node.machine.unwant([feed])
+        else:
+            node.wanted.append(feed)
+            node.machine.want([feed], self.now_s)
+
     def speak(self, one: int, other: int) -> bool:
         """Puts what `one` has for `other` on the wire, a frame of notes or up to three messages."""
         machine, wire = self.nodes[one].machine, self.wires[one, other]
@@ -362,8 +381,9 @@ class Net:
             return True
         assert isinstance(frame, tuple)
         feed, sequence = frame
+        if feed not in node.wanted:
+            return True
         node.machine.received(one, feed, sequence, self.now_s)
-        assert feed in node.wanted
         if sequence == node.log.get(feed, 0) + 1:
             node.log[feed] = sequence
             node.machine.advanced(feed, sequence, self.now_s)
@@ -399,6 +419,7 @@ steps = st.lists(
         st.tuples(st.just("disconnect"), pairs),
         st.tuples(st.just("append"), pairs),
         st.tuples(st.just("tick"), pairs),
+        st.tuples(st.just("toggle"), pairs),
     ),
     max_size=60,
 )
@@ -410,7 +431,7 @@ def test_any_schedule_ends_with_everybody_whole(
     script: list[tuple[str, tuple[int, int]]], links: list[tuple[int, int]]
 ) -> None:
     """Three nodes write their own feeds while links come and go; at the end those that are linked hold the same."""
-    net = Net([Node({FEEDS[n]: 4 + n}, FEEDS[:3]) for n in range(3)])
+    net = Net([Node({FEEDS[n]: 4 + n}, list(FEEDS[:3])) for n in range(3)])
     for one, other in links:
         net.connect(one, other)
     for what, (one, other) in script:
@@ -420,6 +441,8 @@ def test_any_schedule_ends_with_everybody_whole(
             net.disconnect(one, other)
         elif what == "append":
             net.append(one, FEEDS[one])
+        elif what == "toggle":
+            net.toggle(one, FEEDS[other])
         elif what == "tick":
             net.now_s += 1
             for node in net.nodes:
@@ -429,6 +452,9 @@ def test_any_schedule_ends_with_everybody_whole(
     for one, other in links:
         if (one, other) not in net.wires:
             net.connect(one, other)
+    for number, node in enumerate(net.nodes):
+        for feed in set(FEEDS[:3]) - set(node.wanted):
+            net.toggle(number, feed)
     net.settle()
     linked = sorted({n for link in [*links, *net.wires] for n in link})
     for feed in FEEDS[: len(linked)]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.server import HubServer, serve
 
@@ -111,14 +112,16 @@ def without_date(head: bytes) -> bytes:
 
 
 class Wire(asyncio.Transport):
-    """A transport that goes nowhere, so that thousands of garbage requests take no socket."""
+    """A transport that goes nowhere, for what no socket can be made to do, or not thousands of times."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub: HubServer) -> None:
         super().__init__()
         self.written = b""
         self.writes = 0
         self.ended = False
         self.paused = False
+        self.connection = Connection(hub)
+        self.connection.connection_made(self)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.ended, "written after the end"
@@ -126,10 +129,12 @@ class Wire(asyncio.Transport):
         self.writes += 1
 
     def close(self) -> None:
-        self.ended = True
+        if not self.ended:
+            self.ended = True
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 
     def abort(self) -> None:
-        self.ended = True
+        self.close()
 
     def is_closing(self) -> bool:
         return self.ended

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.server import HubServer
 from tests.hub.sockets import HOST, LIMIT_S, Raw, Wire, connected, post_bytes, running, subscribed
@@ -52,16 +51,15 @@ PIECES = st.lists(st.one_of(LINES, st.binary(max_size=40)), max_size=12)
 def test_garbage_gets_an_answer_or_an_end_and_never_an_exception(chunks: list[list[bytes]]) -> None:
     async def feed() -> None:
         async with running() as hub:
-            wire = Wire()
-            stranger = Connection(hub)
-            stranger.connection_made(wire)
+            wire = Wire(hub)
             for chunk in chunks:
                 if not wire.ended:
-                    stranger.data_received(b"".join(chunk))
+                    wire.connection.data_received(b"".join(chunk))
                 await asyncio.sleep(0)
             if not wire.ended:
-                stranger.eof_received()
-            stranger.connection_lost(None)
+                wire.connection.eof_received()
+                wire.close()
+            await asyncio.sleep(0)
             assert (hub.subscribers, hub.connections) == (0, 0)
             assert wire.written == b"" or wire.written.startswith(b"HTTP/1.1 ")
 
@@ -151,10 +149,8 @@ async def test_readers_that_read_nothing_are_dropped_and_the_others_hear_everyth
 
 async def test_who_does_not_read_is_not_read_until_it_has_caught_up() -> None:
     async with running() as hub:
-        wire = Wire()
-        guest = Connection(hub)
-        guest.connection_made(wire)
-        seen = []
+        wire = Wire(hub)
+        guest, seen = wire.connection, []
         for told in (guest.pause_writing, guest.resume_writing, guest.pause_writing):
             told()
             seen.append(wire.paused)
@@ -163,7 +159,6 @@ async def test_who_does_not_read_is_not_read_until_it_has_caught_up() -> None:
         for told in (guest.resume_writing, guest.pause_writing):
             told()
             assert not wire.paused, "a subscriber's end must be seen however slow it is"
-        guest.connection_lost(None)
 
 
 async def test_a_client_that_asks_and_never_reads_is_not_read_further() -> None:

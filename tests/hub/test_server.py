@@ -10,7 +10,6 @@ import socket
 import pytest
 
 from ssb_rtc.errors import ListenFailed, MisuseError
-from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
@@ -82,39 +81,28 @@ async def test_a_subscriber_hears_nothing_from_before_and_all_from_after() -> No
 
 async def test_who_comes_after_a_post_in_the_same_moment_does_not_hear_it() -> None:
     async with running() as hub:
-        wires = [Wire() for _ in range(3)]
-        listener, poster, latecomer = (Connection(hub) for _ in wires)
-        for connection, wire in zip((listener, poster, latecomer), wires, strict=True):
-            connection.connection_made(wire)
+        listener, poster, latecomer = (Wire(hub) for _ in range(3))
         get = b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n"
-        listener.data_received(get)
-        poster.data_received(post_bytes(b"/v1/app/a", b"early"))
-        latecomer.data_received(get)
+        listener.connection.data_received(get)
+        poster.connection.data_received(post_bytes(b"/v1/app/a", b"early"))
+        latecomer.connection.data_received(get)
         await asyncio.sleep(0)
-        assert wires[0].written.endswith(b"data: early\n\n\r\n")
-        assert wires[1].written.startswith(b"HTTP/1.1 200 OK")
-        assert wires[2].written.endswith(b"\r\n\r\n")
-        assert b"early" not in wires[2].written
-        for connection in (listener, poster, latecomer):
-            connection.connection_lost(None)
+        assert listener.written.endswith(b"data: early\n\n\r\n")
+        assert poster.written.startswith(b"HTTP/1.1 200 OK")
+        assert latecomer.written.endswith(b"\r\n\r\n")
+        assert b"early" not in latecomer.written
 
 
 async def test_posts_of_one_moment_are_one_write_and_answered_after_it() -> None:
     async with running() as hub:
-        wires = [Wire() for _ in range(4)]
-        connections = [Connection(hub) for _ in wires]
-        for connection, wire in zip(connections, wires, strict=True):
-            connection.connection_made(wire)
-        connections[0].data_received(b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
-        writes = wires[0].writes
-        for connection in connections[1:]:
-            connection.data_received(post_bytes(b"/v1/app/a", b"x"))
-        assert [wire.writes for wire in wires] == [writes, 0, 0, 0]
+        wires = [Wire(hub) for _ in range(4)]
+        wires[0].connection.data_received(b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
+        for poster in wires[1:]:
+            poster.connection.data_received(post_bytes(b"/v1/app/a", b"x"))
+        assert [wire.writes for wire in wires] == [1, 0, 0, 0]
         await asyncio.sleep(0)
-        assert [wire.writes for wire in wires] == [writes + 1, 1, 1, 1]
+        assert [wire.writes for wire in wires] == [2, 1, 1, 1]
         assert wires[0].written.endswith(b"9\r\ndata: x\n\n\r\n" * 3)
-        for connection in connections:
-            connection.connection_lost(None)
 
 
 async def test_several_channels_in_one_stream_keep_the_order_of_the_posts() -> None:

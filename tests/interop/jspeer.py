@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+
 from tests.interop.processes import LineProcess, RigFailure
 
 PEER = Path(__file__).with_name("peer.cjs")

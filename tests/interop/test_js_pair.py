@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
 from tests.interop.jspeer import JsPeer
 from tests.interop.npmhub import NpmHub
 from tests.interop.processes import LineProcess, RigFailure

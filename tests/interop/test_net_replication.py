@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.processes import connected, eventually, holds, run, run_ok, running
 from tests.interop.jspeer import JsPeer
 
@@ -45,7 +46,7 @@ async def test_replicates_both_ways_and_live(node_packages: Path, tmp_path: Path
 
 
 async def test_the_own_vectors_are_what_javascript_holds_valid(node_packages: Path, tmp_path: Path) -> None:
-    """The 20 messages of tests/vectors, served by our peer: a JavaScript peer that follows their author takes them all."""
+    """A JavaScript peer that follows the author of the 20 messages of tests/vectors takes them all from our peer."""
     lines = (Path(__file__).parent.parent / "vectors" / "feed-20.jsonl").read_text().rstrip("\n").split("\n")
     pairs = [json.loads(line) for line in lines]
     author = pairs[0]["value"]["author"]

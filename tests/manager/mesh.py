@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count as counter
 
 from ssb_rtc.manager import actions as a
@@ -53,7 +54,7 @@ class Mesh:
         }
         for node in nodes:
             for hub in hubs:
-                self.later(lambda node=node, hub=hub: self.act(node, a.HubAddressAdded(hub, stored=True)))
+                self.later(partial(self.act, node, a.HubAddressAdded(hub, stored=True)))
 
     def later(self, event: Callable[[], None], delay_s: float | None = None) -> None:
         """Have something happen after a delay, a random short one unless told otherwise."""
@@ -82,7 +83,7 @@ class Mesh:
         node = self.nodes[node_id]
         node.alive = False
         for other, there in node.links.values():
-            self.later(lambda other=other, there=there: self._link_ends(other, there, "silent", None, False), 20.0)
+            self.later(partial(self._link_ends, other, there, "silent", None, False), 20.0)
 
     def linked(self, node_id: PeerId) -> set[PeerId]:
         """To whom a node has links."""
@@ -95,16 +96,15 @@ class Mesh:
                 self.later(lambda: self.act(node.id, expired), max(0.0, effect.due_mono_s - self.now_s))
             case e.ScheduleConnectToHub(hub, connection):
                 up = hub not in self.hubs_down
-                succeeded, failed = a.HubConnectionSucceeded(hub, connection), a.HubConnectionFailed(hub, connection, "")
+                succeeded, failed = (
+                    a.HubConnectionSucceeded(hub, connection),
+                    a.HubConnectionFailed(hub, connection, ""),
+                )
                 self.later(lambda: self.act(node.id, succeeded if up else failed))
             case e.ScheduleAnnounceToHub(hub):
-                for other in self.nodes.values():
-                    if other is not node and self._hears(other, hub):
-                        self._send(other.id, a.RemotePeerDidAnnounce(hub, node.id))
+                self._broadcast(hub, node, a.RemotePeerDidAnnounce(hub, node.id))
             case e.ScheduleAnnounceLeaveToHub(hub):
-                for other in self.nodes.values():
-                    if other is not node and self._hears(other, hub):
-                        self._send(other.id, a.RemotePeerDidDisconnect(hub, node.id))
+                self._broadcast(hub, node, a.RemotePeerDidDisconnect(hub, node.id))
             case e.ScheduleConnectToRemotePeer():
                 node.offers[effect.attempt] = (effect.peer, f"{node.id}/{effect.attempt}")
                 self._offer(node, effect.attempt, HubUrl(effect.route.where))
@@ -124,6 +124,11 @@ class Mesh:
                 other, _ = node.links[effect.link]
                 if not self.nodes[other].alive:
                     self.later(lambda: self._link_ends(node.id, effect.link, "no answer to a ping", None, False), 5.0)
+
+    def _broadcast(self, hub: HubUrl, sender: Node, action: a.Action) -> None:
+        for node in self.nodes.values():
+            if node is not sender and self._hears(node, hub):
+                self._send(node.id, action)
 
     def _hears(self, node: Node, hub: HubUrl) -> bool:
         row = node.state.hubs.get(hub)

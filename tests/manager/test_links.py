@@ -99,12 +99,11 @@ def test_failed_too_often_is_forgotten_until_it_is_heard_again() -> None:
     assert BOB not in story.state.peers
 
 
-def test_busy_is_no_failure_and_both_sides_wait() -> None:
+def test_busy_is_no_failure_and_keeps_us_waiting() -> None:
     story = Story()
     story.announce(BOB)
     story.fail(BOB, not_before_s=100.0)
     assert story.peer(BOB).failures == 0
-    assert only(story.offer(BOB), e.RefuseOffer).not_before_s == 100.0
     story.pass_time(99)
     assert story.peer(BOB).connection_state == "DISCONNECTED"
     story.pass_time(31)
@@ -280,13 +279,29 @@ def test_a_not_before_is_kept() -> None:
     story = Story()
     story.meet(BOB)
     story.end(BOB, "rotated", clean=True, not_before_s=100.0)
+    story.do(a.NetworkDidReconnect())
     story.pass_time(99)
     assert story.peer(BOB).connection_state == "DISCONNECTED"
+    only(story.offer(BOB), e.AcceptOffer)  # it has changed its mind
+    story.succeed(BOB)
+    story.end(BOB, "rotated", clean=True, not_before_s=100.0)
+    story.arrive(BOB)
+    assert BOB in story.state.linked
+
+
+def test_a_link_that_we_forbade_is_closed_until_the_time_is_over() -> None:
+    story = Story()
+    story.meet(BOB)
+    story.do(a.DisconnectFromRemotePeer(BOB, not_before_s=100.0))
+    story.pass_time(99)
     closed = only(story.arrive(BOB), e.ScheduleDisconnectFromRemotePeer)
     assert closed.reason == "too early"
     assert closed.not_before_s is not None
     assert 0 < closed.not_before_s <= 1.01
     assert "before" in ignored(story.do(a.RemotePeerLinkEnded(BOB, closed.link, "too early")))
+    story.pass_time(1)
+    story.arrive(BOB)
+    assert BOB in story.state.linked
 
 
 def test_a_link_without_a_way_back_is_forgotten_with_its_end() -> None:

@@ -45,7 +45,10 @@ def test_offers_being_answered_leave_room_for_own_attempts() -> None:
     story = Story()
     for number in range(3):
         story.offer(peer_id(0x90, number))
-    assert "being answered" in only(story.offer(peer_id(0x90, 3)), e.RefuseOffer).reason
+    refused = only(story.offer(peer_id(0x90, 3)), e.RefuseOffer)
+    assert "being answered" in refused.reason
+    assert refused.not_before_s is not None
+    assert refused.not_before_s < 10
     story.announce(BOB)
     assert story.peer(BOB).connection_state == "CONNECTING"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.interop.processes import LineProcess
 from tests.nat.lab import HOMES, PREFIX, PUB, ROUTERS, NatKind, NatLab, Place, sweep
 

@@ -74,7 +74,7 @@ class Machine:
         """Ends the links, then the rest."""
         for link in self.context.links.live():
             await link.close("test is over")
-        await self.gossip.close() if self.gossip in self.registry.plugins else None
+        await self.registry.close()
         await self.store.close()
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from ssb_rtc.errors import RemoteCallError
+from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.plugins import history as history_module
 from ssb_rtc.transport.link import Link
-from ssb_rtc.types import FeedId, Json, peer_of
+from ssb_rtc.types import FeedId, Json
 from ssb_rtc.wire.rpc import RawJson
 from tests.plugins.machines import Machine, connect
 from tests.storage.feedmaker import break_signature, feed_of, keys_of, raws
@@ -89,18 +90,21 @@ async def test_live_streams_go_on_until_their_limit(served: tuple[Link, Machine]
 
 async def test_a_feed_whose_author_blocks_the_caller_is_not_served(served: tuple[Link, Machine]) -> None:
     link, server = served
-    server.context.is_blocked = lambda feed, peer: feed == CARL and peer == peer_of(keys_of(9).id)
+    server.store.log.graph.set(CARL, keys_of(9).id, BLOCKS)
     with pytest.raises(RemoteCallError, match="not served"):
         await ask(link)
 
 
 async def test_a_remote_without_ebt_is_asked_feed_by_feed(make: Make) -> None:
-    old, ours = make(1, ebt=False), make(2, [ANNA, CARL])
+    old, ours = make(1, ebt=False), make(9, [ANNA, CARL])
     await old.store.ingest.add(raws(feed_of(3)), "test")
     await connect(ours, old)
     await ours.until(lambda: ours.sequence(CARL) == 40)
     await old.store.ingest.add(raws(feed_of(3, 41)), "test")
     await ours.until(lambda: ours.sequence(CARL) == 41)
+    await old.store.ingest.add(raws(feed_of(2)), "test")
+    ours.wanted.replace([ours.keys.id, CARL, BERT])
+    await ours.until(lambda: ours.sequence(BERT) == 40)
 
 
 async def test_a_dialler_without_ebt_is_asked_the_same_way_in_return(

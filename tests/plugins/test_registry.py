@@ -39,10 +39,10 @@ class Plain:
         self.name = name
         self.manifest = manifest
         self.permissions: PermissionLists = permissions or {}
-        self.handlers = {method: object() for method in manifest} if handlers is None else handlers
+        self.handlers: dict[str, Any] = {method: object() for method in manifest} if handlers is None else handlers
 
     def init(self, _context: Context) -> dict[str, Any]:
-        return cast("dict[str, Any]", self.handlers)
+        return self.handlers
 
 
 def registry(*plugins: Any) -> Registry:
@@ -119,6 +119,16 @@ async def test_over_a_link_the_refusals_are_to_the_letter(tmp_path: Path) -> Non
     await other.close()
     with pytest.raises(Exception, match="over"):
         await reading
+
+
+async def test_closing_ends_the_plugins_that_have_something_to_end() -> None:
+    class Ending(Plain):
+        async def close(self) -> None:
+            ended.append(self.name)
+
+    ended: list[str] = []
+    await registry(Ending("one", {}), Plain("two", {}), Ending("three", {})).close()
+    assert ended == ["three", "one"]
 
 
 def test_links_tell_who_comes_and_goes() -> None:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.storage.feedmaker import Clock, Store, feed_of, keys_of, raws
-from tests.storage.test_database import fill_up
 
 from ssb_rtc.errors import AuthorFault, DatabaseUnusable, MisuseError
 from ssb_rtc.storage.author import mark_imported
 from ssb_rtc.types import peer_of
+from tests.storage.feedmaker import Clock, Store, feed_of, keys_of, raws
+from tests.storage.test_database import fill_up
 
 POST = {"type": "post", "text": "hello"}
 PEER = peer_of(keys_of(9).id)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.storage.feedmaker import keys_of
 
 from ssb_rtc.storage import contacts as contacts_module
 from ssb_rtc.storage.contacts import Contacts, HubRecord, PeerRecord
 from ssb_rtc.storage.database import Database, open_database
 from ssb_rtc.types import HubUrl, peer_of
+from tests.storage.feedmaker import keys_of
 
 
 @pytest.fixture

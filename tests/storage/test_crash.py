@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.storage.feedmaker import Store, feed_of, keys_of, raws
 
 from ssb_rtc.feeds import validate
 from ssb_rtc.storage.database import open_database
 from ssb_rtc.storage.log import Log
+from tests.storage.feedmaker import Store, feed_of, keys_of, raws
 
 WORKER = """
 import asyncio, sys

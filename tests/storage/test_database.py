@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.storage.feedmaker import feed_of
 
 from ssb_rtc.errors import DatabaseCorrupt, DatabaseLocked, DatabaseUnusable, StorageFault
 from ssb_rtc.storage.database import Database, open_database
 from ssb_rtc.storage.log import Log
+from tests.storage.feedmaker import feed_of
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

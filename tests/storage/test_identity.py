@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.storage.feedmaker import keys_of
 
 from ssb_rtc.errors import IdentityExists, IdentityMissing, MisuseError, StorageFault
 from ssb_rtc.storage.identity import create_identity, load_identity
+from tests.storage.feedmaker import keys_of
 
 
 def test_made_private_and_read_back(tmp_path: Path) -> None:

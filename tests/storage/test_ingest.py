@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.storage.feedmaker import Store, break_signature, feed_of, keys_of, raws
-from tests.storage.test_database import fill_up
 
 from ssb_rtc.errors import DatabaseUnusable, MessageInvalid
 from ssb_rtc.feeds import canonical
@@ -20,6 +18,8 @@ from ssb_rtc.feeds.validate import Checked
 from ssb_rtc.storage import ingest as ingest_module
 from ssb_rtc.storage.ingest import Intake
 from ssb_rtc.types import FeedId
+from tests.storage.feedmaker import Store, break_signature, feed_of, keys_of, raws
+from tests.storage.test_database import fill_up
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.storage.feedmaker import feed_of, keys_of
 
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.feeds import validate
@@ -17,6 +16,7 @@ from ssb_rtc.feeds.validate import Checked
 from ssb_rtc.storage.database import open_database
 from ssb_rtc.storage.log import Log
 from ssb_rtc.types import MsgId
+from tests.storage.feedmaker import feed_of, keys_of
 
 
 @pytest.fixture

@@ -245,7 +245,7 @@ async def test_an_attempt_that_nobody_answers_says_so(monkeypatch: pytest.Monkey
     meeting.on_way = lambda sender, to, signal: sender == A
     offering = asyncio.create_task(a.offer(HUB, B, "s2"))
     await within(2, lambda: desk.offers)
-    with pytest.raises(ConnectFailed, match="no route|nobody took up"):
+    with pytest.raises(ConnectFailed, match=r"no route|nobody took up"):
         await b.accept(*desk.offers[0])
     await asyncio.gather(offering, return_exceptions=True)
     await meeting.close()

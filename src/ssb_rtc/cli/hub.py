@@ -12,10 +12,15 @@ from ssb_rtc.errors import MisuseError
 from ssb_rtc.hub.server import serve
 
 
+DESCRIPTORS = 1 << 16
+
+
 def hub(arguments: argparse.Namespace) -> int:
     """Serve a signalhub until interrupted."""
     if not 0 <= arguments.port <= 65535:
         raise MisuseError("--port takes a number from 0 to 65535")
+
+    _allow_many_descriptors()
 
     async def main() -> None:
         async with interrupted() as stop:
@@ -31,3 +36,13 @@ def hub(arguments: argparse.Namespace) -> int:
 
     asyncio.run(main())
     return 0
+
+
+def _allow_many_descriptors() -> None:
+    """Each subscriber is a descriptor; the usual soft limit of 1,024 would stall a hub long before it is busy."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -92,7 +92,9 @@ def _hubs(parser: Parser) -> None:
     parser.add_argument(
         "action", nargs="?", choices=("list", "add", "remove"), default="list", help="what to do (default: list)"
     )
-    parser.add_argument("url", nargs="?", metavar="URL", help="of the hub to add or remove, like https://hub.example.org")
+    parser.add_argument(
+        "url", nargs="?", metavar="URL", help="of the hub to add or remove, like https://hub.example.org"
+    )
 
 
 def _hub(parser: Parser) -> None:

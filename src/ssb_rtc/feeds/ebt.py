@@ -182,7 +182,8 @@ class Replicator:
             feed = FeedId(name)
             if type(note) is not int or not NOT_REPLICATED <= note <= 2 * SEQUENCE_MAX + 1:
                 continue
-            if feed not in session.remote and (len(session.remote) >= FEEDS_MAX or not is_feed_id(name)):
+            is_known = feed in self._wanted or feed in session.remote
+            if not is_known and (len(session.remote) >= FEEDS_MAX or not is_feed_id(name)):
                 continue
             session.remote[feed] = note
             taken.append(feed)
@@ -209,8 +210,10 @@ class Replicator:
             session.serves.pop(feed, None)
             session.ready.pop(feed, None)
         if note == NOT_REPLICATED:
+            session.told.pop(feed, None)  # they dropped what we asked for: should they come back, we ask again
             self._release(session, feed, now_s)
             return
+        was_asked = feed in session.asked
         if sequence > head and feed not in self._forked:
             self._behind.setdefault(feed, now_s)
             source = self._sessions.get(self._source.get(feed))
@@ -221,7 +224,7 @@ class Replicator:
         session.heard.add(feed)
         self._offer_source(feed, session)
         must_know = head > sequence and feed not in session.serves
-        if must_know or feed not in session.told or session.key == self._source.get(feed):
+        if must_know or feed not in session.told or (feed in session.asked and not was_asked):
             self._tell(session, feed)
 
     def received(self, key: Hashable, feed: FeedId, sequence: int, now_s: float) -> None:
@@ -357,10 +360,13 @@ class Replicator:
     def next_send(self, key: Hashable) -> tuple[FeedId, int] | None:
         """A feed to send to this session, and after which sequence; None when it is up to date."""
         session = self._sessions.get(key)
-        if session is None or not session.ready:
-            return None
-        feed = next(iter(session.ready))
-        return feed, session.serves[feed]
+        while session is not None and session.ready:
+            feed = next(iter(session.ready))
+            if not self._is_blocked(feed, session.peer):
+                return feed, session.serves[feed]
+            del session.ready[feed], session.serves[feed]
+            session.tell(feed, NOT_REPLICATED)
+        return None
 
     def sent(self, key: Hashable, feed: FeedId, after: int, sequence: int) -> None:
         """Messages of a feed after `after` up to `sequence` were sent; other feeds get their turn.

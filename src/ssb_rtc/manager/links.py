@@ -61,8 +61,8 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
 
 
 def _hold(turn: Turn, row: Peer, hold_s: float) -> None:
+    # Only our dialling waits: a remote that comes sooner than it said has changed its mind.
     until_s = turn.mono_s + hold_s
-    # Both sides wait until then; we dial somewhat later, so that two don't come at once.
     ready_s = until_s + turn.uniform(0.0, hold_s * turn.settings.jitter)
     keep(turn, replace(row, not_before_s=until_s, ready_s=ready_s))
 
@@ -95,7 +95,7 @@ def connection_succeeded(turn: Turn, action: a.RemotePeerConnectionSucceeded) ->
     if row.link is not None:
         return _second_link(turn, row, row.link, action)
     if not ours:
-        held_s = row.not_before_s - turn.mono_s
+        held_s = row.refused_until_s - turn.mono_s
         if held_s > 0:
             return _close(turn, action, "too early", held_s)
         if row.attempt is None and (full := count(turn).refuses_link(turn.settings)):

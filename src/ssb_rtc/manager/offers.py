@@ -30,17 +30,19 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
     row = admit(turn, action.peer)
     if isinstance(row, str):
         return _refuse(turn, action, row)
-    held_s = row.not_before_s - turn.mono_s
+    held_s = row.refused_until_s - turn.mono_s
     if held_s > 0:
         return _refuse(turn, action, "too early", held_s)
     if row.attempt is not None:
         return _beside_attempt(turn, row, row.attempt, action)
     if row.link is not None:
         return _beside_link(turn, row, row.link, action)
-    full = count(turn).refuses_offer(turn.settings)
-    if full:
+    slots = count(turn)
+    full = slots.refuses_link(turn.settings)
+    if full or slots.answering >= turn.settings.inbound_attempts_max:
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
-        return _refuse(turn, action, full, turn.jittered(turn.settings.busy_s))
+        wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s
+        return _refuse(turn, action, full or "enough offers are being answered", turn.jittered(wait_s))
     return _accept(turn, row, action, "slots are free")
 
 
@@ -67,7 +69,7 @@ def _beside_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerDidOffer
         return _refuse(turn, action, "our link to the peer stays", turn.jittered(turn.settings.duplicate_hold_s))
     slots = count(turn)
     if slots.handovers >= turn.settings.handovers_max or slots.answering >= turn.settings.inbound_attempts_max:
-        return _refuse(turn, action, "too many handovers", turn.jittered(turn.settings.busy_s))
+        return _refuse(turn, action, "too many handovers", turn.jittered(turn.settings.busy_answering_s))
     return _accept(turn, row, action, "a link of the peer's dialling replaces this one")
 
 

@@ -119,7 +119,10 @@ def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:
         hold_s = turn.settings.disconnect_hold_s
     until_s = turn.mono_s + hold_s
     row = part(turn, row, short(action.reason), hold_s)
-    return keep(turn, replace(row, asked=False, not_before_s=until_s, ready_s=max(row.ready_s, until_s)))
+    return keep(
+        turn,
+        replace(row, asked=False, not_before_s=until_s, refused_until_s=until_s, ready_s=max(row.ready_s, until_s)),
+    )
 
 
 def connect(turn: Turn, action: a.ConnectToRemotePeer) -> None:
@@ -130,8 +133,8 @@ def connect(turn: Turn, action: a.ConnectToRemotePeer) -> None:
     route = action.route
     row = seen(turn, row, None if route is None or route.via == "inbound" else route)
     routes = tuple(replace(known, failures=0) for known in row.routes)
-    row = replace(row, routes=routes, asked=True, parked=False, failures=0, not_before_s=_NEVER, ready_s=turn.mono_s)
-    return turn.put_peer(row)
+    row = replace(row, routes=routes, asked=True, parked=False, failures=0)
+    return turn.put_peer(replace(row, not_before_s=_NEVER, refused_until_s=_NEVER, ready_s=turn.mono_s))
 
 
 def blocked(turn: Turn, action: a.PeerBlocked) -> None:
@@ -158,22 +161,28 @@ def unblocked(turn: Turn, action: a.PeerUnblocked) -> None:
     return None
 
 
-def refresh(turn: Turn, row: Peer) -> None:
-    """What time alone does to a row: failures heal, announcements go stale, the row is forgotten."""
-    settings = turn.settings
+def needs_refresh(turn: Turn, row: Peer) -> bool:
+    """Whether time alone changes this row now."""
     if row.link is not None:
-        if row.failures and turn.mono_s - row.link.since_s >= settings.healthy_s:
-            turn.put_peer(replace(row, failures=0))
-        return
+        return row.failures > 0 and turn.mono_s - row.link.since_s >= turn.settings.healthy_s
     if row.attempt is not None:
-        return
-    oldest_s = turn.mono_s - settings.announcement_ttl_s
-    routes = tuple(known for known in row.routes if known.route.via == "address" or _alive(turn, known, oldest_s))
+        return False
+    if row.parked or not row.routes:
+        return True
+    oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
+    return not all(_alive(turn, known, oldest_s) for known in row.routes)
+
+
+def refresh(turn: Turn, row: Peer) -> None:
+    """What time alone does to a row that needs it: failures heal, routes go stale, the row is forgotten."""
+    if row.link is not None:
+        return turn.put_peer(replace(row, failures=0))
+    oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
+    routes = tuple(known for known in row.routes if _alive(turn, known, oldest_s))
     if not routes and row.seen_s <= oldest_s and row.not_before_s <= turn.mono_s:
-        turn.drop_peer(row.id)
-    elif len(routes) != len(row.routes) or row.parked:
-        parked = row.parked and not any(usable_now(turn, known) for known in routes)
-        keep(turn, replace(row, routes=routes, parked=parked))
+        return turn.drop_peer(row.id)
+    parked = row.parked and not any(usable_now(turn, known) for known in routes)
+    return keep(turn, replace(row, routes=routes, parked=parked))
 
 
 def usable_now(turn: Turn, known: KnownRoute) -> bool:
@@ -185,11 +194,11 @@ def usable_now(turn: Turn, known: KnownRoute) -> bool:
 def unpark(turn: Turn, hub: HubUrl) -> None:
     """A hub is connected: who waited for it is due. Goes through the table, which hubs rarely cause."""
     route = Route("hub", hub)
-    for peer in sorted(turn.peers):
+    for peer in sorted(peer for peer, row in turn.peers.items() if row.parked):
         row = turn.peers[peer]
-        if row.parked and any(known.route == route for known in row.routes):
+        if any(known.route == route for known in row.routes):
             turn.put_peer(replace(row, parked=False))
 
 
 def _alive(turn: Turn, known: KnownRoute, oldest_s: float) -> bool:
-    return known.heard_s > oldest_s and known.route.where in turn.hubs
+    return known.route.via == "address" or (known.heard_s > oldest_s and known.route.where in turn.hubs)

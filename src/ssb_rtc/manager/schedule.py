@@ -13,7 +13,7 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
 from ssb_rtc.manager.links import begin
-from ssb_rtc.manager.peers import part, refresh, usable_now
+from ssb_rtc.manager.peers import needs_refresh, part, refresh, usable_now
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Peer
 from ssb_rtc.manager.turn import CONNECT, SAVE, TICK, Turn, short
@@ -55,7 +55,7 @@ def _dial(turn: Turn, row: Peer) -> None:
 
 def tick(turn: Turn) -> None:
     """Go through the table of peers: stale announcements, healed failures, rows to forget."""
-    for peer in sorted(turn.peers):
+    for peer in sorted(peer for peer, row in turn.peers.items() if needs_refresh(turn, row)):
         refresh(turn, turn.peers[peer])
 
 

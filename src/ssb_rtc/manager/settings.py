@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The most that a remote's not-before, or a hub's Retry-After, is believed."""
     busy_s: float = 60.0
     """When a peer that found us full is told to try again, +-`jitter`."""
+    busy_answering_s: float = 5.0
+    """The same where only too many offers came at once."""
     check_link_s: float = 30.0
     """A link is checked at most so often because somebody claims to be its other end."""
     known_peers_max: int = 1_000

@@ -37,12 +37,6 @@ class Slots(NamedTuple):
             return f"all {settings.outbound_max} slots for own dialling are taken"
         return ""
 
-    def refuses_offer(self, settings: Settings) -> str:
-        """Why we may not answer one more offer now; empty where we may."""
-        if self.answering >= settings.inbound_attempts_max:
-            return f"{settings.inbound_attempts_max} offers are being answered already"
-        return self.refuses_link(settings)
-
     def refuses_link(self, settings: Settings) -> str:
         """Why a link that came unasked has no place; empty where it has."""
         return f"all {settings.peers_max} slots are taken" if self.used >= settings.peers_max else ""

@@ -101,7 +101,9 @@ class Peer(msgspec.Struct, frozen=True):
     ready_s: float = 0.0
     """When it may be dialled next. Orders the queue of who is due."""
     not_before_s: float = 0.0
-    """Held off until then, in both directions, because one side asked for it."""
+    """Not dialled before, because one side asked for it; `ready_s` is never earlier."""
+    refused_until_s: float = 0.0
+    """Its offers and links are refused until then, because somebody here disconnected from it."""
     parked: bool = False
     """It was due while none of its hubs was connected. It waits in no queue, but for one of them."""
     asked: bool = False

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypedDict
+from typing import Protocol, TypedDict, runtime_checkable
 
+from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.storage.author import Author
 from ssb_rtc.storage.contacts import Contacts
@@ -28,7 +29,7 @@ from ssb_rtc.storage.forks import Forks
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Log
 from ssb_rtc.transport.link import Handler, Link
-from ssb_rtc.types import FeedId, PeerId
+from ssb_rtc.types import FeedId, PeerId, feed_of
 
 OnLink = Callable[[Link], None]
 
@@ -66,6 +67,14 @@ class Plugin(Protocol):
     def init(self, context: Context) -> Mapping[str, Handler]:
         """Called once, before any link; gives a handler for each method of the manifest."""
         ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A plugin that has something to end."""
+
+    async def close(self) -> None:
+        """Called once, after all links have ended."""
 
 
 class Links:
@@ -164,8 +173,10 @@ class Context:
     links: Links = field(default_factory=Links)
     progress: dict[PeerId, Progress] = field(default_factory=dict)
     """By remote peer, while linked; gossip and history keep it."""
-    is_blocked: Callable[[FeedId, PeerId], bool] = lambda _feed, _peer: False
-    """Whether the author of the feed blocks the peer: such feeds are not served to it."""
+
+    def is_blocked(self, feed: FeedId, peer: PeerId) -> bool:
+        """Whether the author of the feed blocks the peer: such feeds are not served to it."""
+        return self.log.graph.kind(feed, feed_of(peer)) == BLOCKS
 
     def servable(self, feed: FeedId) -> int:
         """The last sequence of a feed that may be sent to others (see storage.author)."""

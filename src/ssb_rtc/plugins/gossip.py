@@ -59,6 +59,7 @@ class Gossip:
         self._sessions: dict[int, _Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.TimerHandle | None = None
+        self._ticking_slowly = True
 
     def init(self, context: Context) -> Mapping[str, Handler]:
         """See Plugin.init."""
@@ -89,10 +90,13 @@ class Gossip:
 
     def _closed(self, link: Link) -> None:
         """A second link with the same peer did not replicate while the first did; it may be its turn now."""
-        self._context.progress.pop(link.remote, None)
-        for other in self._context.links.live():
-            if other.remote == link.remote and other.dialled and not self._replicates_with(other):
+        others = [other for other in self._context.links.live() if other.remote == link.remote]
+        if not others:
+            self._context.progress.pop(link.remote, None)
+        for other in others:
+            if other.dialled and not self._replicates_with(other):
                 self._spawn(self._dial(other), f"ebt {other.remote}")
+                break
 
     def _replicates_with(self, link: Link) -> bool:
         return any(
@@ -192,13 +196,11 @@ class Gossip:
         if type(own) is int and own > 0:
             self._context.author.remote_clock(session.link.remote, own >> 1)
         self.replicator.receive_notes(id(session.link), notes, self._context.now_s())
-        self._note_progress(session)
         self._watch()
         self._wake_all()
 
     def _note_progress(self, session: _Session) -> None:
         progress, accepted = session.progress, session.intake.accepted
-        progress.missing = self.replicator.missing(id(session.link))
         if accepted > session.counted:
             progress.received += accepted - session.counted
             progress.last_received_s = self._context.now_s()
@@ -267,14 +269,15 @@ class Gossip:
 
     def _watch(self) -> None:
         """Ticks faster from now on if something is missing."""
-        if self.replicator.is_behind and self._ticking is not None:
+        if self.replicator.is_behind and self._ticking is not None and self._ticking_slowly:
             self._ticking.cancel()
             self._ticking = None
             self._start_ticking()
 
     def _start_ticking(self) -> None:
         if self._ticking is None:
-            delay_s = LAG_S if self.replicator.is_behind else TICK_S
+            self._ticking_slowly = not self.replicator.is_behind
+            delay_s = TICK_S if self._ticking_slowly else LAG_S
             self._ticking = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
@@ -282,8 +285,9 @@ class Gossip:
         if not self._sessions:
             return
         self.replicator.tick(self._context.now_s())
-        for session in self._sessions.values():
-            self._note_progress(session)
+        for key, session in self._sessions.items():
+            # Counts over all feeds that are behind, so not at each commit.
+            session.progress.missing = self.replicator.missing(key)
         self._wake_all()
         self._start_ticking()
 

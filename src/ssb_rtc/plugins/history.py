@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from ssb_rtc.errors import LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError
@@ -41,6 +41,14 @@ class _Options:
     values: bool
 
 
+@dataclass(slots=True)
+class _Fetching:
+    """A link that is asked feed by feed."""
+
+    link: Link
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
 class History:
     """Serves createHistoryStream, and replicates with it where a remote has no EBT (`replicate`)."""
 
@@ -51,7 +59,7 @@ class History:
 
     def __init__(self) -> None:
         self._waiting: dict[FeedId, set[asyncio.Event]] = {}
-        self._active: dict[int, asyncio.Task[None]] = {}
+        self._active: dict[int, _Fetching] = {}
         self._graces: dict[int, asyncio.TimerHandle] = {}
 
     def init(self, context: Context) -> Mapping[str, Handler]:
@@ -59,6 +67,7 @@ class History:
         self._context = context
         context.ingest.subscribe(self._committed)
         context.author.subscribe_servable(lambda _sequence: self._wake(context.keys.id))
+        context.wanted.subscribe(self._wanted_changed)
         context.links.on_link_closed(self._closed)
         return {"createHistoryStream": self._serve}
 
@@ -119,8 +128,13 @@ class History:
     def replicate(self, link: Link) -> None:
         """Asks this remote for every wanted feed, live, until the link ends. A second call does nothing."""
         if id(link) not in self._active and not link.closed.done():
-            task = asyncio.get_running_loop().create_task(self._replicate(link), name=f"history {link.remote}")
-            self._active[id(link)] = task
+            self._active[id(link)] = _Fetching(link)
+            self._progress(link).replicating = True
+            self._fetch_all(self._active[id(link)], self._context.wanted.feeds)
+
+    def _wanted_changed(self, added: frozenset[FeedId], _removed: frozenset[FeedId]) -> None:
+        for fetching in self._active.values():
+            self._fetch_all(fetching, added)
 
     def _heard_old_way(self, link: Link) -> None:
         """Who asks by createHistoryStream and does not open EBT soon has none: we ask it the same way."""
@@ -132,21 +146,20 @@ class History:
 
             self._graces[id(link)] = asyncio.get_running_loop().call_later(GRACE_S, ask)
 
-    async def _replicate(self, link: Link) -> None:
-        wanted = [feed for feed in self._context.wanted.feeds if feed not in self._context.forks]
-        if len(wanted) > STREAMS_MAX:
-            logger.warning("%s has no EBT: only %d of %d feeds are asked of it", link.remote, STREAMS_MAX, len(wanted))
-        progress = self._progress(link)
-        progress.replicating = True
-        try:
-            async with asyncio.TaskGroup() as group:
-                for feed in wanted[:STREAMS_MAX]:
-                    group.create_task(self._fetch(link, feed, progress))
-        finally:
-            progress.replicating = False
+    def _fetch_all(self, fetching: _Fetching, feeds: Iterable[FeedId]) -> None:
+        link = fetching.link
+        for feed in feeds:
+            if feed in self._context.forks:
+                continue
+            if len(fetching.tasks) >= STREAMS_MAX:
+                logger.warning("%s has no EBT, and more than %d feeds are not asked of it", link.remote, STREAMS_MAX)
+                return
+            task = asyncio.get_running_loop().create_task(self._fetch(link, feed), name=f"history {feed}")
+            fetching.tasks.add(task)
+            task.add_done_callback(fetching.tasks.discard)
 
-    async def _fetch(self, link: Link, feed: FeedId, progress: Progress) -> None:
-        context = self._context
+    async def _fetch(self, link: Link, feed: FeedId) -> None:
+        context, progress = self._context, self._progress(link)
         head = context.log.head(feed)
         intake = context.ingest.intake(
             f"history of {link.remote}", lambda author: author == feed, on_fault=lambda fault: _drop(link, fault)
@@ -177,8 +190,8 @@ class History:
         grace = self._graces.pop(id(link), None)
         if grace is not None:
             grace.cancel()
-        task = self._active.pop(id(link), None)
-        if task is not None:
+        fetching = self._active.pop(id(link), None)
+        for task in fetching.tasks if fetching is not None else ():
             task.cancel()
 
 

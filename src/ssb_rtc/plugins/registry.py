@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ssb_rtc.errors import MisuseError
-from ssb_rtc.plugins.base import Context, Plugin
+from ssb_rtc.plugins.base import Closing, Context, Plugin
 from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import JsonObject
 from ssb_rtc.wire.manifest import Kind, Manifest, Name, Permissions, check_call, split_name
@@ -55,3 +55,9 @@ class Registry:
     def manifest_json(self) -> JsonObject:
         """The manifest as it is answered and written down: nested."""
         return self.manifest.to_json()
+
+    async def close(self) -> None:
+        """Ends the plugins that have something to end, last one first."""
+        for plugin in reversed(self.plugins):
+            if isinstance(plugin, Closing):
+                await plugin.close()

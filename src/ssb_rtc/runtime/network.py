@@ -28,7 +28,6 @@ from ssb_rtc.runtime.effects import EffectPerformer
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.signalhub.client import open_session
-
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.transport.base import Stream
@@ -182,6 +181,10 @@ class Network:
 
     # --- what people see ---
 
+    def _state_now(self) -> State:
+        """The state, with the present time in place of that of the last step."""
+        return msgspec.structs.replace(self._driver.state, now=Now(time.monotonic(), time.time()))
+
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
         hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED"]
@@ -209,7 +212,7 @@ class Network:
                 "failures": peer.failures,
                 "reason": _reason(peer),
             }
-            for peer in peers_view(self._driver.state)
+            for peer in peers_view(self._state_now())
             if everyone or peer.state != "DISCONNECTED"
         ]
 

@@ -28,7 +28,9 @@ CHECKED_AT_OPENING_MAX_BYTES: Final = 64 * 1024 * 1024
 """Files up to this size are checked page by page at opening (0.1 s); greater ones only where they are read."""
 BUSY_TIMEOUT_MS: Final = 2_000
 CACHE_KIB: Final = 8 * 1024
-WAL_TRUNCATE_BYTES: Final = 16 * 1024 * 1024
+WAL_CHECKPOINT_PAGES: Final = 4_096
+"""16 MiB between two checkpoints, which sync the file and so hold up the loop."""
+WAL_TRUNCATE_BYTES: Final = 32 * 1024 * 1024
 
 _DISK_FULL: Final = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
 _CORRUPT: Final = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
@@ -256,6 +258,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_TRUNCATE_BYTES}")
 
 

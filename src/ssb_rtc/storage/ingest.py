@@ -29,8 +29,11 @@ from ssb_rtc.feeds import canonical, validate
 from ssb_rtc.feeds.message import message_id
 from ssb_rtc.feeds.validate import Head, Pending
 from ssb_rtc.storage.forks import Fork, Forks
+from ssb_rtc.storage.intake import Accepts, Intake, OnFault, OnSeen
 from ssb_rtc.storage.log import TRANSACTION_MESSAGES_MAX, Log, Stored
 from ssb_rtc.types import FeedId, JsonObject, MsgId
+
+__all__ = ["Ingest", "Intake"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +58,6 @@ _PLACE: Final = re.compile(
 
 OnCommitted = Callable[[Sequence[Stored]], None]
 OnRollback = Callable[[FeedId], None]
-Accepts = Callable[[FeedId], bool]
-OnSeen = Callable[[FeedId, int], None]
-OnFault = Callable[[SsbRtcError], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -74,72 +74,6 @@ class _Entry:
 class _Batch:
     entries: list[_Entry] = field(default_factory=list)
     verified: bool = False
-
-
-class Intake:
-    """One source of messages: a link, an import. `accepted`, `duplicates`, `gaps` count what became of them.
-
-    `accepts` (when given) says whether a feed is wanted from here; others are ignored and counted in `unwanted`.
-    `on_seen` (when given) hears feed and sequence of each wanted message as it arrives, valid or not.
-    `fault` is set once, when the source sent something that no honest one sends, or when the disk refused; `on_fault`
-    (when given) hears it then, which may be long after the `offer` that brought it.
-    """
-
-    def __init__(
-        self, ingest: Ingest, name: str, accepts: Accepts | None, on_seen: OnSeen | None, on_fault: OnFault | None
-    ) -> None:
-        self.name = name
-        self.on_fault = on_fault
-        self.accepts = accepts
-        self.on_seen = on_seen
-        self.accepted = 0
-        self.duplicates = 0
-        self.gaps = 0
-        self.unwanted = 0
-        self.outstanding = 0
-        self.fault: SsbRtcError | None = None
-        self._ingest = ingest
-        self._waiters: list[asyncio.Future[None]] = []
-
-    async def offer(self, raws: Sequence[bytes]) -> None:
-        """Queues messages (JSON of their values) in order; waits while the queue is full.
-
-        Raises MessageInvalid when this intake sent something invalid, now or before (what came before it is kept);
-        StorageFault when the disk refuses.
-        """
-        await self._ingest.offer(self, raws)
-
-    async def flush(self) -> None:
-        """Waits until everything that was offered is committed or refused; raises the fault if there is one."""
-        self._ingest.hurry()
-        while self.outstanding:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        self.raise_fault()
-
-    def raise_fault(self) -> None:
-        """Raises the fault, if there is one."""
-        if isinstance(self.fault, MessageInvalid):
-            raise MessageInvalid(self.fault.reason)
-        if self.fault is not None:
-            raise type(self.fault)(str(self.fault))
-
-    def fail(self, fault: SsbRtcError) -> None:
-        """Sets the fault; the first counts."""
-        if self.fault is None:
-            self.fault = fault
-            if self.on_fault is not None:
-                self.on_fault(fault)
-
-    def settle(self, count: int) -> None:
-        """`count` of its messages are out of the queue."""
-        self.outstanding -= count
-        if not self.outstanding:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._waiters.clear()
 
 
 class Ingest:

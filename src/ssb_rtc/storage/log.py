@@ -7,9 +7,10 @@ feeds.validate has passed; it still refuses one that does not sit on its feed's 
 from __future__ import annotations
 
 import sqlite3
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -48,6 +49,17 @@ class Stored:
         return value
 
 
+@dataclass(slots=True)
+class _Change:
+    """What a transaction changes: applied to memory only after its commit."""
+
+    heads: dict[FeedId, Head] = field(default_factory=dict)
+    types: dict[str, int] = field(default_factory=dict)
+    authors: dict[FeedId, int] = field(default_factory=dict)
+    edges: list[tuple[FeedId, FeedId, int]] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+
 class Log:
     """All feeds of one database."""
 
@@ -70,6 +82,7 @@ class Log:
         self._types = {name: number for number, name in self.database.query("SELECT id, name FROM types")}
         for source, target, kind in self.database.query("SELECT source, target, kind FROM edges"):
             self.graph.set(names[source], names[target], kind)
+        self._count = sum(head.sequence for head in self._heads.values())
         self._last_rowid = int(self.database.query("SELECT coalesce(max(rowid), 0) FROM messages")[0][0])
 
     # --- heads ---
@@ -84,7 +97,7 @@ class Log:
 
     def count(self) -> int:
         """How many messages there are."""
-        return int(self.database.query("SELECT count(*) FROM messages")[0][0])
+        return self._count
 
     @property
     def last_rowid(self) -> int:
@@ -98,80 +111,71 @@ class Log:
 
         Raises MisuseError when one does not follow its feed's head, StorageFault when the disk refuses.
         """
-        heads: dict[FeedId, Head] = {}
-        types: dict[str, int] = {}
-        authors: dict[FeedId, int] = {}
-        edges: list[tuple[FeedId, FeedId, int]] = []
-        stored: list[Stored] = []
-        rows: list[tuple[Any, ...]] = []
+        change = _Change()
         with self.database.transaction() as connection:
-            for message in messages:
-                author = message.author
-                head = heads.get(author) or self._heads.get(author)
-                _must_follow(head, message)
-                heads[author] = Head(message.key, message.sequence, message.timestamp)
-                content = message.value.get("content")
-                edge = edge_of(author, content)
-                if edge is not None:
-                    edges.append(edge)
-                rowid = self._last_rowid + len(rows) + 1
-                key = _key_bytes(message.key)
-                rows.append((
-                    rowid,
-                    self._author_id(connection, author, authors),
-                    message.sequence,
-                    key,
-                    _short(key),
-                    self._type_id(connection, content, types),
-                    received_ms,
-                    message.raw,
-                ))  # fmt: skip
-                stored.append(Stored(rowid, message.key, author, message.sequence, received_ms, message.raw))
+            stored = [self._prepare(connection, message, received_ms, change) for message in messages]
             connection.executemany(
                 "INSERT INTO messages(rowid, author, sequence, key, short_key, type, received_ms, raw)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
+                change.rows,
             )
             connection.executemany(
                 "UPDATE authors SET head_key = ?, head_sequence = ?, head_timestamp = ? WHERE id = ?",
                 [
-                    (_key_bytes(head.id), head.sequence, head.timestamp, self._author_id(connection, feed, authors))
-                    for feed, head in heads.items()
+                    (_key_bytes(head.id), head.sequence, head.timestamp, self._author_id(connection, feed, change))
+                    for feed, head in change.heads.items()
                 ],
             )
-            for source, target, kind in edges:
+            for source, target, kind in change.edges:
                 connection.execute(
                     "INSERT OR REPLACE INTO edges(source, target, kind) VALUES (?, ?, ?)",
-                    (self._author_id(connection, source, authors), self._author_id(connection, target, authors), kind),
+                    (self._author_id(connection, source, change), self._author_id(connection, target, change), kind),
                 )
-        self._last_rowid += len(rows)
-        self._author_ids.update(authors)
-        self._types.update(types)
-        self._heads.update(heads)
-        for source, target, kind in edges:
-            self.graph.set(source, target, kind)
+        self._last_rowid += len(stored)
+        self._count += len(stored)
+        self._author_ids.update(change.authors)
+        self._types.update(change.types)
+        self._heads.update(change.heads)
+        for edge in change.edges:
+            self.graph.set(*edge)
         return stored
 
-    def _author_id(self, connection: sqlite3.Connection, feed: FeedId, new: dict[FeedId, int]) -> int:
-        number = self._author_ids.get(feed) or new.get(feed)
+    def _prepare(self, connection: sqlite3.Connection, message: Checked, received_ms: int, change: _Change) -> Stored:
+        """Adds a message to a change, with the authors and types that it brings along."""
+        author = message.author
+        _must_follow(change.heads.get(author) or self._heads.get(author), message)
+        change.heads[author] = message.head
+        content = message.value["content"]
+        edge = edge_of(author, content)
+        if edge is not None:
+            change.edges.append(edge)
+        rowid = self._last_rowid + len(change.rows) + 1
+        number = self._author_id(connection, author, change)
+        key = _key_bytes(message.key)
+        type_id = self._type_id(connection, content, change)
+        change.rows.append((rowid, number, message.sequence, key, _short(key), type_id, received_ms, message.raw))
+        return Stored(rowid, message.key, author, message.sequence, received_ms, message.raw)
+
+    def _author_id(self, connection: sqlite3.Connection, feed: FeedId, change: _Change) -> int:
+        number = self._author_ids.get(feed) or change.authors.get(feed)
         if number is None:
             number = connection.execute("INSERT INTO authors(feed) VALUES (?)", (feed,)).lastrowid
             assert number is not None
-            new[feed] = number
+            change.authors[feed] = number
         return number
 
-    def _type_id(self, connection: sqlite3.Connection, content: object, new: dict[str, int]) -> int | None:
+    def _type_id(self, connection: sqlite3.Connection, content: object, change: _Change) -> int | None:
         name = content.get("type") if isinstance(content, dict) else None
         if not isinstance(name, str):
             return None
-        number = self._types.get(name) or new.get(name)
-        if number is None and len(self._types) + len(new) < TYPES_MAX:
+        number = self._types.get(name) or change.types.get(name)
+        if number is None and len(self._types) + len(change.types) < TYPES_MAX:
             try:
                 number = connection.execute("INSERT INTO types(name) VALUES (?)", (name,)).lastrowid
             except UnicodeEncodeError:  # a lone surrogate has no UTF-8; such a type gets no index
                 return None
             assert number is not None
-            new[name] = number
+            change.types[name] = number
         return number
 
     def purge(self, feed: FeedId) -> int:
@@ -180,13 +184,14 @@ class Log:
         if number is None:
             return 0
         with self.database.transaction() as connection:
-            removed = connection.execute("DELETE FROM messages WHERE author = ?", (number,)).rowcount
+            removed: int = connection.execute("DELETE FROM messages WHERE author = ?", (number,)).rowcount
             connection.execute("DELETE FROM edges WHERE source = ?", (number,))
             connection.execute("DELETE FROM forks WHERE author = ?", (number,))
             connection.execute(
                 "UPDATE authors SET head_key = NULL, head_sequence = 0, head_timestamp = NULL WHERE id = ?", (number,)
             )
         self._heads.pop(feed, None)
+        self._count -= removed
         self.graph.drop(feed)
         return removed
 
@@ -263,7 +268,8 @@ def _must_follow(head: Head | None, message: Checked) -> None:
 
 
 def _key_bytes(key: MsgId) -> bytes:
-    data = b64decode(key[1:45], validate=True)
+    """The 32 bytes in an id. Raises ValueError."""
+    data = a2b_base64(key[1:45], strict_mode=True)
     if len(data) != 32:
         raise ValueError(key)
     return data

@@ -238,6 +238,9 @@ class Link:
             reason = str(fault)
         except LinkClosed as error:
             reason = str(error)
+        except Exception as error:
+            reason = "internal error"
+            self._loop.call_exception_handler({"message": f"{self!r} failed", "exception": error})
         tasks = self._end(reason)
         try:
             if self.fault is not None:

@@ -42,8 +42,8 @@ class Serving:
         """Looks the call up and runs its handler."""
         try:
             handler = self._router.find(called.name, called.kind, self._link)
-        except RemoteCallError as error:
-            self._link.answer_error(called, error)
+        except Exception as error:
+            self._answer_failure(called, error)
             return
         # The stream is known before the handler runs: its first items may stand in the same packet as the call.
         self.run(called, _RUNNERS[called.kind](self, called, handler))
@@ -71,22 +71,28 @@ class Serving:
     async def _guard(self, called: Called, work: Work) -> None:
         try:
             await work
-        except RemoteCallError as error:
-            self._link.answer_error(called, error)
-        except LinkClosed:
-            self._link.answer_error(called, RemoteCallError("the stream ended"))
-        except SsbRtcError as error:
-            # Our own errors name files and settings: none of a remote caller's business, but a local one's.
-            known = self._link.local or isinstance(error, MisuseError)
-            self._link.answer_error(
-                called, RemoteCallError(str(error) if known else INTERNAL_ERROR, name=type(error).__name__)
-            )
         except Exception as error:
-            self._link.answer_error(called, _argument_fault(error) or RemoteCallError(INTERNAL_ERROR))
-            if _argument_fault(error) is None:
+            self._answer_failure(called, error)
+
+    def _answer_failure(self, called: Called, error: Exception) -> None:
+        """Tells the caller what it may know of this error; a defect of ours goes to the loop's exception handler."""
+        match error:
+            case RemoteCallError():
+                told = error
+            case LinkClosed():
+                told = RemoteCallError("the stream ended")
+            case _ArgumentsRefused():
+                told = RemoteCallError("wrong number of arguments", name="TypeError")
+            case SsbRtcError():
+                # Our own errors name files and settings: none of a remote caller's business, but a local one's.
+                known = self._link.local or isinstance(error, MisuseError)
+                told = RemoteCallError(str(error) if known else INTERNAL_ERROR, name=type(error).__name__)
+            case _:
+                told = RemoteCallError(INTERNAL_ERROR)
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"the handler of {'.'.join(called.name)} failed", "exception": error}
                 )
+        self._link.answer_error(called, told)
 
     async def _answer(self, called: Called, handler: Handler) -> None:
         self._link.answer(called, await _begin(handler, self._link, *called.args))
@@ -139,12 +145,6 @@ def _begin(handler: Handler, *args: Json) -> Any:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             raise _ArgumentsRefused(str(error)) from error
         raise
-
-
-def _argument_fault(error: Exception) -> RemoteCallError | None:
-    if isinstance(error, _ArgumentsRefused):
-        return RemoteCallError("wrong number of arguments", name="TypeError")
-    return None
 
 
 _RUNNERS: dict[Kind, Callable[[Serving, Called, Handler], Work]] = {

@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from ssb_rtc.errors import LinkClosed
 from ssb_rtc.transport.base import Listener, OnStream, ReadQueue, Stream
@@ -42,9 +43,9 @@ class SocketStream(asyncio.Protocol, Stream):
         self._reason = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._socket = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        # Not isinstance: uvloop's transports are none of asyncio's classes.
+        self._socket = cast(asyncio.Transport, transport)
+        self._socket.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         if self._quick_acks:
             self._raw = transport.get_extra_info("socket")
 
@@ -164,8 +165,7 @@ class AcceptedStream(SocketStream):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self.description = self._describe(transport)
+        self.description = self._describe(cast(asyncio.Transport, transport))
         self._accepted.start(self)
 
 
