@@ -135,9 +135,11 @@ class Spawner:
         options = json.dumps({"path": str(folder), "hub": hub})
         return running(name, sys.executable, __file__, "--worker", options, verbose=self._verbose)
 
-    def js(self, name: str, folder: Path, **options: Any) -> Any:
-        """A JavaScript peer, listening on TCP."""
-        options = {"path": str(folder), **options}
+    def js(self, name: str, folder: Path, seed: bytes | None = None) -> Any:
+        """A JavaScript peer, listening on TCP; without a seed it makes an identity of its own."""
+        options = {"path": str(folder)}
+        if seed is not None:
+            options["seed"] = base64.b64encode(seed).decode()
         return running(name, self._node, str(JS_PEER), json.dumps(options), verbose=self._verbose)
 
     def hub(self) -> Any:
@@ -162,10 +164,10 @@ class Worker:
     def _on_link(self, _link: Link) -> None:
         self._linked.set()
 
-    async def listen(self) -> str:
-        """Goes online; the address."""
+    async def listen(self) -> list[str]:
+        """Goes online; its addresses so far."""
         await self._peer.start()
-        return str(self._peer.status()["addresses"][0])
+        return list(self._peer.status()["addresses"])
 
     async def connect(self, address: str) -> None:
         """Dials over TCP."""
@@ -243,8 +245,7 @@ async def fill_ours(folder: Path, messages: int) -> FeedId:
 
 async def fill_js(spawner: Spawner, folder: Path, messages: int) -> FeedId:
     """The same for a JavaScript peer."""
-    seed = base64.b64encode(AUTHOR_SEED).decode()
-    async with spawner.js("JavaScript writer", folder, seed=seed) as writer:
+    async with spawner.js("JavaScript writer", folder, AUTHOR_SEED) as writer:
         text = text_of_posts()
         for start in range(0, messages, JS_PUBLISHES_AT_ONCE):
             await writer.command("publishMany", count=min(JS_PUBLISHES_AT_ONCE, messages - start), text=text)
@@ -308,13 +309,13 @@ class Bench:
             self._spawner.ours("our writer", self._folder / "writer", hub) as writer,
             self._spawner.ours("our reader", folder, hub) as reader,
         ):
-            address = await writer.command("listen")
-            connect = {"cmd": "meet"} if hub else {"cmd": "connect", "address": address}
+            addresses = await writer.command("listen")
+            connect = {"cmd": "meet"} if hub else {"cmd": "connect", "address": addresses[0]}
             return await self._timed(mode, reader, connect)
 
     async def _js(self, folder: Path) -> Sample:
         async with (
-            self._spawner.js("JavaScript writer", self._folder / "js-writer") as writer,
+            self._spawner.js("JavaScript writer", self._folder / "js-writer", AUTHOR_SEED) as writer,
             self._spawner.js("JavaScript reader", folder) as reader,
         ):
             await writer.command("reached", clock={self._author: self._messages})
@@ -353,8 +354,7 @@ async def measure(options: argparse.Namespace) -> JsonObject:
             bench = Bench(Spawner(options.verbose), Path(folder), options.messages, stack)
             await bench.prepare(modes)
             for _ in range(options.rounds):
-                for mode in modes:
-                    samples.append(await bench.run(mode))
+                samples += [await bench.run(mode) for mode in modes]
     found: JsonObject = {
         "bench": "replicate",
         "messages": options.messages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -39,6 +40,11 @@ SIGNS_OF_A_BUG = ("Traceback", "never retrieved", "Task exception", "Task was de
 def attacker_keys() -> Keys:
     """A stranger's."""
     return keys_from_seed(secrets.token_bytes(32))
+
+
+def attacker_id() -> PeerId:
+    """An id in good form that nobody holds the secret of."""
+    return PeerId(f"@{base64.b64encode(secrets.token_bytes(32)).decode()}.ed25519")
 
 
 # --- the peer under attack ----------------------------------------------------------------------------------------
@@ -102,7 +108,7 @@ class Victim:
     @asynccontextmanager
     async def watched(self, growth_max_kib: int = GROWTH_MAX_KIB) -> AsyncIterator[None]:
         """After what happens inside, it lives, answers, has said nothing of a bug, leaks nothing and has not grown."""
-        assert (await run("status", "--path", str(self.path))).code == 0
+        await self.ask("rtc.status")
         said, memory_kib, descriptors = len(self.stderr), self.memory_kib, self.descriptors
         yield
         assert self.process.poll() is None, f"the peer died: {self.stderr[said:]}"
@@ -268,12 +274,13 @@ class LyingHub:
         self.listeners: list[asyncio.StreamWriter] = []
         self.subscriptions = 0
         self.on_post: Callable[[str, Any], None] = lambda _channel, _body: None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def cut_all(self) -> None:
+    async def close(self) -> None:
         """Ends every connection without a word."""
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks)
 
     async def say(self, *messages: Json) -> None:
         """Each message as one event, to everybody."""
@@ -289,17 +296,19 @@ class LyingHub:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode("latin-1"), reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             if writer in self.listeners:
                 self.listeners.remove(writer)
-            self._writers.discard(writer)
-            writer.close()
+            self._tasks.discard(task)
+            writer.transport.abort()
 
     async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, path = head.split(" ", 2)[:2]
@@ -328,10 +337,5 @@ async def lying_hub() -> AsyncIterator[LyingHub]:
         yield hub
     finally:
         server.close()
-        hub.cut_all()
+        await hub.close()
         await server.wait_closed()
-
-
-def stranger_id() -> PeerId:
-    """An id that nobody holds the secret of, spelled as it should be."""
-    return peer_of(attacker_keys().id)

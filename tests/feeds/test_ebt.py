@@ -120,6 +120,35 @@ def test_unwanted_and_blocked_feeds_are_refused() -> None:
     assert r.take_notes("a") is None
 
 
+def test_a_feed_that_we_hold_and_do_not_want_goes_to_whoever_asks_for_it() -> None:
+    r = Replicator({G: 3}, [F], may_serve=lambda feed: feed == G)
+    r.connect("a", PEERS[3], dialled=False)
+    assert r.take_notes("a") == {F: 0}
+    r.receive_notes("a", {G: 2, FEEDS[2]: 0}, 0)
+    assert r.take_notes("a") == {G: encode_note(3, receive=False), FEEDS[2]: -1}
+    assert r.next_send("a") == (G, 1)
+    r.sent("a", G, 1, 3)
+    r.advanced(G, 4, 0)
+    assert r.next_send("a") == (G, 3)
+    # They say that they have more of it: we don't ask.
+    r.receive_notes("a", {G: 20}, 0)
+    assert r.source(G) is None
+    assert r.next_send("a") is None
+    # What may not be served stays refused, also once we hold it.
+    r.advanced(FEEDS[2], 1, 0)
+    assert r.take_notes("a") is None
+
+
+def test_a_feed_that_comes_to_be_held_is_served_to_who_asked_before() -> None:
+    r = replicator({}, [F])
+    r.connect("a", PEERS[3], dialled=False)
+    r.receive_notes("a", {G: 0}, 0)
+    assert r.take_notes("a") == {F: 0, G: -1}
+    r.advanced(G, 2, 0)
+    assert r.take_notes("a") == {G: encode_note(2, receive=False)}
+    assert r.next_send("a") == (G, 0)
+
+
 def test_each_feed_is_asked_of_one_and_moves_when_that_one_leaves() -> None:
     r = replicator({F: 1}, [F])
     for key, peer in (("a", PEERS[1]), ("b", PEERS[2]), ("c", PEERS[3])):
@@ -223,7 +252,7 @@ def test_a_forked_feed_is_served_and_not_asked_for() -> None:
 
 
 def test_wanting_and_not_wanting_while_connected() -> None:
-    r = replicator({F: 3}, [])
+    r = Replicator({F: 3}, [], may_serve=lambda _feed: False)
     r.connect("a", PEERS[1], dialled=False)
     assert r.take_notes("a") is None
     r.receive_notes("a", {F: 0, G: 8}, 0)
@@ -235,6 +264,24 @@ def test_wanting_and_not_wanting_while_connected() -> None:
     assert r.take_notes("a") == {F: -1}
     assert r.next_send("a") is None
     assert r.source(F) is None
+
+
+def test_what_we_hold_and_do_not_want_is_served_to_who_asks_and_never_asked_for() -> None:
+    r = replicator({F: 3}, [])
+    r.connect("a", PEERS[1], dialled=False)
+    assert r.take_notes("a") is None
+    r.receive_notes("a", {F: 0, G: 0}, 0)
+    assert r.take_notes("a") == {F: 7, G: -1}
+    assert r.next_send("a") == (F, 0)
+    r.sent("a", F, 0, 3)
+    r.advanced(F, 4, 0)
+    assert r.next_send("a") == (F, 3)
+    r.advanced(G, 1, 0)
+    assert r.take_notes("a") == {G: 3}
+    assert r.source(F) is r.source(G) is None
+    r.receive_notes("a", {F: 20}, 0)
+    r.tick(100)
+    assert (r.take_notes("a"), r.is_behind) == (None, False)
 
 
 def test_who_comes_back_to_a_feed_is_asked_again() -> None:

@@ -26,7 +26,19 @@ def test_every_hub_is_connected_to_at_once() -> None:
 
 
 def test_a_hub_is_in_the_table_once() -> None:
+    assert "already" in ignored(Story().do(a.HubAddressAdded(ONE, stored=True)))
     assert "already" in ignored(Story().do(a.HubAddressAdded(ONE)))
+    assert "already" in ignored(Story().do(a.HubAddressAdded(ONE, "gossip", private=True)))
+
+
+def test_a_person_adds_for_good_what_came_from_elsewhere() -> None:
+    story = Story(hubs=())
+    story.do(a.HubAddressAdded(ONE, "config", stored=True))
+    effects = story.do(a.HubAddressAdded(ONE))
+    assert [(hub.source, hub.private) for hub in only(effects, e.ScheduleSaveHubs).hubs] == [("user", False)]
+    assert none(effects, e.ScheduleConnectToHub)
+    effects = story.do(a.HubAddressAdded(ONE, private=True))
+    assert [(hub.source, hub.private) for hub in only(effects, e.ScheduleSaveHubs).hubs] == [("user", True)]
 
 
 @pytest.mark.parametrize("address", ["", "https://" + "x" * URL_CHARACTERS_MAX])

@@ -83,6 +83,16 @@ def test_the_route_that_fails_less_is_taken() -> None:
     assert attempt.route == Route("hub", TWO)
 
 
+def test_a_route_that_worked_is_as_good_as_new() -> None:
+    story = Story()
+    story.announce(BOB)
+    story.fail(BOB)
+    assert [known.failures for known in story.peer(BOB).routes] == [1]
+    story.pass_time(7)
+    story.succeed(BOB)
+    assert [known.failures for known in story.peer(BOB).routes] == [0]
+
+
 def test_failed_too_often_is_forgotten_until_it_is_heard_again() -> None:
     story = Story(Settings(peer_failures_max=2))
     story.announce(BOB)

@@ -25,6 +25,7 @@ def test_offers_that_cannot_be_answered() -> None:
     story = Story()
     assert "hub" in only(story.offer(BOB, hub=TWO), e.RefuseOffer).reason
     assert "session" in only(story.offer(BOB, "s" * 129), e.RefuseOffer).reason
+    only(story.offer(CAROL, "s" * 128), e.AcceptOffer)
     story.do(a.PeerBlocked(BOB))
     silent = only(story.offer(BOB), e.RefuseOffer)
     assert silent.not_before_s is None, "who is blocked gets no answer"
@@ -101,7 +102,7 @@ def test_an_offer_beside_a_link_that_would_stay() -> None:
     effects = story.offer(AMY, "s2")
     assert none(effects, e.CheckLink), "asked a moment ago"
     assert only(effects, e.RefuseOffer).session == "s2"
-    story.pass_time(31)
+    story.pass_time(30)
     only(story.offer(AMY, "s3"), e.CheckLink)
 
 

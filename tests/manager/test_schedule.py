@@ -88,6 +88,19 @@ def test_the_timer_is_not_armed_twice_for_the_same_time() -> None:
     assert story.state.timers[CONNECT] == due_s
 
 
+def test_the_timer_is_armed_for_the_first_of_all_who_wait() -> None:
+    story = Story()
+    story.do(a.ConnectToRemotePeer(BOB, Route("hub", ONE)))
+    story.announce(CAROL)
+    story.announce(AMY)
+    story.fail(BOB, not_before_s=100.0)
+    story.fail(CAROL)
+    story.fail(AMY, not_before_s=200.0)
+    assert story.state.timers[CONNECT] == story.peer(CAROL).ready_s
+    story.pass_time(7)
+    assert story.state.timers[CONNECT] == story.peer(BOB).ready_s
+
+
 def test_a_timer_that_was_armed_anew_does_not_expire_early() -> None:
     story = Story()
     story.announce(BOB)

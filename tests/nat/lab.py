@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Literal
 
 import pytest
+
 from tests.conftest import require_program, require_root
 from tests.interop.processes import LineProcess
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ssb_rtc.errors import LinkClosed, RemoteCallError
+from ssb_rtc.errors import AuthorFault, LinkClosed, RemoteCallError
 from ssb_rtc.plugins import gossip as gossip_module
 from ssb_rtc.transport.link import Duplex, Link
 from ssb_rtc.types import FeedId, Json, peer_of
@@ -107,6 +107,37 @@ async def test_our_own_messages_leave_only_when_they_are_on_the_disk(
     assert bert.sequence(ANNA) == 0
     hold.set()
     await bert.until(lambda: bert.sequence(ANNA) == 1)
+
+
+async def test_neither_notes_nor_messages_run_ahead_of_the_disk(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = make(1)
+    for number in range(5):
+        await ours.store.author.publish({"type": "post", "text": str(number)})
+    await ours.store.author.synced(5)
+    hold, loop = asyncio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr(
+        ours.store.database, "sync", lambda: asyncio.run_coroutine_threadsafe(hold.wait(), loop).result(10)
+    )
+    await ours.store.author.publish({"type": "post", "text": "not yet"})
+    _, duplex = await replicating(ours, make(9, ebt=False))
+    assert await first_note(duplex) == {ANNA: 10}
+    await duplex.send({ANNA: 0, BERT: 0})
+    heard = [await first_note(duplex) for _ in range(6)]
+    assert [value["sequence"] for value in heard if "sequence" in value] == [1, 2, 3, 4, 5]
+    assert {BERT: -1} in heard
+    await duplex.send({CARL: 0})
+    assert await first_note(duplex) == {CARL: -1}
+    hold.set()
+    assert (await first_note(duplex))["sequence"] == 6
+
+
+async def test_who_claims_more_of_our_feed_than_we_have_freezes_us(make: Make) -> None:
+    ours = make(1)
+    _, duplex = await replicating(ours, make(9, ebt=False))
+    await duplex.send({ANNA: 80})
+    await ours.until(lambda: ours.store.author.frozen is not None)
+    with pytest.raises(AuthorFault, match="40"):
+        await ours.store.author.publish({"type": "post"})
 
 
 async def test_a_restored_backup_freezes_and_is_made_whole(make: Make) -> None:
@@ -255,6 +286,7 @@ async def test_a_feed_that_nobody_wants_is_not_stored(make: Make) -> None:
     while CARL not in notes:
         notes |= await first_note(duplex)
     assert notes == {ANNA: 0, CARL: -1}
+    await ours.store.ingest.settle(CARL)
     assert ours.store.log.count() == 0
 
 

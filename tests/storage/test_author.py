@@ -10,6 +10,7 @@ import pytest
 
 from ssb_rtc.errors import AuthorFault, DatabaseUnusable, MisuseError
 from ssb_rtc.storage.author import mark_imported
+from ssb_rtc.storage.database import Database
 from ssb_rtc.types import peer_of
 from tests.storage.feedmaker import Clock, Store, feed_of, keys_of, raws
 from tests.storage.test_database import fill_up
@@ -87,6 +88,21 @@ async def test_nothing_may_leave_before_its_fsync(store: Store, monkeypatch: pyt
     await store.author.synced(3)
     assert store.author.servable == 3
     assert told == [2, 3]
+
+
+async def test_what_was_committed_before_is_synced_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "db", keys_of(1))
+    await store.author.publish(POST)
+    await store.close()
+
+    def fail(_database: Database) -> None:
+        raise DatabaseUnusable("the disk is broken.")
+
+    monkeypatch.setattr(Database, "sync", fail)
+    with pytest.raises(DatabaseUnusable):
+        Store(tmp_path / "db", keys_of(1))
 
 
 async def test_a_disk_that_can_not_sync_stops_publishing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,33 @@ async def test_a_bad_message_of_one_peer_does_not_fault_another_with_the_good_on
     assert keys_of(1).id not in store.forks
 
 
+async def test_a_message_upon_the_good_one_does_not_prove_a_fork_against_the_bad_one(store: Store) -> None:
+    feed = feed_of(1)
+    bad, good = store.ingest.intake("bad"), store.ingest.intake("good")
+    await bad.offer([*raws(feed[:5]), break_signature(feed[5])])
+    await good.offer(raws(feed[6:8]))
+    await good.offer(raws(feed[5:8]))
+    await good.flush()
+    assert held(store, 1) == raws(feed[:8])
+    assert store.forks.all() == []
+    assert good.fault is None
+
+
+async def test_every_bad_signature_of_a_batch_is_found(store: Store) -> None:
+    mixed = [break_signature(feed_of(1)[0]), *raws(feed_of(2)[:1]), break_signature(feed_of(2)[1])]
+    with pytest.raises(MessageInvalid):
+        await store.ingest.add([*mixed, *raws(feed_of(3))], "bad")
+    assert (held(store, 1), held(store, 2), held(store, 3)) == ([], raws(feed_of(2)[:1]), raws(feed_of(3)))
+
+
+async def test_a_fault_that_is_found_later_is_told(store: Store) -> None:
+    told: list[Exception] = []
+    intake = store.ingest.intake("bad", on_fault=told.append)
+    await intake.offer([break_signature(feed_of(1)[0])])
+    await store.ingest.settle(keys_of(1).id)
+    assert [type(fault) for fault in told] == [MessageInvalid]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -247,6 +274,21 @@ async def test_a_disk_that_refuses_faults_the_intake_and_a_later_one_may_go_on(s
     store.database.query("PRAGMA max_page_count = 100000")
     await add_all(store)
     assert count < store.log.count() == 360
+
+
+async def test_whoever_waits_for_a_feed_is_woken_when_the_disk_refuses_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise DatabaseUnusable("no room")
+
+    monkeypatch.setattr(store.log, "append", refuse)
+    intake = store.ingest.intake("test")
+    await intake.offer(raws(feed_of(1)))
+    async with asyncio.timeout(5):
+        await store.ingest.settle(keys_of(1).id)
+    assert store.ingest.queued == 0
+    assert isinstance(intake.fault, DatabaseUnusable)
 
 
 async def test_unwanted_feeds_are_ignored(store: Store) -> None:

@@ -18,12 +18,14 @@ from ssb_rtc.errors import (
     TransportFault,
 )
 from ssb_rtc.transport import rpc_link
-from ssb_rtc.transport.link import INBOUND_LIMIT_BYTES, Duplex, Incoming, Link, open_link, open_plain_link
+from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.link import INBOUND_LIMIT_BYTES, Duplex, Handler, Incoming, Link, open_link, open_plain_link
 from ssb_rtc.transport.memory import stream_pair
+from ssb_rtc.transport.net import NetTransport
 from ssb_rtc.transport.secure import PlainCodec
 from ssb_rtc.types import Json
 from ssb_rtc.wire.manifest import Kind
-from tests.transport.linking import ALICE, BOB, NETWORK_KEY, Table, linked, peer_id, within
+from tests.transport.linking import ALICE, BOB, NETWORK_KEY, Table, link_streams, linked, peer_id, within
 
 
 async def echo(link: Link, *args: Json) -> Json:
@@ -134,6 +136,42 @@ async def test_closing_a_source_stops_the_handler_at_the_other_side() -> None:
             await stopped.wait()
         await within(1, lambda: not alice._session.open_calls and not bob._session.open_calls)
         assert alice._unread_bytes == 0
+
+
+async def test_closing_a_source_that_has_nothing_to_say_stops_its_handler_too() -> None:
+    began, stopped = asyncio.Event(), asyncio.Event()
+
+    async def silent(link: Link) -> AsyncIterator[Json]:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+            yield 0
+        finally:
+            stopped.set()
+
+    async with linked(bob=Table({"silent": silent})) as (alice, bob):
+        source = alice.source("silent")
+        async with asyncio.timeout(2):
+            await began.wait()
+            await source.aclose()
+            await stopped.wait()
+        await within(1, lambda: not bob._serving._tasks)
+
+
+async def test_a_router_with_a_defect_does_not_end_the_link() -> None:
+    class Broken(Table):
+        def find(self, name: tuple[str, ...], kind: Kind, link: Link) -> Handler:
+            if name == ("broken",):
+                raise KeyError(name)
+            return super().find(name, kind, link)
+
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    async with linked(bob=Broken({"echo": echo})) as (alice, _):
+        with pytest.raises(RemoteCallError, match=r"^internal error$"):
+            await alice.call("broken")
+        assert await alice.call("echo", 1) == [1]
+    assert len(reported) == 1
 
 
 async def test_a_source_that_fails_half_way_gives_what_came_before_and_then_the_error() -> None:
@@ -247,6 +285,57 @@ async def test_a_source_that_nobody_reads_holds_little_at_either_side() -> None:
         while got < 10 * INBOUND_LIMIT_BYTES:
             got += sum(len(item.body) for item in await source.read_batch())
         await source.aclose()
+
+
+async def test_two_sides_that_send_much_at_once_do_not_wait_for_each_other() -> None:
+    async def send_and_read(duplex: Duplex) -> int:
+        _, got = await asyncio.gather(duplex.send(b"x" * 7_900_000), anext(duplex))
+        return len(got)
+
+    async def give_and_take(link: Link, duplex: Duplex) -> None:
+        await send_and_read(duplex)
+
+    async def take_and_give(link: Link) -> int:
+        return await send_and_read(link.duplex("both"))
+
+    table = Table({"both": give_and_take})
+    arrived: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
+
+    async def on_stream(stream: Stream) -> None:
+        arrived.set_result(stream)
+
+    transport = NetTransport()
+    listener = await transport.listen("127.0.0.1:0", on_stream)
+    ours = await transport.connect(listener.addresses[0].removeprefix("net:"))
+    alice, bob = await link_streams(ours, await arrived, table, table)
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(take_and_give(alice), take_and_give(bob)) == [7_900_000] * 2
+    await asyncio.gather(alice.close(), bob.close())
+    await listener.close()
+
+
+async def test_who_only_calls_and_reads_no_answers_is_not_read_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc_link, "OUTBOUND_LIMIT_BYTES", 1_000_000)
+    monkeypatch.setattr(rpc_link, "STALL_LIMIT_S", 0.1)
+    answered = 0
+
+    async def large(link: Link) -> Json:
+        nonlocal answered
+        answered += 1
+        return "x" * 100_000
+
+    async with linked(bob=Table({"large": large})) as (alice, bob):
+        assert alice._reader is not None
+        alice._reader.cancel()
+        calls = [alice._session.call(("large",), [], Kind.ASYNC) for _ in range(50)]
+        for _ in calls:
+            alice._schedule_flush()
+            await asyncio.sleep(0.002)
+            alice._session.call(("large",), [], Kind.ASYNC)
+        async with asyncio.timeout(5):
+            assert "read no answers" in await bob.closed
+        assert answered < 150
+        alice._stream.abort()
 
 
 async def test_a_stream_that_nobody_reads_is_cut_so_that_the_link_lives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,19 @@ def test_the_limit_of_open_calls_of_the_remote() -> None:
     assert shown(pair.to_right()) == [("called", -again, "x", [], Kind.ASYNC)]
 
 
+def test_the_limit_of_what_the_remotes_open_streams_hold() -> None:
+    pair = ConnectionPair.limited(right=Limits(streams_in_bytes=1_000))
+    long = ["x" * 400]
+    requests = [pair.left.call(("x",), long, kind) for kind in (Kind.SOURCE, Kind.ASYNC, Kind.DUPLEX, Kind.SINK)]
+    at_left, at_right = pair.settle()
+    assert [event.request for event in at_right if isinstance(event, Called)] == [-1, -2, -3]
+    assert shown(at_left) == [("ended", requests[3], "too many open streams: they hold 1000 bytes")]
+    pair.left.end(1)
+    pair.settle()
+    again = pair.left.call(("x",), long, Kind.SOURCE)
+    assert shown(pair.to_right()) == [("called", -again, "x", long, Kind.SOURCE)]
+
+
 def test_refused_streams_do_not_leak() -> None:
     pair = ConnectionPair.limited(right=Limits(open_in_max=1))
     for _ in range(50):

@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final
 
 from ssb_rtc.feeds.refs import is_feed_id
-from ssb_rtc.types import FeedId, PeerId
+from ssb_rtc.types import FeedId, PeerId, feed_of
 
 NOT_REPLICATED: Final = -1
 SEQUENCE_MAX: Final = 2**31 - 1
@@ -110,11 +110,14 @@ class Replicator:
         wanted: Iterable[FeedId],
         *,
         is_blocked: Callable[[FeedId, PeerId], bool] = lambda _feed, _peer: False,
+        may_serve: Callable[[FeedId], bool] = lambda _feed: True,
     ) -> None:
         self._heads = {feed: sequence for feed, sequence in heads.items() if sequence}
         self._wanted = set(wanted)
         self._forked: set[FeedId] = set()
         self._is_blocked = is_blocked
+        # Whether a feed that we hold and don't want (any longer, or imported) goes to whoever asks for it.
+        self._may_serve = may_serve
         self._sessions: dict[Hashable, _Session] = {}
         self._source: dict[FeedId, Hashable] = {}
         # Feeds that some session is ahead with, and when there was last progress or a new source.
@@ -195,11 +198,12 @@ class Replicator:
 
     def _apply(self, session: _Session, feed: FeedId, now_s: float) -> None:
         note = session.remote[feed]
-        if feed not in self._wanted or self._is_blocked(feed, session.peer):
+        sequence, head = note >> 1, self._heads.get(feed, 0)
+        is_wanted = feed in self._wanted
+        if self._is_blocked(feed, session.peer) or not (is_wanted or (head and self._may_serve(feed))):
             if note != NOT_REPLICATED:
                 session.tell(feed, NOT_REPLICATED)
             return
-        sequence, head = note >> 1, self._heads.get(feed, 0)
         if note_receives(note):
             session.serves[feed] = sequence
             if head > sequence:
@@ -209,6 +213,10 @@ class Replicator:
         else:
             session.serves.pop(feed, None)
             session.ready.pop(feed, None)
+        if not is_wanted:
+            if note != NOT_REPLICATED and session.told.get(feed, NOT_REPLICATED) == NOT_REPLICATED:
+                self._tell(session, feed)
+            return
         if note == NOT_REPLICATED:
             session.told.pop(feed, None)  # they dropped what we asked for: should they come back, we ask again
             self._release(session, feed, now_s)
@@ -218,7 +226,7 @@ class Replicator:
             self._behind.setdefault(feed, now_s)
             source = self._sessions.get(self._source.get(feed))
             # What they had when we met is news of long ago; what they have since may reach us through the source too.
-            is_old = feed not in session.heard or session.peer == feed
+            is_old = feed not in session.heard or feed_of(session.peer) == feed
             if is_old and source is not None and source.remote_sequence(feed) <= head:
                 self._set_source(feed, session)
         session.heard.add(feed)
@@ -245,8 +253,10 @@ class Replicator:
 
     def advanced(self, feed: FeedId, sequence: int, now_s: float) -> None:
         """Our log (as far as it may be served) has this feed up to `sequence` now; it may also have become shorter."""
+        is_new = not self._heads.get(feed)
         self._heads[feed] = sequence
         if feed not in self._wanted:
+            self._advanced_unwanted(feed, sequence, is_new, now_s)
             return
         ahead = False
         for session in self._sessions.values():
@@ -264,6 +274,13 @@ class Replicator:
             self._behind[feed] = now_s
         else:
             self._behind.pop(feed, None)
+
+    def _advanced_unwanted(self, feed: FeedId, sequence: int, is_new: bool, now_s: float) -> None:
+        for session in self._sessions.values():
+            if is_new and feed in session.remote:
+                self._apply(session, feed, now_s)  # they were told that we don't replicate it
+            elif session.serves.get(feed, sequence) < sequence:
+                session.ready[feed] = None
 
     def want(self, feeds: Iterable[FeedId], now_s: float) -> None:
         """Replicates these feeds from now on."""
@@ -385,7 +402,7 @@ class Replicator:
     def _offer_source(self, feed: FeedId, session: _Session) -> None:
         """Takes a session as source of a feed that has none."""
         if (
-            (feed not in self._source or session.peer == feed)
+            (feed not in self._source or feed_of(session.peer) == feed)
             and feed not in self._forked
             and session.started
             and session.remote.get(feed) != NOT_REPLICATED

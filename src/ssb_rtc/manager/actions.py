@@ -77,11 +77,18 @@ class DisconnectFromRemotePeer(_Action, frozen=True, tag="DISCONNECT_FROM_REMOTE
     peer: PeerId
     reason: str = "asked for"
     not_before_s: float | None = None
-    """How long both sides stay apart; None takes the setting `disconnect_hold_s`. CONNECT_TO_REMOTE_PEER ends it."""
+    """How long both sides stay apart, at most `hold_max_s`; None takes the setting `disconnect_hold_s`.
+
+    CONNECT_TO_REMOTE_PEER ends it.
+    """
 
 
 class HubAddressAdded(_Action, frozen=True, tag="HUB_ADDRESS_ADDED"):
-    """A hub belongs to the table from now on. Dispatched for each stored hub at the start, too."""
+    """A hub belongs to the table from now on. Dispatched for each stored hub at the start, too.
+
+    For a hub that is there already it changes nothing, unless a person adds what came from elsewhere, or says anew
+    whether it is private.
+    """
 
     hub: HubUrl
     source: HubSource = "user"

@@ -26,8 +26,9 @@ URL_CHARACTERS_MAX = 2_048
 
 def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
     """A hub joins the table and is connected to at once."""
-    if action.hub in turn.hubs:
-        return turn.ignore(action, "the hub is in the table already")
+    known = turn.hubs.get(action.hub)
+    if known is not None:
+        return _added_again(turn, known, action)
     if not 0 < len(action.hub) <= URL_CHARACTERS_MAX:
         return turn.ignore(action, f"a hub's address has 1 to {URL_CHARACTERS_MAX} characters")
     if len(turn.hubs) >= turn.settings.hubs_max:
@@ -37,6 +38,13 @@ def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
     if not action.stored:
         _changed(turn, "a hub was added")
     return None
+
+
+def _added_again(turn: Turn, hub: Hub, action: a.HubAddressAdded) -> None:
+    if action.stored or action.source != "user" or (hub.source, hub.private) == ("user", action.private):
+        return turn.ignore(action, "the hub is in the table already")
+    turn.put_hub(replace(hub, source="user", private=action.private))
+    return _changed(turn, "somebody here wants the hub for good")
 
 
 def address_removed(turn: Turn, action: a.HubAddressRemoved) -> None:

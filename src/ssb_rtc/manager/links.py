@@ -82,9 +82,11 @@ def _failed(turn: Turn, row: Peer, route: Route) -> None:
 
 def connection_succeeded(turn: Turn, action: a.RemotePeerConnectionSucceeded) -> None:
     """A proven link: take it, or close it, or close the one that it replaces."""
+    if turn.closing:
+        return _close(turn, action, "shutdown")
     row = admit(turn, action.peer, proven=True)
-    if turn.closing or isinstance(row, str):
-        return _close(turn, action, row if isinstance(row, str) else "shutdown")
+    if isinstance(row, str):
+        return _close(turn, action, row)
     if row.link is not None and row.link.id == action.link:
         return turn.ignore(action, "that link was told before")
     ours = row.attempt is not None and row.attempt.id == action.attempt

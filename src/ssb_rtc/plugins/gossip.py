@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 
 from ssb_rtc.errors import FrameInvalid, LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError, StorageFault
 from ssb_rtc.feeds.ebt import LAG_S, Replicator
+from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.plugins.base import Context, PermissionLists, Progress
 from ssb_rtc.plugins.history import History
 from ssb_rtc.storage.ingest import Intake
@@ -68,6 +69,7 @@ class Gossip:
             {feed: context.servable(feed) for feed in context.log.heads()},
             context.wanted.feeds,
             is_blocked=context.is_blocked,
+            may_serve=lambda feed: context.log.graph.kind(context.keys.id, feed) != BLOCKS,
         )
         for fork in context.forks.all():
             self.replicator.set_forked(fork.feed, True, context.now_s())
@@ -317,8 +319,13 @@ class Gossip:
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("%s failed", task.get_name(), exc_info=task.exception())
 
     async def close(self) -> None:
         """Ends everything that runs; the links themselves are the peer's."""

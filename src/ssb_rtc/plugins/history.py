@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from ssb_rtc.errors import LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError
 from ssb_rtc.feeds.refs import is_feed_id
@@ -23,6 +24,8 @@ from ssb_rtc.wire.rpc import RawJson
 logger = logging.getLogger(__name__)
 
 PAGE_MESSAGES: Final = 200
+READING_MAX: Final = 4
+"""Streams of one link that hold a page at once; the others wait for their turn with empty hands."""
 STREAMS_MAX: Final = 4_096
 """Feeds that are asked of one peer without EBT; the nearest are not known here, so it is the first in order."""
 NUMBER_MAX: Final = 2**53
@@ -48,6 +51,12 @@ class _Fetching:
     link: Link
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Forgets a task, and says so when it did not end as it should."""
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("%s failed", task.get_name(), exc_info=task.exception())
+
 
 class History:
     """Serves createHistoryStream, and replicates with it where a remote has no EBT (`replicate`)."""
@@ -61,6 +70,7 @@ class History:
         self._waiting: dict[FeedId, set[asyncio.Event]] = {}
         self._active: dict[int, _Fetching] = {}
         self._graces: dict[int, asyncio.TimerHandle] = {}
+        self._turns: WeakKeyDictionary[Link, asyncio.Semaphore] = WeakKeyDictionary()
 
     def init(self, context: Context) -> Mapping[str, Handler]:
         """See Plugin.init."""
@@ -73,17 +83,17 @@ class History:
 
     # --- serving ---
 
-    async def _serve(self, link: Link, options: Json = None) -> AsyncIterator[Json]:
+    def _serve(self, link: Link, options: Json = None) -> AsyncIterator[Json]:
         chosen = _read_options(options)
         if not link.local:
             if self._context.is_blocked(chosen.feed, link.remote):
                 raise RemoteCallError("this feed is not served to you")
             self._heard_old_way(link)
-        async for stored in self._read(chosen, everything=link.local):
-            yield _encode(stored, chosen)
+        turn = self._turns.setdefault(link, asyncio.Semaphore(READING_MAX))
+        return self._read(chosen, turn, everything=link.local)
 
-    async def _read(self, chosen: _Options, *, everything: bool) -> AsyncIterator[Stored]:
-        """Messages of a feed; to others only up to where it is on the disk."""
+    async def _read(self, chosen: _Options, turn: asyncio.Semaphore, *, everything: bool) -> AsyncIterator[Json]:
+        """Messages of a feed; to others only up to where it is on the disk. Holds none of them while it waits."""
         feed, left = chosen.feed, chosen.limit
         after = chosen.after if chosen.old else max(chosen.after, self._end(feed, everything))
         event = asyncio.Event()
@@ -93,12 +103,15 @@ class History:
             while left is None or left > 0:
                 event.clear()
                 page_max = PAGE_MESSAGES if left is None else min(left, PAGE_MESSAGES)
-                page = self._context.log.read_feed(feed, after, min(page_max, self._end(feed, everything) - after))
-                for stored in page:
-                    yield stored
-                if page:
-                    after = page[-1].sequence
-                    left = None if left is None else left - len(page)
+                async with turn:
+                    page = self._context.log.read_feed(feed, after, min(page_max, self._end(feed, everything) - after))
+                    sent = len(page)
+                    after = page[-1].sequence if page else after
+                    page.reverse()
+                    while page:
+                        yield _encode(page.pop(), chosen)
+                if sent:
+                    left = None if left is None else left - sent
                 elif chosen.live:
                     await event.wait()
                 else:
@@ -145,6 +158,8 @@ class History:
                     self.replicate(link)
 
             self._graces[id(link)] = asyncio.get_running_loop().call_later(GRACE_S, ask)
+            # Not every link that calls is taken by the manager, which tells only of those.
+            link.closed.add_done_callback(lambda _: self._closed(link))
 
     def _fetch_all(self, fetching: _Fetching, feeds: Iterable[FeedId]) -> None:
         link = fetching.link
@@ -156,7 +171,7 @@ class History:
                 return
             task = asyncio.get_running_loop().create_task(self._fetch(link, feed), name=f"history {feed}")
             fetching.tasks.add(task)
-            task.add_done_callback(fetching.tasks.discard)
+            task.add_done_callback(fetching.ended)
 
     async def _fetch(self, link: Link, feed: FeedId) -> None:
         context, progress = self._context, self._progress(link)

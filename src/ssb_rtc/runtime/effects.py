@@ -156,6 +156,12 @@ class EffectPerformer:
         )
         self._dispatch(a.HubsSaved(effect.revision))
 
+    async def renew_hubs(self, reason: str) -> None:
+        """Gives up every subscription and reports it as lost: after this the manager may connect anew."""
+        for hub in list(self._up):
+            self._on_hub_down(HubDown(hub, reason))
+            await self._signalling.disconnect(hub)
+
     # --- what is heard on hubs ---
 
     def on_signalling(self, event: SignallingEvent) -> None:
@@ -195,7 +201,7 @@ class EffectPerformer:
             self._rtc.refuse(hub, peer, session)
 
     def send_signal(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
-        """The rtc transport's way out. A signal that a hub does not take is as good as lost on the way."""
+        """The rtc transport's way out, which tells it of what a hub does not take."""
         task = asyncio.get_running_loop().create_task(self._send_signal(hub, peer, session, signal))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -205,6 +211,7 @@ class EffectPerformer:
             await self._signalling.send(hub, peer, session, signal)
         except (TransportFault, MisuseError) as fault:
             logger.info("a signal to %s over %s was not sent: %s", peer, hub, fault)
+            self._rtc.not_sent(peer, session, signal, str(fault))
 
     # --- peers ---
 

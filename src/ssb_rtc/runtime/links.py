@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from ssb_rtc.errors import SsbRtcError
+from ssb_rtc.errors import RemoteCallError, SsbRtcError
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
@@ -56,7 +56,8 @@ class LinkTable:
         self._links: dict[int, Link] = {}
         self._taken: set[int] = set()
         self._last_id = 0
-        self._handshakes = 0
+        self._shaking: dict[Stream, None] = {}
+        """Inbound streams that are in their handshake, the oldest first."""
 
     def get(self, number: int) -> Link | None:
         """The open link of this number."""
@@ -76,17 +77,19 @@ class LinkTable:
 
     async def inbound(self, stream: Stream) -> None:
         """Somebody dialled our listener."""
-        if self._handshakes >= INBOUND_HANDSHAKES_MAX:
-            stream.abort("too many handshakes at once")
-            return
-        self._handshakes += 1
+        if len(self._shaking) >= INBOUND_HANDSHAKES_MAX:
+            # The oldest has had most time. Refusing the newest would let silent connections keep everybody out.
+            oldest = next(iter(self._shaking))
+            del self._shaking[oldest]
+            oldest.abort("too many handshakes at once")
+        self._shaking[stream] = None
         try:
             link = await self._accept(stream, lambda proven: not self._is_blocked(proven))
         except SsbRtcError as fault:
             logger.info("a caller at %s came to nothing: %s", stream.description, fault)
             return
         finally:
-            self._handshakes -= 1
+            self._shaking.pop(stream, None)
         self._add(link, Route("inbound", stream.description), None)
 
     async def _accept(self, stream: Stream, accepts: Callable[[PeerId], bool]) -> Link:
@@ -132,7 +135,7 @@ class LinkTable:
             await link.close(reason)
 
     async def check(self, number: int) -> None:
-        """Ping, and close the link when no answer comes."""
+        """Ping, and close the link when no answer comes. A refusal is an answer: not every peer knows gossip.ping."""
         link = self._links.get(number)
         if link is None:
             return
@@ -142,6 +145,8 @@ class LinkTable:
                 await ping.send(0)
                 await ping.read_batch()
                 await ping.aclose()
+        except RemoteCallError:
+            return
         except (TimeoutError, SsbRtcError):
             await link.close("it did not answer a ping")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
@@ -27,6 +26,7 @@ from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.effects import EffectPerformer
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.trace import Trace
+from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts
@@ -68,6 +68,7 @@ class Network:
         self._trace = Trace()
         self._driver = Driver(state, self._performer, trace=self._trace)
         self._driver.observe(self._links.observe)
+        self._watch = NetworkWatch(self._network_changed)
 
     # --- life ---
 
@@ -79,7 +80,7 @@ class Network:
             stun=tuple(parse_stun(text) for text in settings.stun),
             turn=tuple(parse_turn(text) for text in settings.turn),
             relay_only=settings.relay_only,
-            allow_loopback=any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or _only_loopback(),
+            allow_loopback=any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or not ways_out(),
         )
         self._rtc = RtcTransport(
             self._own, backend_named(settings.rtc_backend), ice, self._performer.send_signal, self._performer.on_offer
@@ -101,9 +102,15 @@ class Network:
         for hub in for_this_run:
             self._dispatch(a.HubAddressAdded(hub, "config", stored=True))
         await self._driver.settled()
+        self._watch.start()
+
+    async def _network_changed(self) -> None:
+        await self._performer.renew_hubs("this machine's network changed")
+        self._dispatch(a.NetworkDidReconnect())
 
     async def close(self) -> None:
         """Says goodbye on hubs and links, then ends everything."""
+        await self._watch.close()
         await self._multiserver.close()
         self._dispatch(a.ShutdownRequested())
         await self._driver.close()
@@ -255,15 +262,3 @@ def _plain(record: a.Action | e.Effect) -> JsonObject:
     plain = msgspec.to_builtins(record)
     assert isinstance(plain, dict)
     return plain
-
-
-def _only_loopback() -> bool:
-    """This machine has no way out. Connecting a datagram socket asks the routing table and sends nothing."""
-    for family, documentation_address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((documentation_address, 9))
-                return False
-        except OSError:
-            continue
-    return True

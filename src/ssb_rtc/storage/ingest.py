@@ -42,8 +42,8 @@ QUEUE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Messages and bytes that wait for their signature or their commit, over all intakes; then `offer` waits."""
 BATCH_MESSAGES: Final = 32
 """Signatures that one lane verifies in one go: 2 ms."""
-WORKER_BATCHES: Final = 2
-"""Batches in the worker's hands: one that it verifies, one so that it never waits for the loop."""
+WORKER_BATCHES: Final = 8
+"""Batches in the worker's hands: enough that it never waits for the loop, which a commit keeps busy for 20 ms."""
 SHARED_BATCHES: Final = 2
 """Batches that wait beyond the worker's hands before the loop thread verifies too."""
 SLICE_MESSAGES: Final = 64

@@ -17,6 +17,9 @@ from ssb_rtc.errors import MisuseError, SsbRtcError
 READ_MAX_BYTES = 256 * 1024
 """About the most that one `read` hands out, so that a link never holds the loop for long."""
 
+SMALL_CHUNK_BYTES = 512
+"""What arrives in smaller pieces is held in one, or its bookkeeping would cost many times its size."""
+
 CONNECT_LIMIT_S = 20.0
 """The longest that a transport tries to connect when its caller sets no limit of its own."""
 
@@ -46,6 +49,11 @@ class Stream(ABC):
     @abstractmethod
     def congested(self) -> bool:
         """True while so much is queued that a writer should wait in `drain` before it writes more."""
+
+    @property
+    @abstractmethod
+    def queued_bytes(self) -> int:
+        """How much was written and has not gone out yet."""
 
     @abstractmethod
     async def drain(self) -> None:
@@ -138,7 +146,10 @@ class ReadQueue:
         """Adds what arrived; ignored after `finish`."""
         if self._ended:
             return
-        self._chunks.append(data)
+        if self._chunks and len(self._chunks[-1]) < SMALL_CHUNK_BYTES:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(data)
         self.size_bytes += len(data)
         if self.size_bytes > self._high_bytes and not self._paused:
             self._paused = True

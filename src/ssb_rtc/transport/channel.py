@@ -133,7 +133,8 @@ class Channel(ABC):
 
     def _found_candidate(self, line: str, mid: str | None, index: int | None) -> None:
         """The library found one of our addresses."""
-        self._note_local(line)
+        if not self._note_local(line):
+            return
         signal = Signal("candidate", candidate=line, sdp_mid=mid, sdp_m_line_index=index)
         if self._described:
             self._on_signal(signal)
@@ -207,9 +208,11 @@ class Channel(ABC):
             await self._take(candidate)
 
     def _send_description(self, kind: str, sdp: str) -> None:
-        carried = set(candidate_lines(sdp))
-        for line in carried:
-            self._note_local(line)
+        carried = {line for line in candidate_lines(sdp) if self._note_local(line)}
+        sdp = "\r\n".join(
+            line for line in sdp.splitlines() if not line.startswith("a=candidate:") or line[2:] in carried
+        )
+        sdp += "\r\n"
         self._on_signal(Signal("offer" if kind == "offer" else "answer", sdp=sdp))
         self._described = True
         early, self._early_local = self._early_local, []
@@ -217,11 +220,16 @@ class Channel(ABC):
             if not any(_same_candidate(signal.candidate, line) for line in carried):
                 self._on_signal(signal)
 
-    def _note_local(self, line: str) -> None:
+    def _note_local(self, line: str) -> bool:
+        """True when the other side shall hear of this address of ours: nobody can connect to the TCP ones (port 9)."""
         try:
-            self._local_kinds.add(parse_candidate(line).kind)
+            candidate = parse_candidate(line)
         except SignalInvalid:
-            return
+            return False
+        if candidate.protocol != "udp":
+            return False
+        self._local_kinds.add(candidate.kind)
+        return True
 
     def _fail(self, error: SsbRtcError) -> None:
         if not self._opened.done():

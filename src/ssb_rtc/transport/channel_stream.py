@@ -64,7 +64,11 @@ class ChannelStream(Stream):
 
     @property
     def congested(self) -> bool:
-        return self._closed_because is None and len(self._waiting) + self._port.queued_bytes > SEND_HIGH_BYTES
+        return self._closed_because is None and self.queued_bytes > SEND_HIGH_BYTES
+
+    @property
+    def queued_bytes(self) -> int:
+        return len(self._waiting) + self._port.queued_bytes
 
     async def drain(self) -> None:
         while self.congested:

@@ -36,6 +36,10 @@ class MemoryStream(Stream):
     def congested(self) -> bool:
         return self._closed_because is None and not self._may_write.is_set()
 
+    @property
+    def queued_bytes(self) -> int:
+        return self._other._queue.size_bytes if self._other is not None else 0
+
     async def drain(self) -> None:
         await self._may_write.wait()
         if self._closed_because is not None:

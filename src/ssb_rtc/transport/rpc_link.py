@@ -13,7 +13,7 @@ from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.secure import Codec
 from ssb_rtc.transport.serving import Router, Serving
 from ssb_rtc.transport.streams import Duplex, Incoming, Outgoing
-from ssb_rtc.transport.window import WINDOW_NAME, Window
+from ssb_rtc.transport.window import WINDOW_NAME, Window, WindowReports
 from ssb_rtc.types import Json, PeerId
 from ssb_rtc.wire.manifest import split_name
 from ssb_rtc.wire.rpc import Called, Ended, Event, Goodbye, Kind, Limits, Received, Session
@@ -22,8 +22,12 @@ CALL_LIMIT_S = 30.0
 """The longest that `Link.call` waits for its answer when the caller sets no limit."""
 INBOUND_LIMIT_BYTES = 1024 * 1024
 """Unread stream bodies of one link above which it stops reading from its transport."""
+OUTBOUND_LIMIT_BYTES = 4 * 1024 * 1024
+"""Answers given while the stream was congested above which a link reads no more calls. Items of streams don't count:
+their writers wait, and two links that stopped reading for them would wait for each other."""
 STALL_LIMIT_S = 60.0
-"""When a link has waited this long for anybody to read, the stream with the most unread bytes is cut."""
+"""When a link has waited this long for anybody to read, the stream with the most unread bytes is cut; when it is the
+other side that reads nothing, the link."""
 IDLE_LIMIT_S = 600.0
 """A link on which nothing arrives for this long is closed; peers ping each other more often than that."""
 FLUSH_BYTES = 64 * 1024
@@ -84,6 +88,7 @@ class Link:
         self._room: asyncio.Future[None] | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._sent_bytes_since_turn = 0
+        self._answered_bytes = 0
         self._window = Window() if stream.transport == "rtc" else None
         self._idle_limit_s = idle_limit_s
         self._last_in_s = loop.time()
@@ -183,15 +188,19 @@ class Link:
 
     def answer(self, called: Called, value: Json) -> None:
         """Answers an async call of the other side."""
+        before = self._session.outgoing_bytes
         self._session.reply(called.request, value)
+        self._answered_bytes += self._session.outgoing_bytes - before
         self._schedule_flush()
 
     def answer_error(self, called: Called, error: RemoteCallError) -> None:
         """Answers any call of the other side with an error."""
+        before = self._session.outgoing_bytes
         if called.kind.is_stream:
             self._session.end(called.request, error)
         else:
             self._session.reply_error(called.request, error)
+        self._answered_bytes += self._session.outgoing_bytes - before
         self._schedule_flush()
 
     @property
@@ -256,14 +265,19 @@ class Link:
                 self.bytes_in += len(data)
                 self._last_in_s = self._loop.time()
                 plain = self._codec.open(data)
-                if plain and self._dispatch(self._session.receive(plain)):
+                before = self._session.outgoing_bytes
+                events = self._session.receive(plain) if plain else []
+                self._answered_bytes += self._session.outgoing_bytes - before
+                if self._dispatch(events):
                     return self._goodbye_heard()
                 if self._window is not None:
                     self._window.read_bytes += len(data)
                     self._report_window(self._window)
                 if self._session.outgoing_bytes:
                     self._schedule_flush()
-            if self._unread_bytes > INBOUND_LIMIT_BYTES:
+            if self._answers_pile_up:
+                await self._until_taken()
+            elif self._unread_bytes > INBOUND_LIMIT_BYTES:
                 await self._make_room()
             elif len(data) >= FLUSH_BYTES:
                 await asyncio.sleep(0)
@@ -329,6 +343,23 @@ class Link:
             finally:
                 self._room = None
 
+    @property
+    def _answers_pile_up(self) -> bool:
+        if not self._stream.congested:
+            self._answered_bytes = 0
+        return self._answered_bytes > OUTBOUND_LIMIT_BYTES
+
+    async def _until_taken(self) -> None:
+        """Waits until the other side has read our answers: who only calls must not fill our memory with them."""
+        while self._stream.congested:
+            before = self._stream.queued_bytes
+            try:
+                async with asyncio.timeout(STALL_LIMIT_S):
+                    await self._stream.drain()
+            except TimeoutError:
+                if self._stream.queued_bytes >= before:
+                    raise FrameInvalid(f"the other side read no answers for {STALL_LIMIT_S:g} s") from None
+
     def _cut_fullest(self) -> None:
         readers = [end for end in self._ends.values() if isinstance(end, Incoming)]
         fullest = max(readers, key=lambda end: end.unread_bytes, default=None)
@@ -374,7 +405,7 @@ class Link:
             self._window.sent_bytes += len(data)
 
     def _follow_window(self, window: Window) -> None:
-        self.adopt(_WindowReports(self, window, self._session.call(WINDOW_NAME, [], Kind.SOURCE)))
+        self.adopt(WindowReports(window, self._session.call(WINDOW_NAME, [], Kind.SOURCE)))
         self._schedule_flush()
 
     def _report_window(self, window: Window) -> None:
@@ -429,21 +460,3 @@ class Link:
             self.fail(TransportFault(f"nothing arrived for {self._idle_limit_s:g} s"))
         else:
             self._idle_handle = self._loop.call_later(left_s, self._check_idle)
-
-
-class _WindowReports:
-    """Takes the other side's window reports as they arrive, without a task."""
-
-    def __init__(self, link: Link, window: Window, request: int) -> None:
-        self.request = request
-        self._link = link
-        self._window = window
-
-    def push(self, item: Received) -> int:
-        if not self._window.acknowledge(item.value):
-            raise FrameInvalid("the other side reports bytes as read that were never sent")
-        return 0
-
-    def finish(self, fault: SsbRtcError | None) -> None:
-        del fault
-        self._window.lift()

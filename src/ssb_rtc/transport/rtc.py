@@ -59,7 +59,7 @@ class _Attempt:
     unnamed: bool = False
     """The other side names no session."""
     channel: Channel | None = None
-    superseded: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    given_up: asyncio.Future[ConnectFailed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     opened: bool = False
     sent: list[Signal] = field(default_factory=list)
     resends: int = 0
@@ -158,6 +158,12 @@ class RtcTransport(Transport):
         attempt = self._attempts.get((peer, session))
         if attempt is not None and not attempt.opened:
             self._send_again(attempt)
+
+    def not_sent(self, peer: PeerId, session: str, signal: Signal, reason: str) -> None:
+        """No hub took this signal. Without its offer or answer an attempt waits for nothing: it fails at once."""
+        attempt = self._attempts.get((peer, session))
+        if attempt is not None and signal.kind != "candidate":
+            self._give_up(attempt, ConnectFailed(f"our {signal.kind} did not get out: {reason}"))
 
     def receive(self, hub: HubUrl, peer: PeerId, session: str | None, signal: Signal) -> None:
         """Takes what was heard on a hub. Never raises: what fits nothing is dropped."""
@@ -269,12 +275,12 @@ class RtcTransport(Transport):
         opening = asyncio.ensure_future(channel.opened())
         try:
             await asyncio.wait(
-                (opening, attempt.superseded), timeout=ATTEMPT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+                (opening, attempt.given_up), timeout=ATTEMPT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
             )
             if opening.done():
                 return opening.result()
-            if attempt.superseded.done():
-                raise Superseded("our offer gave way to the other side's")
+            if attempt.given_up.done():
+                raise attempt.given_up.result()
             if not channel.answered:
                 whose = "answered our offer" if attempt.ours else "took up our answer"
                 raise ConnectFailed(f"nobody {whose} within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?")
@@ -295,8 +301,12 @@ class RtcTransport(Transport):
 
     def _supersede(self, peer: PeerId) -> None:
         for (other, _), attempt in self._attempts.items():
-            if other == peer and attempt.ours and not attempt.opened and not attempt.superseded.done():
-                attempt.superseded.set_result(None)
+            if other == peer and attempt.ours:
+                self._give_up(attempt, Superseded("our offer gave way to the other side's"))
+
+    def _give_up(self, attempt: _Attempt, error: ConnectFailed) -> None:
+        if not attempt.opened and not attempt.given_up.done():
+            attempt.given_up.set_result(error)
 
     async def _discard(self, attempt: _Attempt) -> None:
         try:

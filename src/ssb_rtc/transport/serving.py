@@ -106,6 +106,7 @@ class Serving:
             try:
                 async for value in values:
                     await outgoing.send(value)
+                    del value  # thousands of sources that wait must not each hold their last item
             finally:
                 close = getattr(values, "aclose", None)
                 if close is not None:

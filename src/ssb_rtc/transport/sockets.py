@@ -38,7 +38,7 @@ class SocketStream(asyncio.Protocol, Stream):
         self._raw: socket.socket | None = None
         self._queue = ReadQueue(READ_HIGH_BYTES, self._pause, self._resume)
         self._congested = False
-        self._drained: list[asyncio.Future[None]] = []
+        self._drained: dict[asyncio.Future[None], None] = {}
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reason = ""
 
@@ -87,15 +87,18 @@ class SocketStream(asyncio.Protocol, Stream):
     def congested(self) -> bool:
         return self._congested
 
+    @property
+    def queued_bytes(self) -> int:
+        return self._socket.get_write_buffer_size() if self._socket is not None else 0
+
     async def drain(self) -> None:
         while self._congested and not self._gone.done():
             waiter = asyncio.get_running_loop().create_future()
-            self._drained.append(waiter)
+            self._drained[waiter] = None
             try:
                 await waiter
             finally:
-                if waiter in self._drained:
-                    self._drained.remove(waiter)
+                self._drained.pop(waiter, None)
         if self._gone.done():
             raise LinkClosed(self._reason or "the connection was closed")
 

@@ -11,6 +11,9 @@ from ssb_rtc.errors import FrameInvalid, LinkClosed, MisuseError, RemoteCallErro
 from ssb_rtc.types import Json
 from ssb_rtc.wire.rpc import RawJson, Received
 
+ITEM_BYTES = 128
+"""What an unread item costs besides its body, counted so that a million bodies of one byte are no way around limits."""
+
 
 class StreamHost(Protocol):
     """What a stream needs of its link."""
@@ -105,7 +108,7 @@ class Incoming:
         if self._input_over:
             return 0
         self._items.append(item)
-        size = len(item.body)
+        size = len(item.body) + ITEM_BYTES
         self.unread_bytes += size
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -189,7 +192,11 @@ class Outgoing:
 
 
 class Duplex(Incoming, Outgoing):
-    """Both directions of one stream. Each ends on its own; an error ends both."""
+    """Both directions of one stream. Each ends on its own; an error ends both.
+
+    Read while you send, in two tasks, where both sides may send much: two sides that both wait in `send` and read
+    nothing wait for each other, until the link cuts the stream.
+    """
 
     def __init__(self, host: StreamHost, request: int) -> None:
         Incoming.__init__(self, host, request)

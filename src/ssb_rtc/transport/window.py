@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import asyncio
 
+from ssb_rtc.errors import FrameInvalid, SsbRtcError
+from ssb_rtc.wire.rpc import Received
+
 WINDOW_NAME = ("link", "window")
 WINDOW_BYTES = 4 * 1024 * 1024
 """Bytes on the way that the other side has not read yet; 40 MB/s at a round trip of 100 ms."""
@@ -71,3 +74,22 @@ class Window:
             if not waiter.done():
                 waiter.set_result(None)
         self._opened.clear()
+
+
+class WindowReports:
+    """Takes the other side's reports on one link as they arrive, without a task."""
+
+    def __init__(self, window: Window, request: int) -> None:
+        self.request = request
+        self._window = window
+
+    def push(self, item: Received) -> int:
+        """One report. Raises FrameInvalid for one that can't be true."""
+        if not self._window.acknowledge(item.value):
+            raise FrameInvalid("the other side reports bytes as read that were never sent")
+        return 0
+
+    def finish(self, fault: SsbRtcError | None) -> None:
+        """No more reports: the method is missing there, or the link is over."""
+        del fault
+        self._window.lift()

@@ -64,8 +64,10 @@ class Limits:
     body_bytes: int = BODY_LIMIT_BYTES
     args_bytes: int = 64 * 1024
     """The size of the packet that opens a call of the remote; a larger one is answered with an error."""
-    open_in_max: int = 16_384
-    """Calls of the remote that are open at once; one more is answered with an error."""
+    open_in_max: int = 4_096
+    """Calls of the remote that are open at once; one more is answered with an error. Each costs about 5 KB here."""
+    streams_in_bytes: int = 1024 * 1024
+    """The size of the packets that opened the remote's open streams, whose arguments live as long as they do."""
     open_out_max: int = 16_384
 
 
@@ -108,10 +110,11 @@ Event: TypeAlias = Called | Received | Ended | Goodbye
 class _Call:
     """What we know of one open call."""
 
-    __slots__ = ("got_end", "kind", "reads", "said_end", "writes")
+    __slots__ = ("got_end", "held_bytes", "kind", "reads", "said_end", "writes")
 
-    def __init__(self, kind: Kind, *, ours: bool) -> None:
+    def __init__(self, kind: Kind, *, ours: bool, held_bytes: int = 0) -> None:
         self.kind = kind
+        self.held_bytes = held_bytes
         self.reads = kind is Kind.DUPLEX or (kind is not Kind.SINK) == ours
         self.writes = kind is Kind.DUPLEX or (kind is Kind.SINK) == ours
         self.said_end = False
@@ -126,6 +129,7 @@ class Session:
         self._decoder = Decoder(self._limits.body_bytes)
         self._calls: dict[int, _Call] = {}
         self._open_in = 0
+        self._streams_in_bytes = 0
         self._next_request = 1
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
@@ -296,13 +300,18 @@ class Session:
         if len(packet.body) > self._limits.args_bytes:
             self._refuse(request, packet, f"the call is too large: the limit is {self._limits.args_bytes} bytes")
             return
+        if packet.stream and self._streams_in_bytes + len(packet.body) > self._limits.streams_in_bytes:
+            self._refuse(request, packet, f"too many open streams: they hold {self._limits.streams_in_bytes} bytes")
+            return
         opening = from_body(packet.body, packet.kind)
         called = _read_opening(request, opening, stream=packet.stream)
         if isinstance(called, str):
             self._refuse(request, packet, called)
             return
+        held_bytes = len(packet.body) if packet.stream else 0
         self._open_in += 1
-        self._calls[request] = _Call(called.kind, ours=False)
+        self._streams_in_bytes += held_bytes
+        self._calls[request] = _Call(called.kind, ours=False, held_bytes=held_bytes)
         events.append(called)
 
     def _refuse(self, request: int, packet: Packet, why: str) -> None:
@@ -317,7 +326,7 @@ class Session:
             if not call.got_end
         )
         self._calls.clear()
-        self._open_in = 0
+        self._open_in = self._streams_in_bytes = 0
         self.goodbye()
         events.append(Goodbye())
 
@@ -341,9 +350,10 @@ class Session:
         return True
 
     def _forget(self, request: int) -> None:
-        del self._calls[request]
+        call = self._calls.pop(request)
         if request < 0:
             self._open_in -= 1
+            self._streams_in_bytes -= call.held_bytes
 
     def _take_request(self) -> int:
         # Numbers wrap around after 2^31 - 1; one that is still open is passed over.
