@@ -75,8 +75,7 @@ class Peer:
             links=Links(),
         )
         history = History()
-        self._gossip = Gossip(history)
-        self.registry = Registry(self.context, [history, self._gossip, Blobs(), Feed(), Control(self)])
+        self.registry = Registry(self.context, [history, Gossip(history), Blobs(), Feed(), Control(self)])
         self._ingest.subscribe(self._committed)
         self._update_wanted()
         self._network: Network | None = None
@@ -144,7 +143,7 @@ class Peer:
         if self._network is not None:
             await self._network.close()
         await self._unix.close()
-        await self._gossip.close()
+        await self.registry.close()
         if self._hub_server is not None:
             await self._hub_server.close()
         await self._ingest.close()

@@ -120,25 +120,6 @@ def test_unwanted_and_blocked_feeds_are_refused() -> None:
     assert r.take_notes("a") is None
 
 
-def test_a_feed_that_we_hold_and_do_not_want_goes_to_whoever_asks_for_it() -> None:
-    r = Replicator({G: 3}, [F], may_serve=lambda feed: feed == G)
-    r.connect("a", PEERS[3], dialled=False)
-    assert r.take_notes("a") == {F: 0}
-    r.receive_notes("a", {G: 2, FEEDS[2]: 0}, 0)
-    assert r.take_notes("a") == {G: encode_note(3, receive=False), FEEDS[2]: -1}
-    assert r.next_send("a") == (G, 1)
-    r.sent("a", G, 1, 3)
-    r.advanced(G, 4, 0)
-    assert r.next_send("a") == (G, 3)
-    # They say that they have more of it: we don't ask.
-    r.receive_notes("a", {G: 20}, 0)
-    assert r.source(G) is None
-    assert r.next_send("a") is None
-    # What may not be served stays refused, also once we hold it.
-    r.advanced(FEEDS[2], 1, 0)
-    assert r.take_notes("a") is None
-
-
 def test_a_feed_that_comes_to_be_held_is_served_to_who_asked_before() -> None:
     r = replicator({}, [F])
     r.connect("a", PEERS[3], dialled=False)

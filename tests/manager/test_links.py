@@ -40,6 +40,15 @@ def test_two_slots_are_for_those_who_come_to_us() -> None:
     assert len(story.state.linked) == 8
 
 
+def test_attempts_take_slots_too() -> None:
+    story = Story(Settings(peers_max=4, inbound_reserved=2))
+    story.meet(AMY)
+    story.announce(BOB)
+    story.announce(CAROL)
+    assert story.peer(BOB).connection_state == "CONNECTING"
+    assert story.peer(CAROL).connection_state == "DISCONNECTED"
+
+
 def test_a_slot_that_is_free_again_is_taken_at_once() -> None:
     story = Story()
     story.meet(*CROWD[:6])

@@ -135,6 +135,7 @@ def test_a_network_that_comes_back_ends_all_waiting() -> None:
     assert only(effects, e.ScheduleConnectToHub).hub == TWO
     assert only(effects, e.CheckLink).peer == AMY
     assert story.hub(SLOW).connection_state == "CONNECTING"
+    assert story.hub(SLOW).connection_attempts == 0
     story.pass_time(1.01)
     assert story.peer(BOB).connection_state == "CONNECTING"
     assert story.peer(BOB).failures == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,15 @@ async def test_whatever_arrives_feeds_stay_whole(
     broken = {who for who, _, _, luck in script if luck == 0}
     assert {n for n in range(4) if intakes[n].fault is not None} <= broken
     await store.close()
+
+
+async def test_a_respelled_signature_is_no_fork(store: Store) -> None:
+    """ssb-validate takes a byte behind the signature, so anybody can make a second spelling of a signed message."""
+    ours = feed_of(1, 25)
+    await store.ingest.add(raws(ours), "a link")
+    signature = b64decode(ours[20].value["signature"].removesuffix(".sig.ed25519"))
+    respelled = {**ours[20].value, "signature": b64encode(signature + b"\x01").decode() + ".sig.ed25519"}
+    assert message_id(respelled) != ours[20].key
+    intake = await store.ingest.add([canonical.compact(respelled)], "another link")
+    assert intake.duplicates == 1
+    assert store.forks.all() == []

@@ -171,8 +171,8 @@ async def test_an_abort_is_seen_at_the_other_side_at_once(offerer: str, answerer
 async def test_a_writer_waits_for_the_way_and_its_memory_stays_bounded(
     offerer: str, answerer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel_stream, "SEND_HIGH_BYTES", 512 * 1024)
-    total = 2_000_000 // 65536 * 65536
+    monkeypatch.setattr(channel_stream, "SEND_HIGH_BYTES", 384 * 1024)
+    total = 1_200_000 // 65536 * 65536
     async with opened_pair(offerer, answerer) as (a, b):
         most = waits = 0
 
@@ -189,7 +189,7 @@ async def test_a_writer_waits_for_the_way_and_its_memory_stays_bounded(
         assert len(await read_exactly(b, total)) == total
         await writing
         assert waits > 0
-        assert most <= 512 * 1024 + 2 * 65536
+        assert most <= 384 * 1024 + 2 * 65536
 
 
 @same
@@ -237,7 +237,7 @@ async def test_an_attempt_that_is_given_up_leaves_nothing(name: str) -> None:
     for _ in range(3):
         pair = Pair(name, name, path=lambda signal, deliver: None)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(0.05):
                 await pair.a.opened()
         await pair.close()
         with pytest.raises(LinkClosed):

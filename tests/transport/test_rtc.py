@@ -251,6 +251,56 @@ async def test_an_attempt_that_nobody_answers_says_so(monkeypatch: pytest.Monkey
     await meeting.close()
 
 
+async def test_an_offer_without_any_address_is_told_from_one_that_nobody_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rtc, "ATTEMPT_LIMIT_S", 0.5)
+    meeting, desk = Meeting(), Desk()
+    a, b = meeting.join(A), meeting.join(B, "wrtc", desk.on_offer)
+
+    def without_addresses(sender: PeerId, to: PeerId, signal: Signal) -> bool:
+        if signal.kind == "offer":
+            bare = "\r\n".join(line for line in signal.sdp.split("\r\n") if not line.startswith("a=candidate"))
+            b.receive(HUB, A, "s1", Signal("offer", sdp=bare))
+        return False
+
+    meeting.on_way = without_addresses
+    b.listen_on(HUB)
+    offering = asyncio.create_task(a.offer(HUB, B, "s1"))
+    await within(5, lambda: desk.offers)
+    with pytest.raises(ConnectFailed, match="sent no address"):
+        await b.accept(*desk.offers[0])
+    with pytest.raises(ConnectFailed, match="nobody answered"):
+        await offering
+    await meeting.close()
+
+
+async def test_an_offer_or_answer_that_did_not_get_out_fails_its_attempt_at_once() -> None:
+    meeting, desk = Meeting(), Desk()
+    a, b = meeting.join(A), meeting.join(B, "wrtc", desk.on_offer)
+    meeting.on_way = lambda _sender, _to, signal: signal.kind == "offer"
+    b.listen_on(HUB)
+    offering = asyncio.create_task(a.offer(HUB, B, "s1"))
+    await within(5, lambda: desk.offers)
+    answering = asyncio.create_task(b.accept(*desk.offers[0]))
+    await within(5, lambda: meeting.said(B, "answer"))
+    a.not_sent(B, "s1", Signal("candidate", candidate="candidate:..."), "the hub is full")
+    a.not_sent(B, "s2", meeting.said(A, "offer")[0], "the hub is full")
+    await asyncio.sleep(0)
+    assert not offering.done(), "a candidate more or less, and another attempt, are nothing to it"
+    a.not_sent(B, "s1", meeting.said(A, "offer")[0], "the hub is full")
+    b.not_sent(A, "s1", meeting.said(B, "answer")[0], "the hub is gone")
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectFailed, match="our offer did not get out: the hub is full"):
+            await offering
+        with pytest.raises(ConnectFailed, match="our answer did not get out: the hub is gone"):
+            await answering
+    assert not a._attempts
+    assert not b._attempts
+    a.not_sent(B, "s1", meeting.said(A, "offer")[0], "the hub is full")
+    await meeting.close()
+
+
 async def test_a_callers_own_time_limit_leaves_nothing_behind() -> None:
     tasks = asyncio.all_tasks()
     meeting, desk = Meeting(), Desk()

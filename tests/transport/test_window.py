@@ -23,8 +23,8 @@ async def flood(link: Link, total: int) -> AsyncIterator[Json]:
 
 @pytest.mark.parametrize("name", ["wrtc", "aiortc"])
 async def test_a_slow_reader_over_a_data_channel_stops_the_sender(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "WINDOW_BYTES", 1_000_000)
-    total = 4_000_000
+    monkeypatch.setattr(window, "WINDOW_BYTES", 500_000)
+    total = 3_000_000
     async with opened_pair(name, name) as (a, b):
         alice, bob = await link_streams(a, b, bob=Table({"flood": flood}))
         source = alice.source("flood", total)
@@ -32,7 +32,7 @@ async def test_a_slow_reader_over_a_data_channel_stops_the_sender(name: str, mon
         await within(5, lambda: alice._unread_bytes > INBOUND_LIMIT_BYTES)
         await asyncio.sleep(0.1)
         waiting = a._queue.size_bytes + alice._unread_bytes
-        assert waiting < INBOUND_LIMIT_BYTES + 3 * 1_000_000, "what is on the way is bounded"
+        assert waiting < INBOUND_LIMIT_BYTES + 3 * 500_000, "what is on the way is bounded"
         got = 0
         async with asyncio.timeout(15):
             while batch := await source.read_batch():

@@ -28,6 +28,10 @@ KEEP_ALIVE_S = 4.0
 """Under the 5 s after which signalhub closes an idle connection, so that a POST never meets a closing one."""
 
 RETRY_AFTER_MAX_S = 3600.0
+READ_BYTES = 16 * 1024
+"""What is read and parsed in one go, before others get their turn on the loop."""
+LINE_BYTES = 64
+"""What a line of a stream costs beside its length: an empty one takes as long to parse."""
 
 _NAME = re.compile(r"[A-Za-z0-9@+/=._~:!$&'()*;-]+\Z")
 _APP = re.compile(r"[A-Za-z0-9@+=._~:!$&'()*;-]+\Z")
@@ -45,7 +49,7 @@ class ClientLimits:
     post_s: float = 15.0
     frame_bytes: int = BODY_LIMIT_BYTES + 1024
     read_rate_bytes_s: float = 512 * 1024
-    """A hub that sends more is read no faster than this; the rest waits at its own end."""
+    """A hub that sends more is read no faster than this (lines count LINE_BYTES more); the rest waits at its end."""
     read_burst_bytes: int = 4 * 1024 * 1024
 
 
@@ -252,10 +256,10 @@ class HubClient:
         clock = asyncio.get_running_loop().time
         parser = sse.Parser(limits.frame_bytes)
         budget, refilled_s = float(limits.read_burst_bytes), clock()
-        alive_s, comments = refilled_s, 0
+        alive_s, comments, lines = refilled_s, 0, 0
         while True:
             async with asyncio.timeout_at(alive_s + limits.silence_s):
-                data = await response.content.readany()
+                data = await response.content.read(READ_BYTES)
             if not data:
                 return
             messages = parser.feed(data)
@@ -266,10 +270,11 @@ class HubClient:
                 if self._closed:
                     return
                 on_message(message)
-            budget = min(limits.read_burst_bytes, budget + (now_s - refilled_s) * limits.read_rate_bytes_s) - len(data)
-            refilled_s = now_s
-            if budget < 0:
-                await asyncio.sleep(-budget / limits.read_rate_bytes_s)
+            refill_bytes = (now_s - refilled_s) * limits.read_rate_bytes_s
+            spent_bytes = len(data) + LINE_BYTES * (parser.lines - lines)
+            budget = min(limits.read_burst_bytes, budget + refill_bytes) - spent_bytes
+            refilled_s, lines = now_s, parser.lines
+            await asyncio.sleep(max(0.0, -budget / limits.read_rate_bytes_s))
 
 
 def _retry_after_s(text: str | None) -> float | None:

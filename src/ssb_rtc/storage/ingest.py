@@ -255,11 +255,17 @@ class Ingest:
                 return None
             return author
         ours = self.log.at(author, sequence)
-        if ours is not None and message_id(value) != ours.key:
+        if ours is not None and message_id(value) != ours.key and not self._is_respelled(ours, value):
             self._conflict(author, sequence, value)
         else:
             intake.duplicates += 1
         return None
+
+    def _is_respelled(self, ours: Stored, value: JsonObject) -> bool:
+        """The same message with another spelling of its good signature, which anybody can make: no fork."""
+        return validate.is_signed_by_author(value, self.hmac_key) and not validate.proves_fork(
+            ours.value(), value, self.hmac_key
+        )
 
     def _conflict(self, author: FeedId, sequence: int, value: JsonObject) -> None:
         """Judges a message that can't be in the feed that we hold up to `sequence`; raises unless it is signed."""

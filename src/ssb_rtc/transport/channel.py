@@ -95,8 +95,8 @@ class Channel(ABC):
 
     @property
     def answered(self) -> bool:
-        """The other side has taken part: its description came, and for an answer of ours an address as well."""
-        return self._remote_described and (self.initiator or bool(self._remote.kinds))
+        """The other side's description came."""
+        return self._remote_described
 
     @property
     def failure(self) -> str:

@@ -281,9 +281,10 @@ class RtcTransport(Transport):
                 return opening.result()
             if attempt.given_up.done():
                 raise attempt.given_up.result()
-            if not channel.answered:
-                whose = "answered our offer" if attempt.ours else "took up our answer"
-                raise ConnectFailed(f"nobody {whose} within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?")
+            if attempt.ours and not channel.answered:
+                raise ConnectFailed(
+                    f"nobody answered our offer within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?"
+                )
             raise ConnectFailed(channel.failure)
         finally:
             opening.cancel()

@@ -36,6 +36,8 @@ class Parser:
         """How many comment lines came."""
         self.bytes_in = 0
         """How many bytes came."""
+        self.lines = 0
+        """How many lines ended."""
 
     def feed(self, chunk: bytes) -> list[str]:
         """The data of the events that ended in this chunk, in order; an event without data is none.
@@ -64,6 +66,7 @@ class Parser:
     def _end_line(self, events: list[str]) -> None:
         line = bytes(self._line)
         self._line.clear()
+        self.lines += 1
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BOM)

@@ -1,0 +1,143 @@
+"""Effects that reach hubs and WebRTC: what a hub does not take fails its attempt, what may be dead is renewed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ssb_rtc.errors import ConnectFailed, MisuseError
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.runtime.effects import EffectPerformer
+from ssb_rtc.signalhub.signalling import HubDown, HubUp, Signalling
+from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.wire.swarm import Signal
+from tests.manager.names import AMY, ONE, TWO
+
+LIMIT_S = 5.0
+OFFER = Signal("offer", sdp="v=0")
+
+
+class Hubs(Signalling):
+    """Hubs that are up at once, and that refuse what they are told to."""
+
+    def __init__(self, performer: EffectPerformer) -> None:
+        super().__init__(performer.on_signalling)
+        self.refuse: Exception | None = None
+        self.log: list[tuple[str, HubUrl]] = []
+        self.up: set[HubUrl] = set()
+
+    @property
+    def hubs(self) -> frozenset[HubUrl]:
+        return frozenset(self.up)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        return {}
+
+    async def connect(self, hub: HubUrl) -> None:
+        self.log.append(("connect", hub))
+        self.up.add(hub)
+        self._emit(HubUp(hub))
+
+    async def disconnect(self, hub: HubUrl) -> None:
+        self.log.append(("disconnect", hub))
+        self.up.discard(hub)
+        await asyncio.sleep(0)
+
+    async def announce(self, hub: HubUrl) -> None:
+        raise NotImplementedError
+
+    async def leave(self, hub: HubUrl) -> None:
+        raise NotImplementedError
+
+    async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
+        await asyncio.sleep(0)
+        if self.refuse is not None:
+            raise self.refuse
+
+    async def close(self) -> None:
+        self.up.clear()
+
+
+class Rtc:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.unsent: list[tuple[PeerId, str, Signal, str]] = []
+        self.told = asyncio.Event()
+
+    def listen_on(self, hub: HubUrl) -> None: ...
+
+    def not_sent(self, peer: PeerId, session: str, signal: Signal, reason: str) -> None:
+        self.unsent.append((peer, session, signal, reason))
+        self.told.set()
+
+
+class Desk:
+    """A performer between doubles, and the actions that it dispatched."""
+
+    def __init__(self) -> None:
+        self.actions: list[a.Action] = []
+        nothing = cast(Any, None)
+        self.performer = EffectPerformer(nothing, nothing, nothing, self._dispatch, lambda: 0)
+        self.hubs, self.rtc = Hubs(self.performer), Rtc()
+        self.performer.attach(self.hubs, cast(Any, self.rtc))
+
+    def _dispatch(self, action: a.Action) -> bool:
+        self.actions.append(action)
+        return True
+
+    async def connect(self, hub: HubUrl, connection: int) -> None:
+        work = self.performer.perform(e.ScheduleConnectToHub(hub, connection, "a test"))
+        assert work is not None
+        await work
+
+
+async def test_a_signal_that_no_hub_takes_is_told_to_its_attempt() -> None:
+    desk = Desk()
+    for fault in (ConnectFailed("Network is unreachable"), MisuseError("it is too large")):
+        desk.hubs.refuse = fault
+        desk.rtc.told.clear()
+        desk.performer.send_signal(ONE, AMY, "s1", OFFER)
+        async with asyncio.timeout(LIMIT_S):
+            await desk.rtc.told.wait()
+        assert desk.rtc.unsent.pop() == (AMY, "s1", OFFER, str(fault))
+    await desk.performer.close()
+
+
+async def test_a_signal_that_a_hub_takes_is_not() -> None:
+    desk = Desk()
+    desk.performer.send_signal(ONE, AMY, "s1", OFFER)
+    (task,) = desk.performer._sending
+    await task
+    assert desk.rtc.unsent == []
+    await desk.performer.close()
+
+
+async def test_renewed_hubs_are_reported_lost_before_they_can_be_connected_to_again() -> None:
+    desk = Desk()
+    await desk.connect(ONE, 1)
+    await desk.connect(TWO, 2)
+    desk.actions.clear()
+    await desk.performer.renew_hubs("the network changed")
+    lost = [action for action in desk.actions if isinstance(action, a.HubConnectionLost)]
+    assert {(action.hub, action.connection, action.reason) for action in lost} == {
+        (ONE, 1, "the network changed"),
+        (TWO, 2, "the network changed"),
+    }
+    assert len(desk.actions) == 2
+    assert desk.hubs.hubs == frozenset()
+    desk.performer.on_signalling(HubDown(ONE, "it is told late"))
+    assert len(desk.actions) == 2, "what the old subscription still says is nothing to anybody"
+    await desk.connect(ONE, 3)
+    assert desk.actions[-1] == a.HubConnectionSucceeded(ONE, 3)
+    assert desk.hubs.hubs == {ONE}
+
+
+async def test_hubs_that_are_not_up_are_left_alone() -> None:
+    desk = Desk()
+    await desk.performer.renew_hubs("the network changed")
+    assert desk.actions == []
+    assert desk.hubs.log == []
