@@ -37,6 +37,8 @@ ROUND_LIMIT_S = 120.0
 BODY = RawJson(b'{"padding":"' + b"x" * 817 + b'"}')
 NETWORK_KEY = bytes(32)
 SENDER = keys_from_seed(b"s" * 32)
+KEPT: list[asyncio.Task[None]] = []
+"""Tasks that run as long as their process."""
 RECEIVER = keys_from_seed(b"r" * 32)
 
 
@@ -135,10 +137,8 @@ async def stream_to(sends: bool, backend: str) -> Stream:
             assert isinstance(signal, Signal)
             channel.signal(signal)
 
-    taking = asyncio.create_task(take())
-    stream = await channel.opened()
-    stream.taking = taking  # type: ignore[attr-defined]
-    return stream
+    KEPT.append(asyncio.create_task(take()))
+    return await channel.opened()
 
 
 async def stream_worker(sends: bool, size: int, backend: str) -> None:

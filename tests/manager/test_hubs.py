@@ -87,6 +87,13 @@ def test_a_connecting_hub_has_a_time_out() -> None:
     assert "superseded" in ignored(story.do(a.HubConnectionSucceeded(ONE, first)))
 
 
+def test_a_late_failure_of_an_earlier_connection_is_ignored() -> None:
+    story = Story()
+    for late in (a.HubConnectionFailed(ONE, 999, "late"), a.HubConnectionLost(ONE, 999, "late")):
+        assert "superseded" in ignored(story.do(late))
+    assert story.hub().connection_state == "CONNECTED"
+
+
 def test_a_healthy_hub_that_is_lost_is_as_good_as_new() -> None:
     story = Story()
     story.pass_time(61)

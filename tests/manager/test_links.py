@@ -336,3 +336,16 @@ def test_reasons_from_outside_are_cut() -> None:
     story.meet(BOB)
     story.end(BOB, "x" * 10_000)
     assert len(story.peer(BOB).last_error) == 200
+
+
+def test_a_linked_peer_that_announces_itself_anew_is_pinged_and_met_again_at_once_when_the_link_is_dead() -> None:
+    story = Story()
+    story.meet(AMY)
+    story.pass_time(31)
+    checked = only(story.announce(AMY), e.CheckLink)
+    assert checked.peer == AMY
+    none(story.announce(AMY), e.CheckLink)
+    story.pass_time(5)
+    story.end(AMY)
+    assert story.peer(AMY).failures == 0
+    assert story.peer(AMY).ready_s - story.state.now.mono_s <= 1.0

@@ -21,7 +21,7 @@ from ssb_rtc.errors import ConnectFailed, FrameInvalid, LinkClosed, SignalInvali
 from ssb_rtc.transport import channel, channel_stream
 from ssb_rtc.transport.base import ReadQueue
 from ssb_rtc.transport.channel import Backend
-from ssb_rtc.transport.channel_stream import MESSAGE_BYTES
+from ssb_rtc.transport.channel_stream import MESSAGE_BYTES, ChannelStream, DataPort
 from ssb_rtc.transport.ice import IceConfig, candidate_lines, parse_candidate, parse_stun, parse_turn
 from ssb_rtc.wire.swarm import Signal, parse_signal, signal_to_json
 from tests.transport.channels import BACKENDS, LOOPBACK, PAIRS, Pair, backend, opened_pair, read_exactly, trickling
@@ -375,3 +375,38 @@ async def test_relay_only_tells_no_address_of_this_machine(name: str) -> None:
                 await pair.a.opened()
         assert not pair.sent
     await pair.close()
+
+
+class Port(DataPort):
+    """A data channel that takes so many messages and no more."""
+
+    def __init__(self, takes: int) -> None:
+        self.sent: list[bytes] = []
+        self._takes = takes
+
+    def send(self, message: bytes) -> None:
+        if len(self.sent) == self._takes:
+            raise LinkClosed("the data channel takes no more")
+        self.sent.append(message)
+
+    @property
+    def queued_bytes(self) -> int:
+        return 0
+
+    async def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_a_channel_that_closes_while_it_is_written_to_ends_the_stream(pieces: int) -> None:
+    closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    port = Port(takes=2)
+    stream = ChannelStream(port, "here", lambda: closing)
+    for _ in range(pieces):
+        stream.write(b"x" * (7 * MESSAGE_BYTES // pieces))
+    assert [len(message) for message in port.sent] == [MESSAGE_BYTES] * 2
+    with pytest.raises(LinkClosed, match="takes no more"):
+        await stream.read()
+    with pytest.raises(LinkClosed, match="takes no more"):
+        await stream.drain()
+    assert stream.queued_bytes == 0

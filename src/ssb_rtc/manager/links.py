@@ -142,6 +142,8 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     settings = turn.settings
     healthy = turn.mono_s - link.since_s >= settings.healthy_s
     row = seen(turn, row)
+    # It announced itself, was pinged, and the link was dead: it has started anew, and waits for us.
+    is_back = any(known.route.via == "hub" and known.heard_s >= link.checked_s > link.since_s for known in row.routes)
     routes = tuple(_worked(turn, known) if known.route == link.route else known for known in row.routes)
     row = replace(
         row, link=None, routes=routes, failures=0 if healthy else row.failures, last_error=short(action.reason)
@@ -151,12 +153,12 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     hold_s = turn.believed_s(action.not_before_s)
     if hold_s is not None:
         return _hold(turn, row, hold_s)
-    if not (action.clean or healthy or action.reason == DUPLICATE):
+    if not (action.clean or healthy or is_back or action.reason == DUPLICATE):
         return _failed(turn, row, link.route)
     if action.reason == DUPLICATE:
         pause_s = settings.duplicate_hold_s
     else:
-        pause_s = settings.clean_close_hold_s if action.clean else 0.0
+        pause_s = settings.clean_close_hold_s if action.clean and not is_back else 0.0
     # A little spread even where we come back at once: both ends have seen it.
     ready_s = turn.mono_s + turn.jittered(pause_s) + turn.uniform(0.0, 1.0)
     return keep(turn, replace(row, ready_s=ready_s))

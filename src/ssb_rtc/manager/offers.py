@@ -6,12 +6,10 @@ gives way only to a newer one that is proven.
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.links import begin
-from ssb_rtc.manager.peers import abort, admit, seen
+from ssb_rtc.manager.peers import abort, admit, check_link, seen
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Attempt, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn
@@ -63,9 +61,7 @@ def _beside_attempt(turn: Turn, row: Peer, attempt: Attempt, action: a.RemotePee
 def _beside_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerDidOffer) -> None:
     if link.dialled and turn.outranks(row.id):
         # Ours would stay. But perhaps the peer offers because it has lost it.
-        if turn.mono_s - link.checked_s >= turn.settings.check_link_s:
-            turn.put_peer(replace(row, link=replace(link, checked_s=turn.mono_s)))
-            turn.emit(e.CheckLink(row.id, link.id, "the peer offers a new one"))
+        check_link(turn, row, link, "the peer offers a new one")
         return _refuse(turn, action, "our link to the peer stays", turn.jittered(turn.settings.duplicate_hold_s))
     slots = count(turn)
     if slots.handovers >= turn.settings.handovers_max or slots.answering >= turn.settings.inbound_attempts_max:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.identity import public_key
-from ssb_rtc.manager.state import KnownRoute, Peer, Route
+from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn, attempt_timer, short
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -87,6 +87,13 @@ def part(turn: Turn, row: Peer, reason: str, not_before_s: float | None = None) 
     return replace(row, link=None)
 
 
+def check_link(turn: Turn, row: Peer, link: Link, reason: str) -> None:
+    """Have the link pinged, unless that was asked for a moment ago: anybody can pretend to be its other end."""
+    if turn.mono_s - link.checked_s >= turn.settings.check_link_s:
+        turn.put_peer(replace(row, link=replace(link, checked_s=turn.mono_s)))
+        turn.emit(e.CheckLink(row.id, link.id, reason))
+
+
 def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
     """A peer is there: note where it can be met."""
     if action.hub not in turn.hubs:
@@ -94,7 +101,11 @@ def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
     row = admit(turn, action.peer)
     if isinstance(row, str):
         return turn.ignore(action, row)
-    return turn.put_peer(seen(turn, row, Route("hub", action.hub)))
+    row = seen(turn, row, Route("hub", action.hub))
+    turn.put_peer(row)
+    if row.link is None:
+        return None
+    return check_link(turn, row, row.link, "the peer announces itself: perhaps it has started anew")
 
 
 def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:

@@ -59,8 +59,14 @@ class ChannelStream(Stream):
     def write(self, data: bytes) -> None:
         if self._closed_because is not None or not data:
             return
-        self._waiting += data
-        self._pump()
+        if not self._waiting and len(data) <= MESSAGE_BYTES and self._port.queued_bytes < SEND_HIGH_BYTES:
+            try:
+                self._port.send(data)
+            except LinkClosed as error:
+                self._end(str(error), error)
+        else:
+            self._waiting += data
+            self._pump()
 
     @property
     def congested(self) -> bool:
@@ -133,15 +139,20 @@ class ChannelStream(Stream):
         self._wake()
 
     def _pump(self) -> None:
+        """Hands the library what waits, up to the mark."""
         waiting, port = self._waiting, self._port
-        offset = 0
+        offset, room = 0, SEND_HIGH_BYTES - port.queued_bytes
         try:
-            while offset < len(waiting) and port.queued_bytes < SEND_HIGH_BYTES:
-                port.send(bytes(waiting[offset : offset + MESSAGE_BYTES]))
-                offset += MESSAGE_BYTES
+            with memoryview(waiting) as view:
+                while offset < len(view) and room > 0:
+                    message = bytes(view[offset : offset + MESSAGE_BYTES])
+                    port.send(message)
+                    offset += len(message)
+                    room -= len(message)
         except LinkClosed as error:
             self._end(str(error), error)
-        del waiting[:offset]
+        else:
+            del waiting[:offset]
 
     async def _wait_for_progress(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
