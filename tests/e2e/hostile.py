@@ -12,7 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from ssb_rtc.transport.link import Handler, Link, open_link, open_plain_link
 from ssb_rtc.transport.net import NetTransport
 from ssb_rtc.transport.secure import BoxCodec
 from ssb_rtc.transport.unix import UnixTransport
-from ssb_rtc.types import HubUrl, Json, PeerId, peer_of
-from ssb_rtc.wire.handshake import Client
+from ssb_rtc.types import HubUrl, Json, PeerId
+from ssb_rtc.wire.address import net_address
+from ssb_rtc.wire.handshake import Client, Server
 from ssb_rtc.wire.manifest import Kind
 from ssb_rtc.wire.packets import BodyKind, encode_parts
 from tests.e2e.processes import LIMIT_S, eventually, run
@@ -80,7 +81,7 @@ class Victim:
     @property
     def descriptors(self) -> int:
         """How many files and sockets it has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     @asynccontextmanager
     async def local(self) -> AsyncIterator[Link]:
@@ -254,6 +255,36 @@ async def calling(to: Victim) -> AsyncIterator[Caller]:
         caller.cut()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+@asynccontextmanager
+async def answering(
+    script: Callable[[asyncio.StreamReader, asyncio.StreamWriter, BoxCodec], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A peer to dial, by its address: after a right handshake it follows the script, then it cuts the connection."""
+    keys = attacker_keys()
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        server = Server(MAIN_NETWORK_KEY, keys.seed, keys.public, secrets.token_bytes(32))
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while wants := server.wants:
+                writer.write(server.receive(await reader.readexactly(wants)))
+            await script(reader, writer, BoxCodec(server.outcome))
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield net_address("127.0.0.1", listener.sockets[0].getsockname()[1], keys.public)
+    finally:
+        listener.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+        await listener.wait_closed()
 
 
 def header(flags: int, size_bytes: int, request: int) -> bytes:

@@ -7,8 +7,6 @@ import contextlib
 import json
 import os
 import random
-import socket
-import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +15,12 @@ import pytest
 from ssb_rtc.config import MAIN_NETWORK_KEY
 from ssb_rtc.errors import HandshakeRefused, RemoteCallError
 from ssb_rtc.feeds.refs import public_key
+from ssb_rtc.transport.secure import BoxCodec
 from ssb_rtc.types import peer_of
 from ssb_rtc.wire.handshake import CHALLENGE_BYTES, HELLO_BYTES, Client, authenticator
 from ssb_rtc.wire.packets import BodyKind, encode_parts
-from tests.e2e.hostile import Caller, Victim, attacker_keys, calling, header, linked, victim
-from tests.e2e.processes import eventually, run_ok
+from tests.e2e.hostile import Caller, Victim, answering, attacker_keys, calling, header, linked, victim
+from tests.e2e.processes import eventually
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +275,43 @@ async def test_thousands_of_open_streams(peer: Victim) -> None:
                             )
                             await caller.box(b"".join(packets))
                 await decent_caller(peer)
+
+
+def _answer(request: int, body: bytes, *, end: bool = False) -> bytes:
+    return header(14 if end else 10, len(body), -request) + body
+
+
+WRONG_ANSWERS = [
+    _answer(1, b"[" * 60_000, end=True) + _answer(2, b"[" * 60_000, end=True),
+    _answer(1, b'{"a":' * 10_000) + _answer(2, b"{not JSON"),
+    _answer(1, b'{"message":{},"name":7,"stack":[]}', end=True) + _answer(2, b"-1e999", end=True),
+    _answer(1, b'{"message":"%s"}' % (b"x" * 100_000), end=True) + _answer(2, b'""', end=True),
+    header(2, 4, -1) + b"true" + header(2, 4, -2) + b"true",
+    _answer(77, b"{}") + _answer(78, b"true", end=True) + header(2, 2, -79) + b"{}",
+    _answer(2, b'{"\\u0000":"\\ud800"}') * 1_000,
+    header(10, 1 << 31, -1),
+    b"",
+]
+
+
+async def test_a_peer_that_we_dialled_answers_nonsense(peer: Victim) -> None:
+    async with peer.watched():
+        for data in WRONG_ANSWERS:
+
+            async def script(
+                reader: asyncio.StreamReader, writer: asyncio.StreamWriter, codec: BoxCodec, data: bytes = data
+            ) -> None:
+                await reader.read(1 << 16)
+                writer.write(codec.seal(data) if data else os.urandom(500))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        while await reader.read(1 << 16):
+                            pass
+
+            async with answering(script) as address:
+                assert (await peer.ask("rtc.connect", address))["state"] == "CONNECTED"
+
+                async def over() -> bool:
+                    return all(row["state"] == "DISCONNECTED" for row in (await peer.ask("rtc.status"))["peers"])
+
+                await eventually("the end of the link", over, limit_s=5, pause_s=0.02)

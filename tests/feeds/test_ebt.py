@@ -288,6 +288,15 @@ def test_a_second_session_tells_only_what_changed() -> None:
     assert r.next_send("b") == (F, 3)
 
 
+def test_of_clocks_only_what_matters_here_is_remembered() -> None:
+    r = replicator({F: 3}, [G])
+    for peer in PEERS:
+        r.connect("a", peer, dialled=False)
+        r.receive_notes("a", dict.fromkeys(FEEDS, 8), 0)
+        r.disconnect("a", 0)
+    assert all(set(clock) == {F, G} for clock in r._remembered.values())
+
+
 def test_bad_notes_are_ignored_and_their_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     r = replicator({}, [F])
     r.connect("a", PEERS[1], dialled=False)

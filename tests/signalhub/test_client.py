@@ -297,6 +297,21 @@ async def test_a_flood_is_read_at_the_budget_s_rate(session: aiohttp.ClientSessi
         assert len(ear.heard) * 16 <= 1024 * 1024
 
 
+async def test_a_flood_of_empty_lines_is_read_slower_and_leaves_the_loop_to_others(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with rogue(endlessly(STREAM, b":\n" * 8192)) as url:
+        client, ear = HubClient(url, "app", session), Ear()
+        await client.subscribe(["all"], ear.on_message, ear.on_lost)
+        clock = asyncio.get_running_loop().time
+        slowest_s, before_s = 0.0, clock()
+        for _ in range(100):
+            await asyncio.sleep(0.005)
+            slowest_s, before_s = max(slowest_s, clock() - before_s), clock()
+        await client.close()
+        assert slowest_s < 0.25
+
+
 async def test_an_answer_that_never_ends_does_not_hold_a_post(session: aiohttp.ClientSession) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"
     async with rogue(endlessly(answer, b"x" * 65536)) as url, asyncio.timeout(LIMIT_S):

@@ -410,3 +410,12 @@ async def test_a_channel_that_closes_while_it_is_written_to_ends_the_stream(piec
     with pytest.raises(LinkClosed, match="takes no more"):
         await stream.drain()
     assert stream.queued_bytes == 0
+
+
+async def test_what_arrives_in_tiny_pieces_is_held_in_few() -> None:
+    queue = ReadQueue(1 << 20)
+    for _ in range(100_000):
+        queue.push(b"x")
+    queue.push(b"y" * 5_000)
+    assert len(queue._chunks) < 500
+    assert await queue.take() == b"x" * 100_000 + b"y" * 5_000

@@ -23,8 +23,11 @@ from ssb_rtc.transport.link import INBOUND_LIMIT_BYTES, Duplex, Handler, Incomin
 from ssb_rtc.transport.memory import stream_pair
 from ssb_rtc.transport.net import NetTransport
 from ssb_rtc.transport.secure import PlainCodec
+from ssb_rtc.transport.streams import ITEM_BYTES
 from ssb_rtc.types import Json
 from ssb_rtc.wire.manifest import Kind
+from ssb_rtc.wire.packets import BodyKind, encode_parts
+from ssb_rtc.wire.rpc import Received, Session
 from tests.transport.linking import ALICE, BOB, NETWORK_KEY, Table, link_streams, linked, peer_id, within
 
 
@@ -516,3 +519,60 @@ async def test_a_cancelled_handshake_closes_its_stream() -> None:
             await open_link(a, keys=ALICE, network_key=NETWORK_KEY, remote=None, router=Table())
     with pytest.raises(LinkClosed):
         await b.read()
+
+
+# --- callers that do not read their answers ---------------------------------------------------------------------------
+
+
+async def served_raw(**handlers: Handler) -> tuple[Stream, Link]:
+    """A link that serves, and the bare other end of its stream."""
+    raw, served = stream_pair()
+    return raw, await open_plain_link(served, own=peer_id(BOB), router=Table(handlers), dialled=False)
+
+
+async def test_calls_wait_while_their_answers_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def whoami(link: Link) -> Json:
+        return "x" * 900
+
+    monkeypatch.setattr(rpc_link, "OUTBOUND_LIMIT_BYTES", 200_000)
+    raw, link = await served_raw(whoami=whoami)
+    caller = Session()
+    for _ in range(2_000):
+        caller.call(("whoami",), [], Kind.ASYNC)
+        raw.write(caller.take_outgoing())
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    # What was read in one go before the limit was seen may be answered above it.
+    assert link._stream.queued_bytes < 1_000_000
+    answers = 0
+    async with asyncio.timeout(5):
+        while answers < 2_000:
+            answers += sum(isinstance(event, Received) for event in caller.receive(await raw.read()))
+    await link.close()
+
+
+async def test_who_never_reads_its_answers_loses_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc_link, "OUTBOUND_LIMIT_BYTES", 10_000)
+    monkeypatch.setattr(rpc_link, "STALL_LIMIT_S", 0.05)
+    raw, link = await served_raw()
+    late_end = encode_parts(9, b'"' + b"x" * 400_000 + b'"', BodyKind.JSON, stream=True, end=True)
+    for _ in range(5):
+        raw.write(late_end)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await link.closed == "the other side read no answers for 0.05 s"
+    assert isinstance(link.fault, FrameInvalid)
+
+
+async def test_tiny_items_count_for_more_than_their_bodies() -> None:
+    stuck = asyncio.Event()
+
+    async def never_reads(link: Link, incoming: Incoming) -> None:
+        await stuck.wait()
+
+    async with linked(bob=Table({"sink": never_reads})) as (alice, bob):
+        sink = alice.sink("sink")
+        for _ in range(2 * INBOUND_LIMIT_BYTES // ITEM_BYTES):
+            await sink.send(1)
+        await within(5, lambda: bob._unread_bytes > INBOUND_LIMIT_BYTES)
+        stuck.set()

@@ -11,7 +11,6 @@ from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.hub.server import serve
 
-
 DESCRIPTORS = 1 << 16
 
 

@@ -140,7 +140,10 @@ class Replicator:
         if session is None:
             return
         if session.started:
-            self._remembered[session.peer] = session.remote
+            # Not what they said of feeds that mean nothing to us: strangers come and go, and their clocks are long.
+            self._remembered[session.peer] = {
+                feed: note for feed, note in session.remote.items() if feed in self._wanted or feed in self._heads
+            }
             while len(self._remembered) > REMEMBERED_PEERS_MAX:
                 del self._remembered[next(iter(self._remembered))]
         for feed in session.asked:

@@ -10,6 +10,7 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import abort, admit, check_link, seen
+from ssb_rtc.manager.shares import answers_left
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Attempt, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn
@@ -25,7 +26,7 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
         return _refuse(turn, action, "shutdown")
     if action.hub not in turn.hubs:
         return _refuse(turn, action, "the hub is not in the table")
-    row = admit(turn, action.peer)
+    row = admit(turn, action.peer, action.hub)
     if isinstance(row, str):
         return _refuse(turn, action, row)
     held_s = row.refused_until_s - turn.mono_s
@@ -35,9 +36,8 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
         return _beside_attempt(turn, row, row.attempt, action)
     if row.link is not None:
         return _beside_link(turn, row, row.link, action)
-    slots = count(turn)
-    full = slots.refuses_link(turn.settings)
-    if full or slots.answering >= turn.settings.inbound_attempts_max:
+    full = count(turn).refuses_link(turn.settings)
+    if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
         wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s
         return _refuse(turn, action, full or "enough offers are being answered", turn.jittered(wait_s))
@@ -63,10 +63,14 @@ def _beside_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerDidOffer
         # Ours would stay. But perhaps the peer offers because it has lost it.
         check_link(turn, row, link, "the peer offers a new one")
         return _refuse(turn, action, "our link to the peer stays", turn.jittered(turn.settings.duplicate_hold_s))
-    slots = count(turn)
-    if slots.handovers >= turn.settings.handovers_max or slots.answering >= turn.settings.inbound_attempts_max:
+    if count(turn).handovers >= turn.settings.handovers_max or _answers_enough(turn, action):
         return _refuse(turn, action, "too many handovers", turn.jittered(turn.settings.busy_answering_s))
     return _accept(turn, row, action, "a link of the peer's dialling replaces this one")
+
+
+def _answers_enough(turn: Turn, action: a.RemotePeerDidOffer) -> bool:
+    most = turn.settings.inbound_attempts_max
+    return count(turn).answering >= most or not answers_left(turn, action.hub)
 
 
 def _accept(turn: Turn, row: Peer, action: a.RemotePeerDidOffer, reason: str) -> None:

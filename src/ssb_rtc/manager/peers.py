@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.identity import public_key
+from ssb_rtc.manager.shares import replaceable
 from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn, attempt_timer, short
 from ssb_rtc.types import HubUrl, PeerId
@@ -19,11 +20,11 @@ from ssb_rtc.types import HubUrl, PeerId
 _NEVER = float("-inf")
 
 
-def admit(turn: Turn, peer: PeerId, *, proven: bool = False) -> Peer | str:
+def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool = False) -> Peer | str:
     """The peer's row, or a fresh one that isn't written yet, or the reason why it gets none.
 
     A proven peer (its handshake is done) may take the place of any that isn't connected, others only of one that
-    fails.
+    fails, or, heard on `hub`, of one from a hub that fills the table.
     """
     row = turn.peers.get(peer)
     if row is not None:
@@ -36,10 +37,12 @@ def admit(turn: Turn, peer: PeerId, *, proven: bool = False) -> Peer | str:
         return "the peer is blocked"
     if len(turn.peers) >= turn.settings.known_peers_max:
         last = turn.due.last
-        worst = None if last is None else turn.peers[last[1]]
-        if worst is None or not (proven or worst.failures):
+        worst = last[1] if last is not None and (proven or turn.peers[last[1]].failures) else None
+        if worst is None and hub is not None:
+            worst = replaceable(turn, hub)
+        if worst is None:
             return f"the table is full with {turn.settings.known_peers_max} peers"
-        turn.drop_peer(worst.id)
+        turn.drop_peer(worst)
     return Peer(peer, turn.mono_s, turn.wall_s, ready_s=turn.mono_s)
 
 
@@ -98,7 +101,7 @@ def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
     """A peer is there: note where it can be met."""
     if action.hub not in turn.hubs:
         return turn.ignore(action, "the hub is not in the table")
-    row = admit(turn, action.peer)
+    row = admit(turn, action.peer, action.hub)
     if isinstance(row, str):
         return turn.ignore(action, row)
     row = seen(turn, row, Route("hub", action.hub))

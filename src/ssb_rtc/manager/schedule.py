@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
+from ssb_rtc.manager.due import Entry
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import needs_refresh, part, refresh, usable_now
+from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Peer
 from ssb_rtc.manager.turn import CONNECT, SAVE, TICK, Turn, short
@@ -34,7 +36,7 @@ def fill(turn: Turn) -> None:
 def _fill_from(turn: Turn, *, asked: bool) -> float | None:
     """Dial from one queue; when to look again, or None where that depends on a slot or a newcomer."""
     for _ in range(DIALS_LOOKED_AT_MAX):
-        first = (turn.asked if asked else turn.due).first
+        first = turn.asked.first if asked else _first_due(turn)
         if first is None or count(turn).refuses_dial(turn.settings, asked=asked):
             return None
         if first[0] > turn.mono_s:
@@ -43,11 +45,26 @@ def _fill_from(turn: Turn, *, asked: bool) -> float | None:
     return turn.mono_s
 
 
+def _first_due(turn: Turn) -> Entry | None:
+    """Who is due first of those that we need not meet on a hub over which we dial enough peers."""
+    crowded = crowded_hubs(turn)
+    if not crowded:
+        return turn.due.first
+    for entry in turn.due:
+        if entry[0] > turn.mono_s or not only_over(turn.peers[entry[1]], crowded):
+            return entry
+    return None
+
+
 def _dial(turn: Turn, row: Peer) -> None:
     usable = [known for known in row.routes if usable_now(turn, known)]
     if not usable:
         return turn.put_peer(replace(row, parked=True))
-    best = min(usable, key=lambda known: (known.failures, -known.heard_s, known.route.where))
+    crowded = crowded_hubs(turn)
+    best = min(
+        usable,
+        key=lambda known: (known.route.where in crowded, known.failures, -known.heard_s, known.route.where),
+    )
     attempt = begin(turn, row, best.route, session="", dialled=True)
     reason = "somebody here asked for it" if row.asked else f"a slot is free; failures so far: {row.failures}"
     return turn.emit(e.ScheduleConnectToRemotePeer(row.id, best.route, attempt, reason))

@@ -52,8 +52,8 @@ class Settings(msgspec.Struct, frozen=True):
     """When a peer that found us full is told to try again, +-`jitter`."""
     busy_answering_s: float = 5.0
     """The same where only too many offers came at once."""
-    check_link_s: float = 30.0
-    """A link is checked at most so often because somebody claims to be its other end."""
+    check_link_s: float = 6.0
+    """A link is pinged at most so often because somebody claims to be its other end; a ping itself takes up to 5 s."""
     known_peers_max: int = 1_000
     routes_max: int = 8
     blocked_max: int = 100_000

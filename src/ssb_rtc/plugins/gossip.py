@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ssb_rtc.errors import FrameInvalid, LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError, StorageFault
-from ssb_rtc.feeds.ebt import LAG_S, Replicator
+from ssb_rtc.feeds.ebt import LAG_S, SEQUENCE_MAX, Replicator
 from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.plugins.base import Context, PermissionLists, Progress
 from ssb_rtc.plugins.history import History
@@ -195,7 +195,7 @@ class Gossip:
         clock = value.get("clock")
         notes = clock if isinstance(clock, dict) else value
         own = notes.get(self._context.keys.id)
-        if type(own) is int and own > 0:
+        if type(own) is int and 0 < own <= 2 * SEQUENCE_MAX + 1:
             self._context.author.remote_clock(session.link.remote, own >> 1)
         self.replicator.receive_notes(id(session.link), notes, self._context.now_s())
         self._watch()

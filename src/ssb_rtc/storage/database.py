@@ -185,8 +185,8 @@ def translate(path: Path, error: sqlite3.Error) -> StorageFault:
 
 def _corrupt(path: Path, detail: str) -> DatabaseCorrupt:
     return DatabaseCorrupt(
-        f"{path} is damaged ({detail}). Nothing was changed. Move the file away, start again and the feeds are fetched "
-        "from your peers; keep the secret, and don't publish before your own feed is back."
+        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Move the file away, start again and the"
+        " feeds are fetched from your peers; keep the secret, and don't publish before your own feed is back."
     )
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.feeds import canonical
 from ssb_rtc.feeds.hops import FollowGraph, edge_of
@@ -31,8 +33,7 @@ _COLUMNS: Final = "m.rowid, m.key, a.feed, m.sequence, m.received_ms, m.raw"
 _FROM: Final = "messages AS m JOIN authors AS a ON a.id = m.author"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A message as it lies in the log: `raw` is the compact JSON of its value, `timestamp_ms` when we received it."""
 
     rowid: int

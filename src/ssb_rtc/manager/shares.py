@@ -1,0 +1,68 @@
+"""How hubs share what is scarce here: rows of the table of peers, own attempts, answers to offers.
+
+Whoever runs a hub can announce thousands of peers that don't exist, and offers that lead nowhere. So while two hubs or
+more are connected, a single one gets all but one of the attempts, and a full table makes room for a peer of another
+hub.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from ssb_rtc.manager.state import Peer
+from ssb_rtc.manager.turn import Turn
+from ssb_rtc.types import HubUrl, PeerId
+
+
+def answers_left(turn: Turn, hub: HubUrl) -> bool:
+    """Whether one more offer that came over this hub may be answered."""
+    return _attempts(turn, dialled=False)[hub] < _share(turn, turn.settings.inbound_attempts_max)
+
+
+def crowded_hubs(turn: Turn) -> frozenset[str]:
+    """The hubs over which we dial as many peers at once as over a single hub we may."""
+    most = _share(turn, turn.settings.attempts_max)
+    return frozenset(hub for hub, attempts in _attempts(turn, dialled=True).items() if attempts >= most)
+
+
+def only_over(row: Peer, hubs: Collection[str]) -> bool:
+    """Whether each route to this peer is over one of these hubs."""
+    return all(known.route.via == "hub" and known.route.where in hubs for known in row.routes)
+
+
+def replaceable(turn: Turn, hub: HubUrl) -> PeerId | None:
+    """Who leaves a full table for a peer that was heard on this hub: one of the hub that fills the table, if another.
+
+    Goes through the table, except for what a flood over one hub makes most of: another peer of that same hub.
+    """
+    last = turn.due.last
+    if last is not None and only_over(turn.peers[last[1]], (hub,)):
+        return None
+    heard = Counter(
+        known.route.where for row in turn.peers.values() for known in row.routes if known.route.via == "hub"
+    )
+    fullest = max(sorted(heard), key=heard.__getitem__, default=hub)
+    if heard[fullest] <= heard[hub] + 1:
+        return None
+    idle = (row for row in turn.peers.values() if row.link is None and row.attempt is None and not row.asked)
+    worst = max(
+        (row for row in idle if only_over(row, (fullest,))),
+        key=lambda row: (row.parked, row.ready_s, row.id),
+        default=None,
+    )
+    return worst.id if worst is not None else None
+
+
+def _share(turn: Turn, most: int) -> int:
+    connected = sum(hub.connected_s is not None for hub in turn.hubs.values())
+    return most - 1 if connected > 1 and most > 1 else most
+
+
+def _attempts(turn: Turn, *, dialled: bool) -> Counter[str]:
+    rows = [turn.peers[peer].attempt for peer in turn.trying]
+    return Counter(
+        attempt.route.where
+        for attempt in rows
+        if attempt is not None and attempt.dialled == dialled and attempt.route.via == "hub"
+    )
