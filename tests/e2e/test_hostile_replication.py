@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -128,7 +128,7 @@ def _too_long(author: Keys, head: JsonObject) -> JsonObject:
     return signed(author, previous=message_id(head), sequence=2, content=content)
 
 
-WRONG_MESSAGES = {
+WRONG_MESSAGES: dict[str, Callable[[Keys, JsonObject], JsonObject]] = {
     "a bad signature": _bad_signature,
     "longer than 8192": _too_long,
     "far longer": lambda author, head: signed(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.step import step
@@ -180,6 +182,7 @@ def _check_indexes(state: State) -> None:
     assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)
     assert sorted(state.trying) == sorted(row.id for row in state.peers.values() if row.attempt)
     assert not set(state.blocked) & set(state.peers)
+    assert dict(state.heard) == Counter(hub for row in state.peers.values() for hub in row.connected_hubs)
 
 
 def _check_timers(state: State) -> None:
@@ -200,9 +203,9 @@ def _check_nobody_stalls(state: State) -> None:
     """Every disconnected peer with a route is waiting for a timer, for a slot, or for a hub."""
     if state.closing:
         return
-    slots = count(state)
+    slots, crowded = count(state), crowded_hubs(state)
     for asked, queue in ((True, state.asked), (False, state.due)):
-        first = queue.first
+        first = next((entry for entry in queue if asked or not only_over(state.peers[entry[1]], crowded)), None)
         if first is not None and not slots.refuses_dial(state.settings, asked=asked):
             assert state.timers[CONNECT] <= first[0] or state.timers[CONNECT] <= state.now.mono_s
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,12 +103,25 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
     refused(path, DatabaseUnusable)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Iterator[Path]:
+    """A database that we may read only: by its mode or, since root may write everywhere, by a read-only mount."""
     path = tmp_path / "db"
     filled(path)
-    path.chmod(0o400)
-    assert "permissions" in refused(path, DatabaseUnusable)
+    if os.geteuid() != 0:
+        path.chmod(0o400)
+        yield path
+        return
+    subprocess.run(["mount", "--bind", str(tmp_path), str(tmp_path)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(tmp_path)], check=True)
+        yield path
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_file_that_may_not_be_written_is_refused(unwritable: Path) -> None:
+    refused(unwritable, DatabaseUnusable)
 
 
 def test_two_in_one_process_exclude_each_other(tmp_path: Path) -> None:

@@ -157,6 +157,8 @@ async def test_a_fault_that_is_found_later_is_told(store: Store) -> None:
         b'{"author":5,"sequence":1}',
         b'{"author":"@x","sequence":true}',
         b'{"author":"@x","sequence":1}',
+        b'{"author":"@x","sequence":2147483648}',
+        b'{"author":"@x","sequence":1e300}',
         b'{"previous":null,"sequence":1,"author":"@x"}',
         b"[" * 5000,
         b" " * 70_000,
@@ -168,6 +170,12 @@ async def test_rubbish_is_the_intakes_fault(store: Store, wrong: bytes) -> None:
         await offer_all(intake, [*raws(feed_of(1)[:2]), wrong])
     await store.ingest.settle(keys_of(1).id)
     assert len(held(store, 1)) == 2
+
+
+async def test_a_message_may_be_spelled_otherwise_and_is_kept_as_javascript_spells_it(store: Store) -> None:
+    feed = raws(feed_of(1)[:2])
+    await store.ingest.add([feed[0].replace(b":1,", b" : 1.0 ,"), feed[1].replace(b":2,", b":2e0,")], "a link")
+    assert held(store, 1) == feed
 
 
 @given(raw=st.binary(max_size=300))

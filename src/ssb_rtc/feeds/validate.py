@@ -165,16 +165,21 @@ def prepare_raw(
     strict: bool = False,
 ) -> Pending:
     """`prepare` from the bytes of the wire, which is faster than `canonical.parse` first. Raises MessageInvalid."""
+    value = canonical.parse(raw, strict=True) if strict else read(raw)
+    return prepare(head, value, hmac_key, author=author, strict=strict, raw=raw)
+
+
+def read(raw: bytes) -> Json:
+    """The value of the bytes of the wire as `prepare` takes it: its numbers may not be JavaScript's yet.
+
+    Raises MessageInvalid.
+    """
     if len(raw) > RAW_MAX_BYTES:
         raise MessageInvalid(f"a message of {len(raw)} bytes on the wire, and {RAW_MAX_BYTES} is the most")
-    if strict:
-        value = canonical.parse(raw, strict=True)
-    else:
-        try:
-            value = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            value = canonical.parse(raw)
-    return prepare(head, value, hmac_key, author=author, strict=strict, raw=raw)
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return canonical.parse(raw)
 
 
 def verify_jobs(jobs: Iterable[Job]) -> int:

@@ -58,7 +58,7 @@ def address_removed(turn: Turn, action: a.HubAddressRemoved) -> None:
         if row.attempt is not None and row.attempt.route == Route("hub", hub.url):
             turn.put_peer(abort(turn, row, reason))
     leave(turn, hub, reason)
-    turn.hubs = turn.hubs.delete(hub.url)
+    turn.drop_hub(hub.url)
     return _changed(turn, "a hub was removed")
 
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-from ssb_rtc.manager.state import Peer
+from ssb_rtc.manager.state import Peer, State
 from ssb_rtc.manager.turn import Turn
 from ssb_rtc.types import HubUrl, PeerId
 
 
-def answers_left(turn: Turn, hub: HubUrl) -> bool:
+def answers_left(tables: State | Turn, hub: HubUrl) -> bool:
     """Whether one more offer that came over this hub may be answered."""
-    return _attempts(turn, dialled=False)[hub] < _share(turn, turn.settings.inbound_attempts_max)
+    return _attempts(tables, dialled=False)[hub] < _share(tables, tables.settings.inbound_attempts_max)
 
 
-def crowded_hubs(turn: Turn) -> frozenset[str]:
+def crowded_hubs(tables: State | Turn) -> frozenset[str]:
     """The hubs over which we dial as many peers at once as over a single hub we may."""
-    most = _share(turn, turn.settings.attempts_max)
-    return frozenset(hub for hub, attempts in _attempts(turn, dialled=True).items() if attempts >= most)
+    most = _share(tables, tables.settings.attempts_max)
+    return frozenset(hub for hub, attempts in _attempts(tables, dialled=True).items() if attempts >= most)
 
 
 def only_over(row: Peer, hubs: Collection[str]) -> bool:
@@ -34,16 +34,10 @@ def only_over(row: Peer, hubs: Collection[str]) -> bool:
 def replaceable(turn: Turn, hub: HubUrl) -> PeerId | None:
     """Who leaves a full table for a peer that was heard on this hub: one of the hub that fills the table, if another.
 
-    Goes through the table, except for what a flood over one hub makes most of: another peer of that same hub.
+    Goes through the table then; a flood over the hub that fills it does not come so far.
     """
-    last = turn.due.last
-    if last is not None and only_over(turn.peers[last[1]], (hub,)):
-        return None
-    heard = Counter(
-        known.route.where for row in turn.peers.values() for known in row.routes if known.route.via == "hub"
-    )
-    fullest = max(sorted(heard), key=heard.__getitem__, default=hub)
-    if heard[fullest] <= heard[hub] + 1:
+    fullest = max(sorted(turn.heard), key=turn.heard.__getitem__, default=hub)
+    if turn.heard.get(fullest, 0) <= turn.heard.get(hub, 0) + 1:
         return None
     idle = (row for row in turn.peers.values() if row.link is None and row.attempt is None and not row.asked)
     worst = max(
@@ -54,15 +48,15 @@ def replaceable(turn: Turn, hub: HubUrl) -> PeerId | None:
     return worst.id if worst is not None else None
 
 
-def _share(turn: Turn, most: int) -> int:
-    connected = sum(hub.connected_s is not None for hub in turn.hubs.values())
+def _share(tables: State | Turn, most: int) -> int:
+    connected = sum(hub.connected_s is not None for hub in tables.hubs.values())
     return most - 1 if connected > 1 and most > 1 else most
 
 
-def _attempts(turn: Turn, *, dialled: bool) -> Counter[str]:
-    rows = [turn.peers[peer].attempt for peer in turn.trying]
+def _attempts(tables: State | Turn, *, dialled: bool) -> Counter[str]:
+    attempts = [tables.peers[peer].attempt for peer in tables.trying]
     return Counter(
         attempt.route.where
-        for attempt in rows
+        for attempt in attempts
         if attempt is not None and attempt.dialled == dialled and attempt.route.via == "hub"
     )

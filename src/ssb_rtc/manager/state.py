@@ -176,6 +176,8 @@ class State(msgspec.Struct, frozen=True):
     """Numbers attempts and hub connections."""
     peers: immutables.Map[PeerId, Peer] = immutables.Map()
     hubs: immutables.Map[HubUrl, Hub] = immutables.Map()
+    heard: immutables.Map[HubUrl, int] = immutables.Map()
+    """How many rows of `peers` were heard on each hub."""
     blocked: immutables.Map[PeerId, bool] = immutables.Map()
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""

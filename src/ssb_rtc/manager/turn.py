@@ -58,6 +58,7 @@ class Turn:
         "closing",
         "due",
         "effects",
+        "heard",
         "hubs",
         "linked",
         "mono_s",
@@ -84,6 +85,7 @@ class Turn:
         self.now = Now(self.mono_s, now.wall_s)
         self.peers = state.peers
         self.hubs = state.hubs
+        self.heard = state.heard
         self.blocked = state.blocked
         self.timers = state.timers
         self.due = state.due
@@ -112,6 +114,7 @@ class Turn:
             next_id=self.next_id,
             peers=self.peers,
             hubs=self.hubs,
+            heard=self.heard,
             blocked=self.blocked,
             timers=self.timers,
             due=self.due,
@@ -171,7 +174,15 @@ class Turn:
 
     def put_hub(self, hub: Hub) -> None:
         """Write a row of the table of hubs."""
+        old = self.hubs.get(hub.url)
+        if old is None or old.connection_state != hub.connection_state:
+            self.refill = True
         self.hubs = self.hubs.set(hub.url, hub)
+
+    def drop_hub(self, hub: HubUrl) -> None:
+        """Remove a row of the table of hubs."""
+        self.refill = True
+        self.hubs = self.hubs.delete(hub)
 
     def put_peer(self, peer: Peer) -> None:
         """Write a row of the table of peers, and what the other tables say of it."""
@@ -198,10 +209,19 @@ class Turn:
                 self.asked = self.asked.added(after)
             elif after is not None:
                 self.due = self.due.added(after)
+        was_heard = old.connected_hubs if old is not None else ()
+        if was_heard != new.connected_hubs:
+            self._count_heard(was_heard, -1)
+            self._count_heard(new.connected_hubs, 1)
         self.linked = self._listed(self.linked, peer, old is not None and old.link is not None, new.link is not None)
         self.trying = self._listed(
             self.trying, peer, old is not None and old.attempt is not None, new.attempt is not None
         )
+
+    def _count_heard(self, hubs: tuple[HubUrl, ...], by: int) -> None:
+        for hub in hubs:
+            peers = self.heard.get(hub, 0) + by
+            self.heard = self.heard.set(hub, peers) if peers else self.heard.delete(hub)
 
     def _listed(self, peers: tuple[PeerId, ...], peer: PeerId, was: bool, is_now: bool) -> tuple[PeerId, ...]:
         if was == is_now:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import Slots, count
 from ssb_rtc.manager.state import ConnectionState, HubSource, Peer, Route, State
 from ssb_rtc.types import HubUrl, PeerId
@@ -89,6 +90,8 @@ def _why_not(state: State, row: Peer, slots: Slots) -> str:
     full = slots.refuses_dial(state.settings, asked=row.asked)
     if full:
         return full
+    if not row.asked and only_over(row, crowded_hubs(state)):
+        return "enough peers of its hub are being dialled"
     wait_s = row.ready_s - state.now.mono_s
     return f"it is dialled in {wait_s:.0f} s" if wait_s > 0 else "it is dialled next"
 
