@@ -82,3 +82,26 @@ def test_peers_that_wait_for_their_hub_make_room_first() -> None:
     story.hub_lost(ONE)
     story.pass_time(30)
     only(story.announce(BOB, TWO), e.ScheduleConnectToRemotePeer)
+
+
+def test_callers_that_come_and_go_lock_nobody_out() -> None:
+    story = Story(Settings(known_peers_max=10), hubs=(ONE,))
+    for ghost in GHOSTS[:30]:
+        story.arrive(ghost)
+        assert story.peer(ghost).link is not None
+        story.end(ghost)
+    assert len(story.state.peers) == 10
+    assert "full" not in str(story.announce(BOB))
+    story.succeed(BOB)
+    story.arrive(AMY)
+    assert story.peer(AMY).link is not None
+
+
+def test_whom_somebody_here_sent_away_is_forgotten_last() -> None:
+    story = Story(Settings(known_peers_max=3), hubs=(ONE,))
+    story.arrive(BOB)
+    story.do(a.DisconnectFromRemotePeer(BOB))
+    for ghost in GHOSTS[:10]:
+        story.arrive(ghost)
+        story.end(ghost)
+    assert BOB in story.state.peers

@@ -23,8 +23,8 @@ _NEVER = float("-inf")
 def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool = False) -> Peer | str:
     """The peer's row, or a fresh one that isn't written yet, or the reason why it gets none.
 
-    A proven peer (its handshake is done) may take the place of any that isn't connected, others only of one that
-    fails, or, heard on `hub`, of one from a hub that fills the table.
+    A proven peer (its handshake is done) may take the place of any that is idle, others only of one that fails, or,
+    heard on `hub`, of one from another hub, which fills the table.
     """
     row = turn.peers.get(peer)
     if row is not None:
@@ -38,8 +38,7 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
     if len(turn.peers) >= turn.settings.known_peers_max:
         last = turn.due.last
         worst = last[1] if last is not None and (proven or turn.peers[last[1]].failures) else None
-        if worst is None and hub is not None:
-            worst = replaceable(turn, hub)
+        worst = worst or replaceable(turn, hub, proven=proven)
         if worst is None:
             return f"the table is full with {turn.settings.known_peers_max} peers"
         turn.drop_peer(worst)

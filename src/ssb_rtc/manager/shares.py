@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from ssb_rtc.manager.state import Peer, State
-from ssb_rtc.manager.turn import Turn
+from ssb_rtc.manager.turn import NOWHERE, Turn
 from ssb_rtc.types import HubUrl, PeerId
 
 
@@ -31,18 +31,18 @@ def only_over(row: Peer, hubs: Collection[str]) -> bool:
     return all(known.route.via == "hub" and known.route.where in hubs for known in row.routes)
 
 
-def replaceable(turn: Turn, hub: HubUrl) -> PeerId | None:
-    """Who leaves a full table for a peer that was heard on this hub: one of the hub that fills the table, if another.
-
-    Goes through the table then; a flood over the hub that fills it does not come so far.
+def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | None:
+    """Who leaves a full table: for a proven peer anybody who is idle, for another one (heard on `hub`) somebody from
+    the hub that fills the table, if that is another hub. Goes through the table, where there may be one.
     """
-    fullest = max(sorted(turn.heard), key=turn.heard.__getitem__, default=hub)
-    if turn.heard.get(fullest, 0) <= turn.heard.get(hub, 0) + 1:
+    fullest = max(sorted(turn.heard), key=turn.heard.__getitem__, default=NOWHERE)
+    if not proven and turn.heard.get(fullest, 0) <= turn.heard.get(hub or NOWHERE, 0) + 1:
         return None
-    idle = (row for row in turn.peers.values() if row.link is None and row.attempt is None and not row.asked)
+    idle = [row for row in turn.peers.values() if row.link is None and row.attempt is None and not row.asked]
+    among = idle if proven else [row for row in idle if only_over(row, (fullest,))]
     worst = max(
-        (row for row in idle if only_over(row, (fullest,))),
-        key=lambda row: (row.parked, row.ready_s, row.id),
+        among,
+        key=lambda row: (row.refused_until_s <= turn.mono_s, not row.routes, row.parked, row.ready_s, row.id),
         default=None,
     )
     return worst.id if worst is not None else None

@@ -177,7 +177,7 @@ class State(msgspec.Struct, frozen=True):
     peers: immutables.Map[PeerId, Peer] = immutables.Map()
     hubs: immutables.Map[HubUrl, Hub] = immutables.Map()
     heard: immutables.Map[HubUrl, int] = immutables.Map()
-    """How many rows of `peers` were heard on each hub."""
+    """How many rows of `peers` were heard on each hub; under an empty name those that were heard on none."""
     blocked: immutables.Map[PeerId, bool] = immutables.Map()
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""

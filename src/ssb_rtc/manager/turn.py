@@ -24,6 +24,9 @@ CONNECT = "connect"
 BROADCAST = "broadcast"
 SAVE = "save"
 
+NOWHERE = HubUrl("")
+"""Stands for the hub of peers that were heard on none: they came to our listener, or their hubs are gone."""
+
 REASON_CHARACTERS_MAX = 200
 """What remote sides say is kept and passed on no longer than this."""
 
@@ -186,12 +189,18 @@ class Turn:
 
     def put_peer(self, peer: Peer) -> None:
         """Write a row of the table of peers, and what the other tables say of it."""
-        self._index(self.peers.get(peer.id), peer)
+        old = self.peers.get(peer.id)
+        self._index(old, peer)
+        if old is None or old.connected_hubs != peer.connected_hubs:
+            self._count_heard(old, -1)
+            self._count_heard(peer, 1)
         self.peers = self.peers.set(peer.id, peer)
 
     def drop_peer(self, peer: PeerId) -> None:
         """Remove a row of the table of peers, and what the other tables say of it."""
-        self._index(self.peers[peer], Peer(peer, 0.0, 0.0))
+        old = self.peers[peer]
+        self._index(old, Peer(peer, 0.0, 0.0))
+        self._count_heard(old, -1)
         self.peers = self.peers.delete(peer)
 
     def _index(self, old: Peer | None, new: Peer) -> None:
@@ -209,17 +218,13 @@ class Turn:
                 self.asked = self.asked.added(after)
             elif after is not None:
                 self.due = self.due.added(after)
-        was_heard = old.connected_hubs if old is not None else ()
-        if was_heard != new.connected_hubs:
-            self._count_heard(was_heard, -1)
-            self._count_heard(new.connected_hubs, 1)
         self.linked = self._listed(self.linked, peer, old is not None and old.link is not None, new.link is not None)
         self.trying = self._listed(
             self.trying, peer, old is not None and old.attempt is not None, new.attempt is not None
         )
 
-    def _count_heard(self, hubs: tuple[HubUrl, ...], by: int) -> None:
-        for hub in hubs:
+    def _count_heard(self, row: Peer | None, by: int) -> None:
+        for hub in (row.connected_hubs or (NOWHERE,)) if row is not None else ():
             peers = self.heard.get(hub, 0) + by
             self.heard = self.heard.set(hub, peers) if peers else self.heard.delete(hub)
 

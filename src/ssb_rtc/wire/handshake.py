@@ -13,6 +13,7 @@ secret-handshake 1.1.21 (Tarr, "Designing a Secret Handshake", 2015). A machine 
 from __future__ import annotations
 
 import hmac
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NoReturn
@@ -64,7 +65,7 @@ def ephemeral_keys(ephemeral_seed: bytes) -> tuple[bytes, bytes]:
     return crypto_sign_ed25519_pk_to_curve25519(public), crypto_sign_ed25519_sk_to_curve25519(secret)
 
 
-class _Party:
+class _Party(ABC):
     """What both roles share: the keys, the first exchange, and the way to refuse for good."""
 
     def __init__(self, network_key: bytes, seed: bytes, public: bytes, ephemeral_seed: bytes) -> None:
@@ -139,8 +140,9 @@ class _Party:
             # libsodium fails on low-order points and on bytes that are no point at all.
             self._refuse("a key in the handshake is not a point of the curve that anybody may use")
 
+    @abstractmethod
     def _step(self, packet: bytes) -> bytes:
-        raise NotImplementedError
+        """Takes a packet of the right length; the answer."""
 
     def _refuse(self, why: str) -> NoReturn:
         self._refusal = why
