@@ -8,6 +8,7 @@ async with Peer.opened(folder, settings) as peer:       # the files only: read, 
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,7 +97,7 @@ class Peer:
         try:
             database = open_database(files.database_path(folder), create=True)
         except DatabaseLocked as fault:
-            raise DatabaseLocked(f"{fault} Does a peer run on {folder} that is just starting or ending?") from None
+            raise DatabaseLocked(f"{fault} If it is just starting or ending, try again in a moment.") from None
         try:
             if restored:
                 mark_imported(database)
@@ -265,7 +266,8 @@ class Peer:
 
     def _running(self) -> Network:
         if self._network is None:
-            raise NoPeerRuns(f"no peer runs in {self.folder}: start it with `ssb-rtc start --path {self.folder}`")
+            path = shlex.quote(str(self.folder))
+            raise NoPeerRuns(f"no peer runs in {self.folder}: start it with `ssb-rtc start --path {path}`")
         return self._network
 
 

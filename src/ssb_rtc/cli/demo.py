@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -14,19 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssb_rtc import peer
-from ssb_rtc.cli import output
+from ssb_rtc.cli import flags, output
 from ssb_rtc.cli.interrupt import interrupted
-from ssb_rtc.config import Settings
+from ssb_rtc.cli.reading import chunks_of
+from ssb_rtc.config import SETTINGS, Settings
 from ssb_rtc.errors import MisuseError, SsbRtcError, TransportFault
 from ssb_rtc.feeds.message import message_id
+from ssb_rtc.plugins.feed import import_file
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import FeedId, JsonObject, MsgId
+from ssb_rtc.wire.address import normalise_hub
 
 START_LIMIT_S = 20.0
 POLL_S = 0.02
 Say = Callable[[str], None]
 
 MESSAGES_MAX = 1_000_000
+OF_ONE_PEER = frozenset(s.variable for s in SETTINGS if s.name in {"net", "with_hub", "hops"})
+"""Variables that the demo's two peers don't take over: they would get into each other's way, or fetch nothing."""
 FILLER = "The quick brown fox jumps over the lazy dog. " * 12
 
 
@@ -34,17 +40,22 @@ def demo(arguments: argparse.Namespace) -> int:
     """Run the demo; returns 0 only when the second peer holds, verified, everything that the first one serves."""
     if not 1 <= arguments.messages <= MESSAGES_MAX:
         raise MisuseError(f"--messages takes a number from 1 to {MESSAGES_MAX}")
-    return asyncio.run(_run(arguments))
+    if not 0 < arguments.timeout < float("inf"):
+        raise MisuseError("--timeout takes a number of seconds above 0")
+    settings = flags.settings_of(arguments)
+    if arguments.meet_on is not None:
+        normalise_hub(arguments.meet_on, allow_http=settings.allow_http)
+    return asyncio.run(_run(arguments, settings))
 
 
-async def _run(arguments: argparse.Namespace) -> int:
+async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     def say(text: str) -> None:
         if not arguments.json:
             print(text, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="ssb-rtc-demo-") as folder:
         async with interrupted() as stop, AsyncExitStack() as stack:
-            work = asyncio.create_task(_meet(arguments, Path(folder), stack, say))
+            work = asyncio.create_task(_meet(arguments, settings, Path(folder), stack, say))
             interrupt = asyncio.create_task(stop.wait())
             await asyncio.wait({work, interrupt}, return_when=asyncio.FIRST_COMPLETED)
             interrupt.cancel()
@@ -91,15 +102,17 @@ class Result:
         )
 
 
-async def _meet(arguments: argparse.Namespace, folder: Path, stack: AsyncExitStack, say: Say) -> tuple[Result, Link]:
+async def _meet(
+    arguments: argparse.Namespace, settings: Settings, folder: Path, stack: AsyncExitStack, say: Say
+) -> tuple[Result, Link]:
     """Start everything and wait until B holds what A holds."""
-    hub = arguments.hub or (await _start_hub(stack, say))
+    hub = arguments.meet_on or (await _start_hub(stack, say))
     a, b = folder / "a", folder / "b"
-    served = await _fill(arguments, a, say)
-    backend = ["--rtc-backend", arguments.rtc_backend] if arguments.rtc_backend else []
+    served = await _fill(arguments, settings, a, say)
+    backend = ["--rtc-backend", settings.rtc_backend]
     status_a = await stack.enter_async_context(_process("start", "--path", str(a), "--hub", hub, "--json", *backend))
     say(f"A runs: {status_a['id']}")
-    await _follow(b, served)
+    await _follow(b, settings, served)
     started_s = time.monotonic()
     status_b = await stack.enter_async_context(_process("start", "--path", str(b), "--hub", hub, "--json", *backend))
     say(f"B runs: {status_b['id']}, and follows {'A' if len(served) == 1 else f'{len(served)} feeds that A serves'}")
@@ -128,7 +141,14 @@ async def _start_hub(stack: AsyncExitStack, say: Say) -> str:
 async def _process(*words: str) -> AsyncIterator[JsonObject]:
     """A process of ours; gives the JSON line that it prints when it listens, and ends it in the end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ssb_rtc.cli", *words, stdout=asyncio.subprocess.PIPE, limit=1 << 22
+        sys.executable,
+        "-m",
+        "ssb_rtc.cli",
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 22,
+        env={name: value for name, value in os.environ.items() if name not in OF_ONE_PEER},
     )
     assert process.stdout is not None
     try:
@@ -157,9 +177,9 @@ async def _link(folder: Path) -> AsyncIterator[Link]:
         await link.close()
 
 
-async def _fill(arguments: argparse.Namespace, folder: Path, say: Say) -> dict[FeedId, list[MsgId]]:
+async def _fill(arguments: argparse.Namespace, settings: Settings, folder: Path, say: Say) -> dict[FeedId, list[MsgId]]:
     """Give A its messages before it runs; gives the ids that B must end with, by feed."""
-    async with peer.Peer.created(folder, Settings()) as a:
+    async with peer.Peer.created(folder, settings) as a:
         if arguments.source is None:
             with output.progress("writing messages", total=arguments.messages, quiet=arguments.json) as show:
                 for number in range(1, arguments.messages + 1):
@@ -167,17 +187,19 @@ async def _fill(arguments: argparse.Namespace, folder: Path, say: Say) -> dict[F
                     show(number)
         else:
             with output.open_input(arguments.source) as source:
-                summary = await a.import_lines(source)
+                summary = await import_file(a.context, chunks_of(source))
             if summary["refused_count"]:
                 first = summary["refused"][0]
                 raise MisuseError(f"{arguments.source}, line {first['line']}: {first['error']}")
         served = a.ids_by_feed()
+    if not served:
+        raise MisuseError(f"{arguments.source} holds no message")
     say(f"A holds {sum(len(ids) for ids in served.values())} messages")
     return served
 
 
-async def _follow(folder: Path, served: dict[FeedId, list[MsgId]]) -> None:
-    async with peer.Peer.created(folder, Settings()) as b:
+async def _follow(folder: Path, settings: Settings, served: dict[FeedId, list[MsgId]]) -> None:
+    async with peer.Peer.created(folder, settings) as b:
         for feed in served:
             await b.publish({"type": "contact", "contact": feed, "following": True})
 
@@ -236,7 +258,10 @@ async def _watch(reader: Link, stop: asyncio.Event, say: Say, *, as_json: bool) 
                     + "".join(f"\n     -> {e['kind']}: {e['reason']}" for e in event["effects"])
                 )
 
-    watching = asyncio.create_task(follow())
-    await stop.wait()
-    watching.cancel()
-    await asyncio.wait({watching})
+    watching, stopping = asyncio.create_task(follow()), asyncio.create_task(stop.wait())
+    await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (watching, stopping):
+        task.cancel()
+    await asyncio.wait({watching, stopping})
+    if not watching.cancelled():
+        watching.result()

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ssb_rtc.cli import output
 from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.cli.reading import chunks_of
 from ssb_rtc.errors import MessageInvalid, MisuseError
 from ssb_rtc.feeds import canonical, refs
 from ssb_rtc.types import JsonObject
 
 if TYPE_CHECKING:
     from ssb_rtc.transport.link import Duplex, Link
-
-CHUNK_BYTES = 1 << 16
 
 
 def publish(arguments: argparse.Namespace) -> int:
@@ -51,8 +50,17 @@ def _content(arguments: argparse.Namespace) -> JsonObject:
         if not isinstance(content, dict):
             raise MisuseError('--content takes a JSON object with a "type", like {"type":"post","text":"hello"}')
         return content
-    text = sys.stdin.read(output.LINE_BYTES_MAX) if arguments.text == "-" else arguments.text
-    return {"type": "post", "text": text}
+    return {"type": "post", "text": _standard_input() if arguments.text == "-" else arguments.text}
+
+
+def _standard_input() -> str:
+    data = output.standard_input().read(output.LINE_BYTES_MAX + 1)
+    if len(data) > output.LINE_BYTES_MAX:
+        raise MisuseError(f"standard input holds more than {output.LINE_BYTES_MAX} bytes, which no message can")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise MisuseError(f"standard input is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
 
 
 def follow(arguments: argparse.Namespace) -> int:
@@ -80,6 +88,8 @@ def log(arguments: argparse.Namespace) -> int:
             raise MisuseError(f"{arguments.author!r} is not a feed id; one looks like @<44 characters>=.ed25519")
         options["author"] = arguments.author
     if arguments.limit is not None:
+        if arguments.limit < 0:
+            raise MisuseError("--limit takes a number from 0")
         options["limit"] = arguments.limit
 
     async def body(link: Link) -> int:
@@ -95,7 +105,7 @@ def log(arguments: argparse.Namespace) -> int:
 
 def _print_message(message: JsonObject) -> None:
     value = message["value"]
-    when = datetime.fromtimestamp(value["timestamp"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    when = _when(value["timestamp"])
     content = value["content"]
     if isinstance(content, str):
         text = "(private)"
@@ -106,6 +116,14 @@ def _print_message(message: JsonObject) -> None:
     # A terminal obeys escape sequences; a remote author must not be able to send it any.
     safe = "".join(c if c.isprintable() else " " for c in text)
     print(f"{when}  {value['author'][:9]}  {value['sequence']:>6}  {safe}", flush=True)
+
+
+def _when(timestamp_ms: float) -> str:
+    """To the minute; an author may claim any time, also one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return "????-??-?? ??:??"
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -150,16 +168,24 @@ async def _send_file(duplex: Duplex, source: BinaryIO, show: Callable[[int], Non
     """Stream the bytes of a file to the peer, which splits and checks them; gives the peer's summary."""
 
     async def send() -> None:
-        while chunk := await asyncio.to_thread(source.read, CHUNK_BYTES):
+        async for chunk in chunks_of(source):
             await duplex.send(chunk)
         await duplex.end()
 
-    summary: JsonObject = {}
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(send())
+    async def receive() -> JsonObject:
+        summary: JsonObject = {}
         async for report in duplex:
             if "bytes" in report:
                 show(report["bytes"])
             else:
                 summary = report
-    return summary
+        return summary
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(send())
+            received = tasks.create_task(receive())
+    except ExceptionGroup as faults:
+        # When the link breaks both ends of it fail; the receiving one, which comes last, knows why.
+        raise faults.exceptions[-1] from None
+    return received.result()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssb_rtc import config
+from ssb_rtc.errors import ConfigFault
 
 PATH_VARIABLE = "SSB_RTC_PATH"
 
@@ -48,7 +49,10 @@ def folder_of(arguments: argparse.Namespace) -> Path:
     """The peer's folder: the flag, else the variable, else the platform's data folder. Never `~/.ssb`."""
     chosen = arguments.path or os.environ.get(PATH_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise ConfigFault(f"--path {chosen}: there is no such user, or no home folder") from None
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ssb-rtc", appauthor=False))

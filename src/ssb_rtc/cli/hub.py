@@ -18,6 +18,8 @@ def hub(arguments: argparse.Namespace) -> int:
     """Serve a signalhub until interrupted."""
     if not 0 <= arguments.port <= 65535:
         raise MisuseError("--port takes a number from 0 to 65535")
+    if not arguments.host:
+        raise MisuseError("--host takes an address; 0.0.0.0 is all that this machine has")
 
     _allow_many_descriptors()
 

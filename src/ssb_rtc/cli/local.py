@@ -6,6 +6,7 @@ Either way the command talks muxrpc to the same plugins, so each operation exist
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,8 @@ async def local_link(folder: Path, settings: Settings, *, need_peer: bool = Fals
     except ConnectFailed:
         if need_peer:
             raise NoPeerRuns(
-                f"no peer runs in {folder}: start it with `ssb-rtc start --path {folder}`, then try again"
+                f"no peer runs in {folder}: "
+                f"start it with `ssb-rtc start --path {shlex.quote(str(folder))}`, then try again"
             ) from None
         async with peer.Peer.opened(folder, settings) as opened, opened.local_link() as link:
             yield link

@@ -13,10 +13,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ssb_rtc
 from ssb_rtc import errors
 from ssb_rtc.cli import flags
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 DONE, NEGATIVE, USAGE, NO_PEER, ENVIRONMENT = range(5)
 
@@ -63,7 +67,7 @@ def _follow(parser: Parser) -> None:
 
 def _log(parser: Parser) -> None:
     parser.add_argument("--author", metavar="ID", help="only the messages of this feed")
-    parser.add_argument("--limit", metavar="N", type=int, help="at most this many")
+    parser.add_argument("--limit", metavar="N", type=int, help="at most this many, the earliest first")
     parser.add_argument("--follow", action="store_true", help="go on with what arrives from now on (needs a peer)")
 
 
@@ -109,7 +113,7 @@ def _demo(parser: Parser) -> None:
     parser.add_argument("--once", action="store_true", help="end when the second peer holds everything")
     parser.add_argument("--messages", metavar="N", type=int, default=100, help="how many to write (default 100)")
     parser.add_argument("--import", dest="source", metavar="FILE", help="serve the messages of this file instead")
-    parser.add_argument("--hub", metavar="URL", help="meet on this hub instead of starting one")
+    parser.add_argument("--hub", dest="meet_on", metavar="URL", help="meet on this hub instead of starting one")
     parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="give up after this time (default 60)")
 
 
@@ -228,10 +232,13 @@ def exit_code_of(error: errors.SsbRtcError) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    _on_interrupt(signal.SIG_DFL)
+    _stand_in_for_closed_outputs()
     arguments = build_parser().parse_args(argv)
     module, _, function = arguments.run.partition(":")
     run = getattr(importlib.import_module(f"ssb_rtc.cli.{module}"), function)
     try:
+        _on_interrupt(signal.default_int_handler)
         code = run(arguments)
         sys.stdout.flush()
         return int(code)
@@ -241,6 +248,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader went away (`ssb-rtc log | head`): leave quietly, and keep Python from flushing into the void.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader went away (`ssb-rtc log | head`): leave quietly.
+        _drop_output()
         return DONE
+    except OSError as error:
+        # Others translate theirs; what comes here is an output that can't be written, or an input that can't be read.
+        _drop_output()
+        print(f"ssb-rtc: {error.strerror or error}", file=sys.stderr)
+        return ENVIRONMENT
+
+
+def _on_interrupt(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    """What Ctrl-C does from now on, unless whoever started us wants it ignored."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _stand_in_for_closed_outputs() -> None:
+    """`>&-` leaves no stream at all, and the next file to be opened would take its place."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _drop_output() -> None:
+    """Keep Python from flushing at its end what can't be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,6 +17,9 @@ LINE_BYTES_MAX = 1 << 20
 """A message is at most 8 KiB of UTF-16; a line that is longer than this holds none."""
 
 
+PIPE_WIDTH = 4_000
+
+
 def print_json(value: Any) -> None:
     """One JSON line, in ASCII, so that lone surrogates and any locale come through."""
     print(json.dumps(value, separators=(",", ":")), flush=True)
@@ -38,7 +41,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty
         print(empty)
     else:
         # A file or a pipe has no width to wrap at.
-        Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False).print(table)
+
+
+def standard_input() -> BinaryIO:
+    """Standard input as bytes. Raises MisuseError when it is closed."""
+    if sys.stdin is None:
+        raise MisuseError("standard input is closed")
+    return sys.stdin.buffer
 
 
 def open_input(name: str) -> AbstractContextManager[BinaryIO]:
@@ -46,7 +56,7 @@ def open_input(name: str) -> AbstractContextManager[BinaryIO]:
     from contextlib import nullcontext
 
     if name == "-":
-        return nullcontext(sys.stdin.buffer)
+        return nullcontext(standard_input())
     try:
         return Path(name).open("rb")
     except OSError as fault:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
-import sys
 from typing import Any
 
 from ssb_rtc.cli import flags, output
@@ -27,7 +26,6 @@ def validate(arguments: argparse.Namespace) -> int:
                 result = {"line": number, "valid": False, "error": fault.reason}
                 all_valid = False
             output.print_json(result)
-    sys.stdout.flush()
     return 0 if all_valid else 1
 
 

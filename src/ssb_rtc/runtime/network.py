@@ -6,15 +6,16 @@ Also the read side for people: peers and hubs as the command line and the contro
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from ssb_rtc.config import Settings
-from ssb_rtc.errors import ConnectFailed, MisuseError
+from ssb_rtc.errors import ConfigFault, ConnectFailed, MisuseError
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
@@ -42,10 +43,11 @@ from ssb_rtc.wire.swarm import app_name
 
 CONNECT_LIMIT_S: Final = 60.0
 TRACE_QUEUE_MAX: Final = 1_000
+T = TypeVar("T")
 
 
 class Network:
-    """Everything of a peer that talks to others."""
+    """Everything of a peer that talks to others. Making one raises ConfigFault, when there is nothing to close yet."""
 
     def __init__(
         self,
@@ -60,6 +62,12 @@ class Network:
         self._keys = keys
         self._own = PeerId(keys.id)
         self._settings = settings
+        self._backend = backend_named(settings.rtc_backend)
+        self._ice = IceConfig(
+            stun=_parsed("--stun", parse_stun, settings.stun),
+            turn=_parsed("--turn", parse_turn, settings.turn),
+            relay_only=settings.relay_only,
+        )
         self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked)
         self._multiserver = Multiserver(keys.public)
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
@@ -73,18 +81,12 @@ class Network:
     # --- life ---
 
     async def start(self, *, stored: Iterable[HubUrl], for_this_run: Iterable[HubUrl]) -> None:
-        """Listens, and meets on these hubs. Raises ListenFailed, ConfigFault."""
+        """Listens, and meets on these hubs. Raises ListenFailed."""
         settings = self._settings
         stored, for_this_run = list(stored), list(for_this_run)
-        ice = IceConfig(
-            stun=tuple(parse_stun(text) for text in settings.stun),
-            turn=tuple(parse_turn(text) for text in settings.turn),
-            relay_only=settings.relay_only,
-            allow_loopback=any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or not ways_out(),
-        )
-        self._rtc = RtcTransport(
-            self._own, backend_named(settings.rtc_backend), ice, self._performer.send_signal, self._performer.on_offer
-        )
+        allow_loopback = any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or not ways_out()
+        ice = dataclasses.replace(self._ice, allow_loopback=allow_loopback)
+        self._rtc = RtcTransport(self._own, self._backend, ice, self._performer.send_signal, self._performer.on_offer)
         self._session = open_session()
         self._signalling = SwarmSignalling(
             self._own,
@@ -250,6 +252,13 @@ class Network:
                 yield await queue.get()
         finally:
             stop()
+
+
+def _parsed(flag: str, parse: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
+    try:
+        return tuple(parse(text) for text in texts)
+    except ConfigFault as fault:
+        raise ConfigFault(f"{flag} {fault}") from None
 
 
 def _reason(peer: PeerView) -> str:
