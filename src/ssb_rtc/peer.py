@@ -7,20 +7,19 @@ async with Peer.opened(folder, settings) as peer:       # the files only: read, 
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING
 
 from ssb_rtc.config import Settings
 from ssb_rtc.errors import DatabaseLocked, MisuseError, NoPeerRuns, RemoteCallError
 from ssb_rtc.plugins.base import Context, Links, Wanted
 from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.control import Control
-from ssb_rtc.plugins.feed import Feed, import_file
+from ssb_rtc.plugins.feed import Feed
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.registry import Registry
@@ -43,8 +42,6 @@ from ssb_rtc.wire.rpc import Kind
 if TYPE_CHECKING:
     from ssb_rtc.hub.server import HubServer
     from ssb_rtc.runtime.network import Network
-
-CHUNK_BYTES: Final = 1 << 16
 
 
 class Peer:
@@ -155,15 +152,6 @@ class Peer:
     async def publish(self, content: Json, *, durable: bool = False) -> Stored:
         """Writes a message to our feed; see storage.author.Author.publish."""
         return await self._author.publish(content, durable=durable)
-
-    async def import_lines(self, source: BinaryIO) -> JsonObject:
-        """Imports a file of JSON lines; see plugins.feed.Importer for what it takes and gives."""
-
-        async def chunks() -> AsyncIterator[bytes]:
-            while chunk := await asyncio.to_thread(source.read, CHUNK_BYTES):
-                yield chunk
-
-        return await import_file(self.context, chunks())
 
     def ids_by_feed(self) -> dict[FeedId, list[MsgId]]:
         """The id of every message that we hold, in the order of its feed."""
