@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import io
 import json
 import os
 import shutil
@@ -34,6 +33,7 @@ from ssb_rtc.feeds.canonical import compact
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.feeds.message import create, message_id
 from ssb_rtc.peer import Peer
+from ssb_rtc.plugins.feed import Importer
 from ssb_rtc.storage.folder import secret_path
 from ssb_rtc.storage.identity import create_identity
 from ssb_rtc.transport.link import Link
@@ -238,7 +238,10 @@ async def fill_ours(folder: Path, messages: int) -> FeedId:
     keys = keys_from_seed(AUTHOR_SEED)
     create_identity(secret_path(folder), keys)
     async with Peer.opened(folder, Settings()) as peer:
-        summary = await peer.import_lines(io.BytesIO(b"\n".join(lines)))
+        importer = Importer(peer.context)
+        await importer.feed(b"\n".join(lines))
+        await importer.finish()
+    summary = importer.summary()
     if summary["imported"] != messages:
         raise SystemExit(f"our writer could not be filled: {summary}")
     return keys.id

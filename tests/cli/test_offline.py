@@ -178,3 +178,15 @@ async def test_a_corrupt_database_is_named_and_left_alone(tmp_path: Path) -> Non
     assert done.code == 4
     assert str(database) in done.err
     assert database.read_bytes() == before
+
+
+async def test_a_feed_is_never_signed_with_two_hmac_keys(tmp_path: Path) -> None:
+    path = ["--path", str(tmp_path / "peer")]
+    key = "A" * 43 + "="
+    await run_ok("init", *path)
+    await run_ok("publish", "one", "--hmac-key", key, *path)
+    mixed = await run("publish", "two", "--force", *path)
+    assert mixed.code == 1
+    assert "--hmac-key" in mixed.err
+    await run_ok("publish", "two", "--hmac-key", key, *path)
+    assert len((await run_ok("log", "--json", *path)).json_lines) == 2

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from ssb_rtc.errors import AuthorFault, SsbRtcError, StorageFault
@@ -40,6 +41,7 @@ CLOCK_BACK_MAX_MS: Final = 60_000
 _IMPORTED: Final = "author.imported"
 _CLAIM: Final = "author.claim"
 _OVERRIDDEN: Final = "author.overridden"
+_SIGNED_WITH: Final = "author.signed_with"
 
 OnServable = Callable[[int], None]
 
@@ -79,6 +81,9 @@ class Author:
         claim = json.loads(self._database.meta(_CLAIM) or '{"sequence": 0, "peer": ""}')
         self._claim, self._claimed_by = int(claim["sequence"]), str(claim["peer"])
         self._overridden = int(self._database.meta(_OVERRIDDEN) or "0")
+        # Which hmac key, if any, our feed is signed with: a feed that mixes two is valid for nobody.
+        self._signs_with = sha256(b"ssb-rtc hmac key " + (ingest.hmac_key or b"")).hexdigest()
+        self._signed_with = self._database.meta(_SIGNED_WITH)
         self._database.sync()
         self._servable = self._sequence()
         self._unsubscribe = ingest.subscribe(self._committed)
@@ -104,6 +109,10 @@ class Author:
             )
         if self._sync_fault is not None:
             return f"{self._sync_fault} Start again when the disk is well."
+        if self._signed_with not in (None, self._signs_with):
+            return (
+                "Your feed was begun with another --hmac-key, or with none. Give the same: nobody takes a mixed feed."
+            )
         if self._claim > self._sequence():
             return (
                 f"{self._claimed_by} holds your feed up to message {self._claim}, and this machine only up to"
@@ -193,6 +202,9 @@ class Author:
                 if not done.done():
                     done.set_exception(type(fault)(str(fault)))
             return
+        if self._signed_with is None:
+            self._signed_with = self._signs_with
+            self._database.set_meta(_SIGNED_WITH, self._signs_with)
         for (_, done), one in zip(queue, stored, strict=True):
             if not done.done():
                 done.set_result(one)

@@ -117,7 +117,7 @@ class SocketStream(asyncio.Protocol, Stream):
     def abort(self, reason: str = "") -> None:
         self._reason = self._reason or reason or "closed by this side"
         self._queue.finish(LinkClosed(self._reason), discard=True)
-        if self._socket is not None:
+        if self._socket is not None and not self._gone.done():
             self._socket.abort()
 
     def _pause(self) -> None:
