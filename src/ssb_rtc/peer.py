@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from ssb_rtc.config import Settings
 from ssb_rtc.errors import DatabaseLocked, MisuseError, NoPeerRuns, RemoteCallError
-from ssb_rtc.plugins.base import Context, Links, Wanted
+from ssb_rtc.plugins.base import Blocked, Context, Links, Wanted
 from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.control import Control
 from ssb_rtc.plugins.feed import Feed
+from ssb_rtc.plugins.friends import Friends
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.registry import Registry
@@ -58,24 +59,23 @@ class Peer:
         self._contacts = Contacts(database)
         self._ingest = Ingest(self.log, self._forks, now_ms=_now_ms, hmac_key=settings.hmac_key)
         self._author = Author(self._ingest, own.keys)
-        self._wanted = Wanted([own.keys.id])
-        self._graph_version = -1
         self.context = Context(
+            folder=folder,
+            settings=settings,
             keys=own.keys,
             log=self.log,
             forks=self._forks,
             ingest=self._ingest,
             author=self._author,
             contacts=self._contacts,
-            wanted=self._wanted,
+            wanted=Wanted([own.keys.id]),
+            blocked=Blocked(),
             now_s=time.monotonic,
             now_ms=_now_ms,
             links=Links(),
         )
         history = History()
-        self.registry = Registry(self.context, [history, Gossip(history), Blobs(), Feed(), Control(self)])
-        self._ingest.subscribe(self._committed)
-        self._update_wanted()
+        self.registry = Registry(self.context, [Friends(), history, Gossip(history), Blobs(), Feed(), Control(self)])
         self._network: Network | None = None
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
@@ -135,6 +135,8 @@ class Peer:
             contacts=self._contacts,
             now_ms=_now_ms,
         )
+        self._network.block(self.context.blocked.peers)
+        self.context.blocked.subscribe(self._network.block)
         await self._network.start(stored=[record.url for record in self._contacts.hubs()], for_this_run=hubs)
 
     async def _close(self) -> None:
@@ -162,14 +164,6 @@ class Peer:
         while page := self.log.read_feed(feed, messages[-1].sequence if messages else 0):
             messages.extend(page)
         return messages
-
-    def _committed(self, _stored: object) -> None:
-        if self.log.graph.version != self._graph_version:
-            self._update_wanted()
-
-    def _update_wanted(self) -> None:
-        self._graph_version = self.log.graph.version
-        self._wanted.replace(self.log.graph.hops(self.keys.id, self.settings.hops).keys())
 
     # --- callers on this machine ---
 

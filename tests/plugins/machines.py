@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from ssb_rtc.plugins.base import Context, Plugin, Wanted
+from ssb_rtc.config import Settings
+from ssb_rtc.plugins.base import Blocked, Context, Plugin, Wanted
 from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
@@ -28,7 +29,10 @@ class Machine:
         self.keys = keys_of(number)
         self.store = Store(path, self.keys)
         self.wanted = Wanted({self.keys.id, *wanted})
+        self.blocked = Blocked()
         self.context = Context(
+            folder=path,
+            settings=Settings(),
             keys=self.keys,
             log=self.store.log,
             forks=self.store.forks,
@@ -36,6 +40,7 @@ class Machine:
             author=self.store.author,
             contacts=Contacts(self.store.database),
             wanted=self.wanted,
+            blocked=self.blocked,
             now_s=time.monotonic,
             now_ms=self.store.clock,
         )

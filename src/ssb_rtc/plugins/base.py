@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypedDict, runtime_checkable
 
+from ssb_rtc.config import Settings
 from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.storage.author import Author
@@ -142,6 +144,38 @@ class Wanted:
         self._listeners.append(listener)
 
 
+class Blocked:
+    """Whom we block: no link with them in either direction.
+
+    plugins.friends calls `replace`; whoever cares subscribes.
+    """
+
+    def __init__(self) -> None:
+        self._peers: frozenset[PeerId] = frozenset()
+        self._listeners: list[Callable[[frozenset[PeerId], frozenset[PeerId]], None]] = []
+
+    @property
+    def peers(self) -> frozenset[PeerId]:
+        """The peers now."""
+        return self._peers
+
+    def __contains__(self, peer: object) -> bool:
+        return peer in self._peers
+
+    def replace(self, peers: Collection[PeerId]) -> None:
+        """Sets the peers and tells who was added and removed, if anybody."""
+        new = frozenset(peers)
+        added, removed = new - self._peers, self._peers - new
+        self._peers = new
+        if added or removed:
+            for listener in tuple(self._listeners):
+                listener(added, removed)
+
+    def subscribe(self, listener: Callable[[frozenset[PeerId], frozenset[PeerId]], None]) -> None:
+        """Calls `listener(added, removed)` at each change."""
+        self._listeners.append(listener)
+
+
 @dataclass(slots=True)
 class Progress:
     """How replication on one link goes, for the peers state manager. Times are seconds of `Context.now_s`."""
@@ -159,6 +193,9 @@ class Progress:
 class Context:
     """What a plugin finds around it. The composition root builds one for all plugins."""
 
+    folder: Path
+    """The peer's folder; a plugin keeps what is no row of the database in a folder of its own name in it."""
+    settings: Settings
     keys: Keys
     log: Log
     forks: Forks
@@ -166,6 +203,7 @@ class Context:
     author: Author
     contacts: Contacts
     wanted: Wanted
+    blocked: Blocked
     now_s: Callable[[], float]
     """A monotonic clock, in seconds."""
     now_ms: Callable[[], int]

@@ -145,6 +145,13 @@ class Network:
         """End the link to a peer."""
         self._dispatch(a.DisconnectFromRemotePeer(peer))
 
+    def block(self, added: Iterable[PeerId], removed: Iterable[PeerId] = ()) -> None:
+        """Hold no link with these; end it with those who have one. Undone for `removed`."""
+        for peer in added:
+            self._dispatch(a.PeerBlocked(peer))
+        for peer in removed:
+            self._dispatch(a.PeerUnblocked(peer))
+
     async def connect(self, text: str) -> JsonObject:
         """Connect to a multiserver address; gives {id, state, transport}. Raises ConfigFault, ConnectFailed."""
         address = addresses.parse(text)[0]

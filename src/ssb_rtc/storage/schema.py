@@ -41,5 +41,19 @@ _FIRST: Final[Migration] = (
         failures INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL DEFAULT 0, blocked INTEGER NOT NULL DEFAULT 0)""",
 )
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST,)
+_BLOBS: Final[Migration] = ()
+
+_INDEXES: Final[Migration] = ()
+
+_PRIVATE: Final[Migration] = ()
+
+_REPLICATION: Final[Migration] = ()
+
+_FRIENDS: Final[Migration] = ()
+
+_INVITES: Final[Migration] = ()
+
+_SECOND: Final[Migration] = (*_BLOBS, *_INDEXES, *_PRIVATE, *_REPLICATION, *_FRIENDS, *_INVITES)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND)
 SCHEMA_VERSION: Final = len(MIGRATIONS)
