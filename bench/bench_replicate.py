@@ -182,7 +182,7 @@ class Worker:
 
     async def reached(self, clock: dict[FeedId, int]) -> None:
         """Waits until these messages are committed."""
-        while any((head := self._peer.log.head(feed)) is None or head.sequence < n for feed, n in clock.items()):
+        while any((head := self._peer.context.log.head(feed)) is None or head.sequence < n for feed, n in clock.items()):
             self._committed.clear()
             await self._committed.wait()
 
@@ -193,7 +193,7 @@ async def work(options: JsonObject) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     hub = options["hub"]
     settings = Settings(hub=(hub,)) if hub else Settings(net=0)
-    async with Peer.opened(Path(options["path"]), settings) as peer:
+    async with Peer(Path(options["path"]), settings, online=False) as peer:
         worker = Worker(peer)
         commands: dict[str, Callable[..., Awaitable[Any]]] = {
             "listen": worker.listen,
@@ -237,7 +237,7 @@ async def fill_ours(folder: Path, messages: int) -> FeedId:
     folder.mkdir()
     keys = keys_from_seed(AUTHOR_SEED)
     create_identity(secret_path(folder), keys)
-    async with Peer.opened(folder, Settings()) as peer:
+    async with Peer(folder, Settings(), online=False) as peer:
         importer = Importer(peer.context)
         await importer.feed(b"\n".join(lines))
         await importer.finish()
@@ -307,7 +307,7 @@ class Bench:
             await asyncio.to_thread(shutil.rmtree, reader_folder, ignore_errors=True)
 
     async def _ours(self, mode: str, folder: Path, hub: str | None) -> Sample:
-        async with Peer.created(folder, Settings()) as peer:
+        async with Peer(folder, Settings(), online=False) as peer:
             await peer.publish({"type": "contact", "contact": self._author, "following": True})
         async with (
             self._spawner.ours("our writer", self._folder / "writer", hub) as writer,

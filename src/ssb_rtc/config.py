@@ -109,6 +109,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("rtc_backend", _choice("wrtc", "aiortc"), "wrtc", "the WebRTC library to use: wrtc or aiortc", "NAME"),
     Setting("hops", _number(0, 8), 2, "whose feeds to fetch: 0 our own, 1 whom we follow, 2 whom they follow", "N"),
     Setting("peers_max", _number(1, 64), 8, "connect to at most this many peers", "N"),
+    Setting("plugin", str, (), "load this plugin of an installed package (repeatable)", "NAME", many=True),
     Setting("network_key", _key_bytes, MAIN_NETWORK_KEY, "the key of the network, 32 bytes in base64", "KEY"),
     Setting("hmac_key", _key_bytes, None, "sign and check messages with this key too, 32 bytes in base64", "KEY"),
 )
@@ -129,6 +130,7 @@ class Settings:
     rtc_backend: str = "wrtc"
     hops: int = 2
     peers_max: int = 8
+    plugin: tuple[str, ...] = ()
     network_key: bytes = MAIN_NETWORK_KEY
     hmac_key: bytes | None = field(default=None, repr=False)
 

@@ -1,22 +1,27 @@
-"""The composition root: one peer, from its folder to its links. The only room that wires everything together.
+"""A peer: the front door of the library, and the only room that wires everything together.
 
-async with Peer.opened(folder, settings) as peer:       # the files only: read, publish, import
-    await peer.start()                                  # the network too: hubs, listeners, links
-    ...
+async with Peer("notes-data", Settings(hub=("https://hub.example.org",))) as peer:
+    await peer.publish({"type": "post", "text": "hello"})
+    async for message in peer.messages(type="post", live=True):
+        print(message.author, message.content["text"])
 """
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from ssb_rtc.config import Settings
-from ssb_rtc.errors import DatabaseLocked, MisuseError, NoPeerRuns, RemoteCallError
-from ssb_rtc.plugins.base import Blocked, Context, Links, Wanted
+from ssb_rtc.controls import PeerControls
+from ssb_rtc.errors import ConnectFailed, DatabaseLocked, MisuseError, RemoteCallError
+from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.messages import Message, message_of
+from ssb_rtc.plugins import installed
+from ssb_rtc.plugins.base import Blocked, Context, Plugin, Wanted
 from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.control import Control
 from ssb_rtc.plugins.feed import Feed
@@ -26,7 +31,7 @@ from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.registry import Registry
 from ssb_rtc.storage import folder as files
 from ssb_rtc.storage.author import Author, mark_imported
-from ssb_rtc.storage.contacts import Contacts, HubRecord
+from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.storage.database import Database, open_database
 from ssb_rtc.storage.forks import Forks
 from ssb_rtc.storage.identity import Identity
@@ -36,83 +41,124 @@ from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.link import Handler, Link, open_plain_link
 from ssb_rtc.transport.memory import stream_pair
 from ssb_rtc.transport.unix import UnixTransport
-from ssb_rtc.types import FeedId, HubUrl, Json, JsonObject, MsgId, PeerId
+from ssb_rtc.types import FeedId, Json, JsonObject, MsgId, PeerId
 from ssb_rtc.wire.address import normalise_hub
 from ssb_rtc.wire.rpc import Kind
 
 if TYPE_CHECKING:
     from ssb_rtc.hub.server import HubServer
-    from ssb_rtc.runtime.network import Network
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class Peer:
-    """One identity, its feeds, and (after `start`) its network. Made by `opened` or `created`."""
+    """One identity, its feeds and its network. Everything works inside `async with`, on one event loop.
 
-    def __init__(self, folder: Path, settings: Settings, own: Identity, database: Database) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.keys = own.keys
-        self._warnings = [own.warning] if own.warning else []
-        self._database = database
-        self.log = Log(database)
-        self._forks = Forks(database)
-        self._contacts = Contacts(database)
-        self._ingest = Ingest(self.log, self._forks, now_ms=_now_ms, hmac_key=settings.hmac_key)
-        self._author = Author(self._ingest, own.keys)
-        self.context = Context(
-            folder=folder,
-            settings=settings,
-            keys=own.keys,
-            log=self.log,
-            forks=self._forks,
-            ingest=self._ingest,
-            author=self._author,
-            contacts=self._contacts,
-            wanted=Wanted([own.keys.id]),
-            blocked=Blocked(),
-            now_s=time.monotonic,
-            now_ms=_now_ms,
-            links=Links(),
-        )
-        history = History()
-        self.registry = Registry(self.context, [Friends(), history, Gossip(history), Blobs(), Feed(), Control(self)])
-        self._network: Network | None = None
+    folder: holds the identity, the database and the blobs; made when it is absent (unless `create` is False).
+    settings: what the flags of `ssb-rtc start` set.
+    online: meet and replicate; else only the files are open, and `start` goes online later.
+    restored: the folder comes from a backup, so nothing is published until a peer that holds our feed has answered.
+    plugins: objects of this program's own, beside those that `settings.plugin` names.
+    now_ms: the wall clock, in milliseconds since 1970.
+
+    Entering raises IdentityMissing (with `create` False), DatabaseLocked (a peer runs on this folder), DatabaseCorrupt,
+    DatabaseUnusable, ConfigFault and, online, ListenFailed.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        settings: Settings | None = None,
+        *,
+        create: bool = True,
+        online: bool = True,
+        restored: bool = False,
+        plugins: Iterable[Plugin] = (),
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.settings = settings or Settings()
+        self._create = create
+        self._online = online
+        self._restored = restored
+        self._extra = tuple(plugins)
+        self._now_ms = now_ms
+        self._stack = AsyncExitStack()
+        self.context: Context
+        self.registry: Registry
+        self.controls = PeerControls(self.folder, lambda: self.context)
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
 
+    def __getattr__(self, name: str) -> Any:
+        # Only what is not there comes here, and what is not there is made by entering.
+        if name in {"context", "registry"}:
+            raise MisuseError("this peer is not open: use it inside `async with Peer(...) as peer:`")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     # --- life ---
 
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, folder: Path, settings: Settings, *, restored: bool = False) -> AsyncIterator[Peer]:
-        """Opens the files of a peer, without any network; closes everything in the end.
-
-        restored: the folder comes from a backup, so nothing is published until a peer that holds our feed has answered.
-        Raises IdentityMissing, DatabaseLocked (a peer runs on this folder), DatabaseCorrupt, DatabaseUnusable.
-        """
-        own = files.load(folder)
+    async def __aenter__(self) -> Self:
+        if "context" in self.__dict__:
+            raise MisuseError("this peer was opened before: make another one")
+        if self._create and not files.has_identity(self.folder):
+            files.create(self.folder)
         try:
-            database = open_database(files.database_path(folder), create=True)
+            self._open(files.load(self.folder))
+            if self._online:
+                await self.start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _open(self, own: Identity) -> None:
+        """Opens the files and makes the plugins; what is opened here is closed by the stack, the last first."""
+        database = self._open_database()
+        if self._restored:
+            mark_imported(database)
+        log, forks = Log(database), Forks(database)
+        ingest = Ingest(log, forks, now_ms=self._now_ms, hmac_key=self.settings.hmac_key)
+        author = Author(ingest, own.keys)
+        self._stack.push_async_callback(author.close)
+        self._stack.push_async_callback(ingest.close)
+        self.context = Context(
+            folder=self.folder,
+            settings=self.settings,
+            keys=own.keys,
+            log=log,
+            forks=forks,
+            ingest=ingest,
+            author=author,
+            contacts=Contacts(database),
+            wanted=Wanted([own.keys.id]),
+            blocked=Blocked(),
+            now_s=time.monotonic,
+            now_ms=self._now_ms,
+        )
+        if own.warning:
+            self.context.warnings["identity"] = own.warning
+        self.registry = Registry(self.context)
+        self._stack.push_async_callback(self.registry.close)
+        history = History()
+        built_in: list[Plugin] = [Friends(), history, Gossip(history), Blobs(), Feed(), Control(self.controls)]
+        for plugin in (*built_in, *installed.load(self.settings.plugin), *self._extra):
+            self.registry.add(plugin)
+
+    def _open_database(self) -> Database:
+        try:
+            database = open_database(files.database_path(self.folder), create=True)
         except DatabaseLocked as fault:
             raise DatabaseLocked(f"{fault} If it is just starting or ending, try again in a moment.") from None
-        try:
-            if restored:
-                mark_imported(database)
-            peer = cls(folder, settings, own, database)
-            try:
-                yield peer
-            finally:
-                await peer._close()
-        finally:
-            database.close()
-
-    @classmethod
-    @asynccontextmanager
-    async def created(cls, folder: Path, settings: Settings) -> AsyncIterator[Peer]:
-        """Makes a new identity in `folder`, then as `opened`. Raises IdentityExists."""
-        files.create(folder)
-        async with cls.opened(folder, settings) as peer:
-            yield peer
+        self._stack.callback(database.close)
+        return database
 
     async def start(self) -> None:
         """Goes online: local socket, listeners, hubs. Raises ListenFailed, ConfigFault, StorageFault."""
@@ -120,50 +166,86 @@ class Peer:
         from ssb_rtc.hub.server import serve as serve_hub
         from ssb_rtc.runtime.network import Network
 
-        if self._network is not None:
-            raise MisuseError("this peer runs already")
+        context, settings = self.context, self.settings
+        if self.controls.network is not None:
+            raise MisuseError("this peer is online already")
+        self._stack.push_async_callback(self._unix.close)
         await self._unix.listen(str(files.socket_path(self.folder)), self._serve_local)
-        hubs = [normalise_hub(url, allow_http=self.settings.allow_http) for url in self.settings.hub]
-        if self.settings.with_hub is not None:
-            self._hub_server = await serve_hub(self.settings.host, self.settings.with_hub)
-            hubs.append(normalise_hub(self._hub_server.url, allow_http=[self.settings.host]))
-        self._network = Network(
-            self.keys,
-            self.settings,
+        hubs = [normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub]
+        if settings.with_hub is not None:
+            server = await serve_hub(settings.host, settings.with_hub)
+            self._stack.push_async_callback(server.close)
+            hubs.append(normalise_hub(server.url, allow_http=[settings.host]))
+        network = Network(
+            context.keys,
+            settings,
             router=self.registry,
-            hears=self.context.links,
-            contacts=self._contacts,
-            now_ms=_now_ms,
+            hears=context.links,
+            contacts=context.contacts,
+            now_ms=context.now_ms,
         )
-        self._network.block(self.context.blocked.peers)
-        self.context.blocked.subscribe(self._network.block)
-        await self._network.start(stored=[record.url for record in self._contacts.hubs()], for_this_run=hubs)
+        self.controls.network = network
+        self._stack.push_async_callback(network.close)
+        network.block(context.blocked.peers)
+        context.blocked.subscribe(network.block)
+        await network.start(stored=[record.url for record in context.contacts.hubs()], for_this_run=hubs)
 
-    async def _close(self) -> None:
-        if self._network is not None:
-            await self._network.close()
-        await self._unix.close()
-        await self.registry.close()
-        if self._hub_server is not None:
-            await self._hub_server.close()
-        await self._ingest.close()
-        await self._author.close()
+    # --- who we are ---
 
-    # --- feeds ---
+    @property
+    def keys(self) -> Keys:
+        """Our identity; keep the secret half secret."""
+        return self.context.keys
 
-    async def publish(self, content: Json, *, durable: bool = False) -> Stored:
-        """Writes a message to our feed; see storage.author.Author.publish."""
-        return await self._author.publish(content, durable=durable)
+    @property
+    def id(self) -> FeedId:
+        """Our feed's id; our peer's id is spelled the same."""
+        return self.context.keys.id
+
+    @property
+    def addresses(self) -> list[str]:
+        """Multiserver addresses at which others can reach us now; none while we are offline."""
+        network = self.controls.network
+        return network.addresses() if network is not None else []
+
+    # --- messages ---
+
+    async def publish(self, content: Json, *, durable: bool = False) -> Message:
+        """Writes a message to our feed; it is safe from the death of this process when this returns.
+
+        content: an object with a `type`. durable: also wait until it is safe from the death of the machine.
+        Raises MisuseError for content that can't be one, AuthorFault while we may not write to our feed, StorageFault.
+        """
+        return message_of(await self.context.author.publish(content, durable=durable))
+
+    def get(self, key: MsgId) -> Message | None:
+        """The message with this id, or None where we don't hold it."""
+        stored = self.context.log.get(key)
+        return message_of(stored) if stored is not None else None
 
     def ids_by_feed(self) -> dict[FeedId, list[MsgId]]:
         """The id of every message that we hold, in the order of its feed."""
-        return {feed: [stored.key for stored in self._whole_feed(feed)] for feed in self.log.heads()}
+        return {feed: [stored.key for stored in self._whole_feed(feed)] for feed in self.context.log.heads()}
 
     def _whole_feed(self, feed: FeedId) -> list[Stored]:
         messages: list[Stored] = []
-        while page := self.log.read_feed(feed, messages[-1].sequence if messages else 0):
+        while page := self.context.log.read_feed(feed, messages[-1].sequence if messages else 0):
             messages.extend(page)
         return messages
+
+    # --- others ---
+
+    async def connect(self, address: str) -> Link:
+        """A link to the peer at a multiserver address (`net:...~shs:...`). Raises ConnectFailed, ConfigFault."""
+        linked = await self.controls.running().connect(address)
+        return self.rpc(PeerId(str(linked["id"])))
+
+    def rpc(self, peer: str) -> Link:
+        """The live link to a peer, on which its methods can be called. Raises ConnectFailed where there is none."""
+        for link in reversed(self.context.links.live()):
+            if link.remote == peer and not link.closed.done():
+                return link
+        raise ConnectFailed(f"there is no link to {peer} now: connect to it first, or wait until it is met on a hub")
 
     # --- callers on this machine ---
 
@@ -182,75 +264,9 @@ class Peer:
             await link.close()
             await served.close()
 
-    # --- what plugins.control shows and does ---
-
     def status(self) -> JsonObject:
-        """What `ssb-rtc status --json` prints."""
-        network = self._network
-        frozen = self._author.frozen
-        return {
-            "id": self.keys.id,
-            "running": network is not None,
-            "addresses": network.addresses() if network else [],
-            "messages": self.log.count(),
-            "feeds": {feed: head.sequence for feed, head in sorted(self.log.heads().items())},
-            "following": sorted(self.log.graph.follows(self.keys.id)),
-            "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
-            "peers": network.status_of_peers() if network else [],
-            "warnings": [*self._warnings, *([frozen] if frozen else [])],
-        }
-
-    def peers(self, *, everyone: bool) -> list[JsonObject]:
-        """What `ssb-rtc peers --json` prints."""
-        return self._running().peers(everyone=everyone)
-
-    def hubs(self) -> list[JsonObject]:
-        """What `ssb-rtc hubs --json` prints: [{url, state, source, attempts, error}]."""
-        if self._network is not None:
-            return self._network.hubs()
-        return [
-            {"url": hub.url, "state": "DISCONNECTED", "source": hub.source, "attempts": 0, "error": None}
-            for hub in self._contacts.hubs()
-        ]
-
-    def add_hub(self, url: str, *, allow_http: tuple[str, ...] = ()) -> None:
-        """Keeps a hub, and meets there if the peer runs. Raises ConfigFault."""
-        hub = normalise_hub(url, allow_http=(*self.settings.allow_http, *allow_http))
-        if self._network is not None:
-            self._network.add_hub(hub)
-        else:
-            self._contacts.save_hub(HubRecord(hub, "user", _now_ms()))
-
-    def remove_hub(self, url: str) -> None:
-        """Forgets a hub. Raises MisuseError when it is not there."""
-        known = [HubUrl(str(hub["url"])) for hub in self.hubs()]
-        wanted = next((hub for hub in known if hub == url.rstrip("/")), None) or normalise_hub(
-            url, allow_http=[url.partition("://")[2].partition(":")[0].partition("/")[0]]
-        )
-        if wanted not in known:
-            raise MisuseError(f"{wanted} is not among the hubs; `ssb-rtc hubs` lists them")
-        if self._network is not None:
-            self._network.remove_hub(wanted)
-        else:
-            self._contacts.remove_hub(wanted)
-
-    async def connect(self, address: str) -> JsonObject:
-        """Connects to a multiserver address and waits for the link: {id, state, transport}. Raises ConnectFailed."""
-        return await self._running().connect(address)
-
-    def disconnect(self, peer: PeerId) -> None:
-        """Ends the link to a peer, and holds it off for a while."""
-        self._running().disconnect(peer)
-
-    def trace(self) -> AsyncIterator[JsonObject]:
-        """Actions and effects from now on."""
-        return self._running().follow_trace()
-
-    def _running(self) -> Network:
-        if self._network is None:
-            path = shlex.quote(str(self.folder))
-            raise NoPeerRuns(f"no peer runs in {self.folder}: start it with `ssb-rtc start --path {path}`")
-        return self._network
+        """Who we are, what we hold and whom we are linked to: what `ssb-rtc status --json` prints."""
+        return self.controls.status()
 
 
 class _NoCalls:
@@ -265,7 +281,3 @@ async def connect_local(folder: Path) -> Link:
     own = files.load(folder)
     stream = await UnixTransport().connect(str(files.socket_path(folder)))
     return await open_plain_link(stream, own=PeerId(own.keys.id), router=_NoCalls(), dialled=True)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -7,7 +7,6 @@ import json
 import socket
 from pathlib import Path
 
-from ssb_rtc.config import Settings
 from ssb_rtc.peer import Peer
 from tests.e2e.processes import Running, connected, eventually, holds, run, run_ok, running, status
 
@@ -95,10 +94,10 @@ LONG = 3_000
 
 async def _long_feed(tmp_path: Path) -> Path:
     file = tmp_path / "long.jsonl"
-    async with Peer.created(tmp_path / "writer", Settings()) as writer:
+    async with Peer(tmp_path / "writer", online=False) as writer:
         await asyncio.gather(*(writer.publish({"type": "post", "text": f"{n} " + "x" * 500}) for n in range(LONG)))
         with file.open("wb") as out:
-            for stored in writer.log.iterate():
+            for stored in writer.context.log.iterate():
                 out.write(stored.raw + b"\n")
     return file
 

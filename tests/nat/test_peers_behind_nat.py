@@ -70,10 +70,10 @@ async def _settle(folder: Path) -> dict[str, Home]:
     """Two identities that follow each other and have something to say."""
     homes: dict[str, Home] = {}
     for name in "ab":
-        async with Peer.created(folder / name, Settings()) as peer:
+        async with Peer(folder / name, Settings(), online=False) as peer:
             homes[name] = Home(folder / name, peer.keys.id)
     for name, other in ("ab", "ba"):
-        async with Peer.opened(homes[name].path, Settings()) as peer:
+        async with Peer(homes[name].path, Settings(), online=False) as peer:
             await peer.publish({"type": "contact", "contact": homes[other].id, "following": True})
             await peer.publish({"type": "post", "text": f"hello from behind NAT {name}"})
     return homes

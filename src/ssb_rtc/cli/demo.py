@@ -179,7 +179,7 @@ async def _link(folder: Path) -> AsyncIterator[Link]:
 
 async def _fill(arguments: argparse.Namespace, settings: Settings, folder: Path, say: Say) -> dict[FeedId, list[MsgId]]:
     """Give A its messages before it runs; gives the ids that B must end with, by feed."""
-    async with peer.Peer.created(folder, settings) as a:
+    async with peer.Peer(folder, settings, online=False) as a:
         if arguments.source is None:
             with output.progress("writing messages", total=arguments.messages, quiet=arguments.json) as show:
                 for number in range(1, arguments.messages + 1):
@@ -199,7 +199,7 @@ async def _fill(arguments: argparse.Namespace, settings: Settings, folder: Path,
 
 
 async def _follow(folder: Path, settings: Settings, served: dict[FeedId, list[MsgId]]) -> None:
-    async with peer.Peer.created(folder, settings) as b:
+    async with peer.Peer(folder, settings, online=False) as b:
         for feed in served:
             await b.publish({"type": "contact", "contact": feed, "following": True})
 

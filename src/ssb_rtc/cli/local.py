@@ -48,7 +48,7 @@ async def local_link(folder: Path, settings: Settings, *, need_peer: bool = Fals
                 f"no peer runs in {folder}: "
                 f"start it with `ssb-rtc start --path {shlex.quote(str(folder))}`, then try again"
             ) from None
-        async with peer.Peer.opened(folder, settings) as opened, opened.local_link() as link:
+        async with peer.Peer(folder, settings, create=False, online=False) as opened, opened.local_link() as link:
             yield link
         return
     try:

@@ -119,7 +119,7 @@ def _demo(parser: Parser) -> None:
 
 NETWORK = (
     "hub", "allow_http", "net", "host", "with_hub", "stun", "turn", "relay_only", "rtc_backend", "hops", "peers_max",
-    "network_key", "hmac_key",
+    "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 

@@ -23,8 +23,7 @@ def start(arguments: argparse.Namespace) -> int:
         print(f"made an identity in {files.secret_path(folder)}: keep a copy in a safe place", file=sys.stderr)
 
     async def main() -> None:
-        async with interrupted() as stop, Peer.opened(folder, settings, restored=arguments.restored) as peer:
-            await peer.start()
+        async with interrupted() as stop, Peer(folder, settings, restored=arguments.restored) as peer:
             status = peer.status()
             if arguments.json:
                 output.print_json(status)

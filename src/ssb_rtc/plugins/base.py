@@ -211,6 +211,8 @@ class Context:
     links: Links = field(default_factory=Links)
     progress: dict[PeerId, Progress] = field(default_factory=dict)
     """By remote peer, while linked; gossip and history keep it."""
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Sentences for the owner, which `status` shows, by the name of the plugin that says them."""
 
     def is_blocked(self, feed: FeedId, peer: PeerId) -> bool:
         """Whether the author of the feed blocks the peer: such feeds are not served to it."""

@@ -27,7 +27,8 @@ class Registry:
     def add(self, plugin: Plugin) -> None:
         """Initialises a plugin and takes its methods in.
 
-        Raises MisuseError when its name or a method is taken, a kind is none, or a handler is missing or unnamed.
+        Raises MisuseError when its name or a method is taken, a kind is none, a handler is missing or unnamed, or when
+        remote callers would get at methods that their own plugin did not open.
         """
         if any(plugin.name == other.name for other in self.plugins):
             raise MisuseError(f"there are two plugins named {plugin.name!r}")
@@ -37,13 +38,21 @@ class Registry:
             raise MisuseError(f"the plugin {plugin.name!r} has a method of no kind: {error}") from error
         manifest = self.manifest.merged(Manifest(kinds))
         manifest.to_json()
+        remote = plugin.permissions.get("remote") or ()
+        opened = Permissions(remote)
+        if any(self._remote.allows(name) and not opened.allows(name) for name in kinds):
+            raise MisuseError(
+                f"the plugin {plugin.name!r} has a method in a group that another opens to remote callers"
+            )
+        if any(opened.allows(name) for name in self.manifest):
+            raise MisuseError(f"the plugin {plugin.name!r} opens methods of other plugins to remote callers")
         handlers = {split_name(name): handler for name, handler in plugin.init(self._context).items()}
         if handlers.keys() != kinds.keys():
             odd = ", ".join(sorted(".".join(name) for name in handlers.keys() ^ kinds.keys()))
             raise MisuseError(f"the plugin {plugin.name!r} has a manifest and handlers that differ: {odd}")
         self.manifest = manifest
         self._handlers.update(handlers)
-        self._remote = self._remote.merged(Permissions(plugin.permissions.get("remote", ())))
+        self._remote = self._remote.merged(opened)
         self._local = self._local.merged(Permissions(plugin.permissions.get("local", tuple(plugin.manifest))))
         self.plugins.append(plugin)
 
