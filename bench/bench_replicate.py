@@ -33,7 +33,7 @@ from ssb_rtc.feeds.canonical import compact
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.feeds.message import create, message_id
 from ssb_rtc.peer import Peer
-from ssb_rtc.plugins.feed import Importer
+from ssb_rtc.plugins.importing import Importer
 from ssb_rtc.storage.folder import secret_path
 from ssb_rtc.storage.identity import create_identity
 from ssb_rtc.transport.link import Link
@@ -182,7 +182,8 @@ class Worker:
 
     async def reached(self, clock: dict[FeedId, int]) -> None:
         """Waits until these messages are committed."""
-        while any((head := self._peer.context.log.head(feed)) is None or head.sequence < n for feed, n in clock.items()):
+        heads = self._peer.context.log.heads()
+        while any(feed not in heads or heads[feed].sequence < n for feed, n in clock.items()):
             self._committed.clear()
             await self._committed.wait()
 

@@ -33,8 +33,11 @@ def no_wrtc() -> str | None:
 BENCHES: dict[str, Callable[[], str | None]] = {
     "validate": lambda: None,
     "channel": no_wrtc,
+    "link": lambda: None,
     "hub": no_linux,
+    "storage": lambda: None,
     "replicate": lambda: no_linux() or no_wrtc(),
+    "many_feeds": no_linux,
 }
 """What there is, and why it can't run here."""
 

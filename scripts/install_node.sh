@@ -1,49 +1,64 @@
 #!/usr/bin/env bash
-# Installs the npm packages of the interop tests into .node/, once per content of tests/interop/package.json.
+# Installs the npm packages of the interop tests, once per content of each package.json: those of tests/interop into
+# .node/, those of its folders legacy and modern8 into folders of these names in it. All at once: npm mostly waits.
 # Without Node.js it says so and succeeds: those tests then skip, and name what is missing.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-wanted=$root/tests/interop/package.json
-folder=$root/.node
-stamp=$folder/.installed
 
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
   echo "no Node.js with npm: the interop tests will skip (apt-get install nodejs npm)"
   exit 0
 fi
 
-key="$(node --version) $(cksum <"$wanted")"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ]; then
-  exit 0
-fi
+key_of() { echo "$(node --version) $(cksum <"$root/tests/interop/$1/package.json")"; }
 
-mkdir -p "$folder"
+installed() { [ -f "$root/.node/$1/.installed" ] && [ "$(cat "$root/.node/$1/.installed")" = "$(key_of "$1")" ]; }
+
+install_set() {
+  local folder=$root/.node/$1 attempt
+  rm -rf "$folder/.installed" "$folder/node_modules"
+  mkdir -p "$folder"
+  cp "$root/tests/interop/$1/package.json" "$folder/package.json"
+  # No install scripts: every native package here carries a prebuilt file that is found when it is loaded.
+  for attempt in 1 2 3; do
+    if (cd "$folder" && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error) \
+      >"$folder/install.log" 2>&1; then
+      key_of "$1" >"$folder/.installed"
+      return
+    fi
+    echo "npm install of $folder/package.json failed (attempt $attempt of 3)"
+  done
+  tail -n 40 "$folder/install.log"
+  rm -rf "$folder/node_modules"
+  return 1
+}
+
+mkdir -p "$root/.node"
 # Two runs at once would write over each other's packages.
-exec 9>"$folder/.lock"
-if command -v flock >/dev/null; then
-  flock 9
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ]; then
-    exit 0
-  fi
-fi
+exec 9>"$root/.node/.lock"
+if command -v flock >/dev/null; then flock 9; fi
 
-rm -rf "$stamp" "$folder/node_modules"
-cp "$wanted" "$folder/package.json"
-log=$folder/install.log
-echo "installing the npm packages of the interop tests into .node (about a minute)"
-# No install scripts: every native package here carries a prebuilt file that is found when it is loaded.
-for attempt in 1 2 3; do
-  if (cd "$folder" && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error) >"$log" 2>&1; then
-    echo "$key" >"$stamp"
-    exit 0
-  fi
-  echo "npm install failed (attempt $attempt of 3)"
+missing=()
+for set in . legacy modern8; do
+  installed "$set" || missing+=("$set")
 done
-tail -n 40 "$log"
-# A machine without a registry still runs every other test; continuous integration must not lose these unnoticed.
-if [ "${CI:-}" = true ]; then
-  exit 1
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "installing the npm packages of the interop tests into .node (about a minute)"
+running=()
+for set in "${missing[@]}"; do
+  install_set "$set" &
+  running+=($!)
+done
+failed=false
+for job in "${running[@]}"; do
+  wait "$job" || failed=true
+done
+if $failed; then
+  # A machine without a registry still runs every other test; continuous integration must not lose these unnoticed.
+  if [ "${CI:-}" = true ]; then
+    exit 1
+  fi
+  echo "the interop tests will skip"
 fi
-echo "the interop tests will skip"
-rm -rf "$folder"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["ssb_rtc.testing.fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile(

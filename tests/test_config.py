@@ -31,6 +31,10 @@ def test_a_flag_beats_the_environment_beats_the_default() -> None:
         ("network_key", "AAAA"),
         ("network_key", "*"),
         ("relay_only", "2"),
+        ("storage_max", "big"),
+        ("storage_max", "-1M"),
+        ("storage_max", "nan"),
+        ("storage_max", "5P"),
         ("rtc_backend", "pion"),
     ],
 )
@@ -40,6 +44,13 @@ def test_nonsense_is_refused_with_the_names_of_flag_and_variable(name: str, text
         config.load({name: text}, {})
     with pytest.raises(ConfigFault, match="SSB_RTC_" + name.upper()):
         config.load({}, {"SSB_RTC_" + name.upper(): text})
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"), [("0", 0), ("1500", 1500), ("20k", 20_000), ("2.5M", 2_500_000), ("5G", 5 * 10**9)]
+)
+def test_sizes_take_a_unit(text: str, size_bytes: int) -> None:
+    assert config.load({"storage_max": text}, {}).storage_max == size_bytes
 
 
 def test_secrets_are_not_shown() -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ssb_rtc.config import Settings
     from ssb_rtc.errors import (
         AuthorFault,
+        BlobMissing,
+        BlobsFull,
         ConfigFault,
         ConnectFailed,
         LinkClosed,
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     )
     from ssb_rtc.messages import Message
     from ssb_rtc.peer import Peer
-    from ssb_rtc.plugins.base import Context, Plugin
-    from ssb_rtc.transport.link import Duplex, Incoming, Link
+    from ssb_rtc.plugins.base import Context, PermissionLists, Plugin
+    from ssb_rtc.transport.link import Duplex, Handler, Incoming, Link
     from ssb_rtc.types import BlobId, FeedId, HubUrl, MsgId, PeerId
 
 __version__ = "0.1.0"
@@ -33,11 +35,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AuthorFault",
     "BlobId",
+    "BlobMissing",
+    "BlobsFull",
     "ConfigFault",
     "ConnectFailed",
     "Context",
     "Duplex",
     "FeedId",
+    "Handler",
     "HubUrl",
     "Incoming",
     "Link",
@@ -49,6 +54,7 @@ __all__ = [
     "MsgId",
     "Peer",
     "PeerId",
+    "PermissionLists",
     "Plugin",
     "RemoteCallError",
     "Settings",
@@ -61,8 +67,8 @@ _HOMES = {
     "ssb_rtc.config": ("Settings",),
     "ssb_rtc.messages": ("Message",),
     "ssb_rtc.peer": ("Peer",),
-    "ssb_rtc.plugins.base": ("Context", "Plugin"),
-    "ssb_rtc.transport.link": ("Duplex", "Incoming", "Link"),
+    "ssb_rtc.plugins.base": ("Context", "PermissionLists", "Plugin"),
+    "ssb_rtc.transport.link": ("Duplex", "Handler", "Incoming", "Link"),
     "ssb_rtc.types": ("BlobId", "FeedId", "HubUrl", "MsgId", "PeerId"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

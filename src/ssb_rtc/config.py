@@ -42,6 +42,20 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _size(text: str) -> int:
+    """A number of bytes, with k, M, G or T for thousands, millions ..."""
+    number, factor = text, 1
+    if text and text[-1] in "kKMGT":
+        number, factor = text[:-1], 1000 ** ("KMGT".index(text[-1].upper()) + 1)
+    try:
+        size = float(number) * factor
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1e18:
+        raise ConfigFault("takes a number of bytes like 500M or 20G")
+    return int(size)
+
+
 def _choice(*names: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in names:
@@ -99,7 +113,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("hub", str, (), "a signalhub to meet on, for this run; may be given several times", "URL", many=True),
     Setting("allow_http", str, (), "a host whose hub may be reached over plain http", "HOST", many=True),
     Setting("net", _number(0, 65535), None, "also listen for peers on this TCP port; 0 takes a free one", "PORT"),
-    Setting("host", str, "127.0.0.1", "the address that --net listens on", "ADDRESS"),
+    Setting("ws", _number(0, 65535), None, "also listen for WebSockets on this port; 0 takes a free one", "PORT"),
+    Setting("tls_cert", str, None, "a certificate in PEM, which makes --ws speak TLS (wss)", "FILE"),
+    Setting("tls_key", str, None, "the private key of --tls-cert, in PEM", "FILE"),
+    Setting("host", str, "127.0.0.1", "the address that --net and --ws listen on", "ADDRESS"),
     Setting("with_hub", _number(0, 65535), None, "run a signalhub on this port too, and meet there", "PORT"),
     Setting("stun", str, (), "a STUN server, which tells us our address behind a NAT", "HOST:PORT", many=True),
     Setting(
@@ -108,7 +125,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("relay_only", _switch, False, "connect through TURN only, so that no peer learns our address"),
     Setting("rtc_backend", _choice("wrtc", "aiortc"), "wrtc", "the WebRTC library to use: wrtc or aiortc", "NAME"),
     Setting("hops", _number(0, 8), 2, "whose feeds to fetch: 0 our own, 1 whom we follow, 2 whom they follow", "N"),
+    Setting(
+        "storage_max", _size, 5_000_000_000, "fetch no more once messages take this much, like 20G; 0: no limit", "SIZE"
+    ),
+    Setting(
+        "first_sync_max", _number(0, 1 << 40), 100_000, "ask before fetching more messages than this; 0: never ask", "N"
+    ),
     Setting("peers_max", _number(1, 64), 8, "connect to at most this many peers", "N"),
+    Setting("strangers_max", _number(0, 64), 3, "of these, at most this many whose feeds we don't fetch", "N"),
+    Setting("sympathy", _number(0, 8), 3, "fetch blobs for peers up to this many links away", "N"),
+    Setting("blob_max", _number(1, 1 << 40), 5 << 20, "take blobs of fewer bytes than this", "BYTES", unit="bytes"),
+    Setting("blob_quota", _number(1, 1 << 30), 2048, "keep at most this many MiB of blobs", "MIB", unit="MiB"),
     Setting("plugin", str, (), "load this plugin of an installed package (repeatable)", "NAME", many=True),
     Setting("network_key", _key_bytes, MAIN_NETWORK_KEY, "the key of the network, 32 bytes in base64", "KEY"),
     Setting("hmac_key", _key_bytes, None, "sign and check messages with this key too, 32 bytes in base64", "KEY"),
@@ -122,6 +149,9 @@ class Settings:
     hub: tuple[str, ...] = ()
     allow_http: tuple[str, ...] = ()
     net: int | None = None
+    ws: int | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     host: str = "127.0.0.1"
     with_hub: int | None = None
     stun: tuple[str, ...] = ()
@@ -129,7 +159,13 @@ class Settings:
     relay_only: bool = False
     rtc_backend: str = "wrtc"
     hops: int = 2
+    storage_max: int = 5_000_000_000
+    first_sync_max: int = 100_000
     peers_max: int = 8
+    strangers_max: int = 3
+    sympathy: int = 3
+    blob_max: int = 5 << 20
+    blob_quota: int = 2048
     plugin: tuple[str, ...] = ()
     network_key: bytes = MAIN_NETWORK_KEY
     hmac_key: bytes | None = field(default=None, repr=False)

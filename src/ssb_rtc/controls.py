@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssb_rtc.errors import MisuseError, NoPeerRuns
+from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
 from ssb_rtc.storage.contacts import HubRecord
 from ssb_rtc.types import HubUrl, JsonObject, PeerId
 from ssb_rtc.wire.address import normalise_hub
 
 if TYPE_CHECKING:
+    from ssb_rtc.feeds.keys import Keys
     from ssb_rtc.runtime.network import Network
+    from ssb_rtc.transport.link import Link
 
 
 class PeerControls:
@@ -38,7 +41,7 @@ class PeerControls:
         return {
             "id": context.keys.id,
             "running": network is not None,
-            "addresses": network.addresses() if network else [],
+            "addresses": self.addresses(),
             "messages": context.log.count(),
             "feeds": {feed: head.sequence for feed, head in sorted(context.log.heads().items())},
             "following": sorted(context.log.graph.follows(context.keys.id)),
@@ -60,6 +63,14 @@ class PeerControls:
             for hub in self._context.contacts.hubs()
         ]
 
+    def addresses(self) -> list[str]:
+        """Multiserver addresses at which we can be reached now."""
+        return self.network.addresses() if self.network is not None else []
+
+    def plugins(self) -> list[JsonObject]:
+        """What `ssb-rtc plugins --json` prints: [{name, package, version, loaded}]."""
+        return installed.described(self._context.settings.plugin)
+
     def trace(self) -> AsyncIterator[JsonObject]:
         """Actions and effects from now on."""
         return self.running().follow_trace()
@@ -67,13 +78,13 @@ class PeerControls:
     # --- what is ordered ---
 
     def add_hub(self, url: str, *, allow_http: tuple[str, ...] = ()) -> None:
-        """Keeps a hub, and meets there if the peer runs. Raises ConfigFault."""
+        """Keeps a hub, and meets there if the peer runs. Raises ConfigFault, StorageFault."""
         context = self._context
         hub = normalise_hub(url, allow_http=(*context.settings.allow_http, *allow_http))
+        # The manager saves its hubs too, but later: whoever asks shall hear of a full disk now.
+        context.contacts.save_hub(HubRecord(hub, "user", context.now_ms()))
         if self.network is not None:
             self.network.add_hub(hub)
-        else:
-            context.contacts.save_hub(HubRecord(hub, "user", context.now_ms()))
 
     def remove_hub(self, url: str) -> None:
         """Forgets a hub. Raises MisuseError when it is not there."""
@@ -91,6 +102,18 @@ class PeerControls:
     async def connect(self, address: str) -> JsonObject:
         """Connects to a multiserver address and waits for the link: {id, state, transport}. Raises ConnectFailed."""
         return await self.running().connect(address)
+
+    async def visit(self, address: str, host: PeerId, keys: Keys) -> Link:
+        """A link to `host` as somebody else; see Network.visit."""
+        return await self.running().visit(address, host, keys)
+
+    async def listen(self, where: str) -> list[str]:
+        """Listens for peers there too, for this run; gives its addresses. Raises MisuseError, ListenFailed."""
+        return await self.running().listen(where)
+
+    async def unlisten(self, where: str) -> None:
+        """Stops listening there. Raises MisuseError when nothing does."""
+        await self.running().unlisten(where)
 
     def disconnect(self, peer: PeerId) -> None:
         """Ends the link to a peer, and holds it off for a while."""

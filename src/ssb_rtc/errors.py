@@ -7,6 +7,7 @@
     │   ├── FrameInvalid        bytes that no rule of the protocol allows, or more of them than its limit
     │   ├── SignalInvalid       a signalling message that is not one
     │   ├── MessageInvalid      a feed message that fails validation; `.reason` says why
+    │   ├── BlobInvalid         bytes that are not the blob they were said to be, or more of them than announced
     │   └── RemoteCallError     the remote answered a call with an error
     ├── TransportFault          the way there is broken, nobody's protocol is
     │   ├── ConnectFailed       no connection came about, or it took too long
@@ -16,8 +17,10 @@
     │   ├── DatabaseCorrupt     the file is there and is not a whole database; nothing was overwritten
     │   ├── DatabaseLocked      another process holds it
     │   ├── DatabaseUnusable    it can't be read, written or understood (permissions, disk full, a newer schema)
+    │   ├── BlobsFull           the quota is used up by blobs that are never removed without a word
     │   ├── IdentityExists      there is a secret already
     │   └── IdentityMissing     there is no secret yet
+    ├── BlobMissing             the blob is not here
     ├── AuthorFault             we may not write to our own feed now (forked, or frozen until it is known to be whole)
     ├── ConfigFault             a setting has no meaning; `str()` names it and what it takes
     └── NoPeerRuns              the command needs a running peer
@@ -59,6 +62,10 @@ class MessageInvalid(RemoteFault):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class BlobInvalid(RemoteFault):
+    """Bytes that are not the blob they were said to be."""
 
 
 class RemoteCallError(RemoteFault):
@@ -103,12 +110,20 @@ class DatabaseUnusable(StorageFault):
     """The database can't be read, written or understood."""
 
 
+class BlobsFull(StorageFault):
+    """The quota of blobs is used up."""
+
+
 class IdentityExists(StorageFault):
     """There is a secret already, and it is never overwritten."""
 
 
 class IdentityMissing(StorageFault):
     """There is no secret yet."""
+
+
+class BlobMissing(SsbRtcError):
+    """The blob is not here."""
 
 
 class AuthorFault(SsbRtcError):

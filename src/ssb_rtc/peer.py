@@ -9,26 +9,32 @@ async with Peer("notes-data", Settings(hub=("https://hub.example.org",))) as pee
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ssb_rtc.config import Settings
 from ssb_rtc.controls import PeerControls
-from ssb_rtc.errors import ConnectFailed, DatabaseLocked, MisuseError, RemoteCallError
+from ssb_rtc.errors import ConnectFailed, DatabaseLocked, MisuseError
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.messages import Message, message_of
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Blocked, Context, Plugin, Wanted
+from ssb_rtc.plugins.blob_api import BlobApi
 from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.control import Control
 from ssb_rtc.plugins.feed import Feed
 from ssb_rtc.plugins.friends import Friends
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
+from ssb_rtc.plugins.indexes import IndexKeeping
+from ssb_rtc.plugins.invite import InvitePlugin
+from ssb_rtc.plugins.private import Private
 from ssb_rtc.plugins.registry import Registry
+from ssb_rtc.plugins.stack import Stack
+from ssb_rtc.plugins.sync_limits import SyncLimits
 from ssb_rtc.storage import folder as files
 from ssb_rtc.storage.author import Author, mark_imported
 from ssb_rtc.storage.contacts import Contacts
@@ -37,13 +43,13 @@ from ssb_rtc.storage.forks import Forks
 from ssb_rtc.storage.identity import Identity
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Log, Stored
-from ssb_rtc.transport.base import Stream
-from ssb_rtc.transport.link import Handler, Link, open_plain_link
+from ssb_rtc.storage.query import Query
+from ssb_rtc.transport.base import Stream, Transport
+from ssb_rtc.transport.link import Link, ServesNothing, open_plain_link
 from ssb_rtc.transport.memory import stream_pair
 from ssb_rtc.transport.unix import UnixTransport
-from ssb_rtc.types import FeedId, Json, JsonObject, MsgId, PeerId
+from ssb_rtc.types import BlobId, FeedId, JsonObject, MsgId, PeerId, feed_of
 from ssb_rtc.wire.address import normalise_hub
-from ssb_rtc.wire.rpc import Kind
 
 if TYPE_CHECKING:
     from ssb_rtc.hub.server import HubServer
@@ -62,6 +68,7 @@ class Peer:
     restored: the folder comes from a backup, so nothing is published until a peer that holds our feed has answered.
     plugins: objects of this program's own, beside those that `settings.plugin` names.
     now_ms: the wall clock, in milliseconds since 1970.
+    transports: ways to others in place of those over sockets, for tests; then no command reaches this peer either.
 
     Entering raises IdentityMissing (with `create` False), DatabaseLocked (a peer runs on this folder), DatabaseCorrupt,
     DatabaseUnusable, ConfigFault and, online, ListenFailed.
@@ -77,6 +84,7 @@ class Peer:
         restored: bool = False,
         plugins: Iterable[Plugin] = (),
         now_ms: Callable[[], int] = _now_ms,
+        transports: Iterable[Transport] | None = None,
     ) -> None:
         self.folder = Path(folder).expanduser()
         self.settings = settings or Settings()
@@ -85,6 +93,7 @@ class Peer:
         self._restored = restored
         self._extra = tuple(plugins)
         self._now_ms = now_ms
+        self._transports = tuple(transports) if transports is not None else None
         self._stack = AsyncExitStack()
         self.context: Context
         self.registry: Registry
@@ -94,7 +103,7 @@ class Peer:
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not there comes here, and what is not there is made by entering.
-        if name in {"context", "registry"}:
+        if name in {"context", "registry", "friends", "limits", "_blobs"}:
             raise MisuseError("this peer is not open: use it inside `async with Peer(...) as peer:`")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -148,7 +157,14 @@ class Peer:
         self.registry = Registry(self.context)
         self._stack.push_async_callback(self.registry.close)
         history = History()
-        built_in: list[Plugin] = [Friends(), history, Gossip(history), Blobs(), Feed(), Control(self.controls)]
+        gossip, self.friends = Gossip(history), Friends()
+        self._blobs = Blobs()
+        self.limits = SyncLimits(self.friends, gossip)
+        built_in: list[Plugin] = [self.friends, history, gossip, self.limits, self._blobs, Feed()]
+        built_in += [IndexKeeping(), Private()]
+        built_in.append(Control(self.controls))
+        built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
+        built_in.append(InvitePlugin(self.controls))
         for plugin in (*built_in, *installed.load(self.settings.plugin), *self._extra):
             self.registry.add(plugin)
 
@@ -170,12 +186,16 @@ class Peer:
         if self.controls.network is not None:
             raise MisuseError("this peer is online already")
         self._stack.push_async_callback(self._unix.close)
-        await self._unix.listen(str(files.socket_path(self.folder)), self._serve_local)
+        if self._transports is None:
+            await self._unix.listen(str(files.socket_path(self.folder)), self._serve_local)
+            files.write_manifest(self.folder, self.registry.manifest_json())
         hubs = [normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub]
         if settings.with_hub is not None:
             server = await serve_hub(settings.host, settings.with_hub)
             self._stack.push_async_callback(server.close)
-            hubs.append(normalise_hub(server.url, allow_http=[settings.host]))
+            # Who listens on every address of this machine is not reached at 0.0.0.0 itself.
+            url = server.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+            hubs.append(normalise_hub(url, allow_http=[settings.host]))
         network = Network(
             context.keys,
             settings,
@@ -183,12 +203,21 @@ class Peer:
             hears=context.links,
             contacts=context.contacts,
             now_ms=context.now_ms,
+            guests=context.guests,
+            transports=self._transports,
         )
         self.controls.network = network
         self._stack.push_async_callback(network.close)
         network.block(context.blocked.peers)
         context.blocked.subscribe(network.block)
-        await network.start(stored=[record.url for record in context.contacts.hubs()], for_this_run=hubs)
+        self.friends.subscribe(network.hops_changed)
+        network.hops_changed(self.friends.hops())
+        friends = set(context.log.graph.follows(context.keys.id))
+        await network.start(
+            stored=[record.url for record in context.contacts.hubs()],
+            for_this_run=hubs,
+            known=[(p.id, p.address) for p in context.contacts.peers() if p.address and feed_of(p.id) in friends],
+        )
 
     # --- who we are ---
 
@@ -210,18 +239,57 @@ class Peer:
 
     # --- messages ---
 
-    async def publish(self, content: Json, *, durable: bool = False) -> Message:
+    async def publish(self, content: JsonObject, *, to: Sequence[FeedId] = (), durable: bool = False) -> Message:
         """Writes a message to our feed; it is safe from the death of this process when this returns.
 
-        content: an object with a `type`. durable: also wait until it is safe from the death of the machine.
+        content: an object with a `type`. to: who alone can read it, besides us: up to six feeds, which are written into
+        the content as `recps`, for whoever answers. durable: also wait until it is safe from the death of the machine.
         Raises MisuseError for content that can't be one, AuthorFault while we may not write to our feed, StorageFault.
         """
-        return message_of(await self.context.author.publish(content, durable=durable))
+        if to:
+            content = {**content, "recps": list(dict.fromkeys((self.id, *to)))}
+        return self._message(await self.context.author.publish(content, durable=durable))
 
     def get(self, key: MsgId) -> Message | None:
         """The message with this id, or None where we don't hold it."""
         stored = self.context.log.get(key)
-        return message_of(stored) if stored is not None else None
+        return self._message(stored) if stored is not None else None
+
+    async def messages(  # noqa: PLR0913 - keywords only, each of its own
+        self,
+        *,
+        author: FeedId | None = None,
+        type: str | None = None,  # noqa: A002 - the field's own word
+        links_to: MsgId | FeedId | BlobId | None = None,
+        rel: str | None = None,
+        private: bool | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        old: bool = True,
+        live: bool = False,
+    ) -> AsyncGenerator[Message]:
+        """Messages in the order in which they came to this machine; everything given must hold.
+
+        links_to: an id that the content links to, `rel` the key under which the link stands there (`root`, `about`...).
+        private: True for private messages that we can read, False for public ones, None for all.
+        limit: at most so many. old: those that are here. live: then wait for more, until the loop is left.
+        Raises MisuseError for a combination that makes no sense.
+        """
+        query = Query(
+            author=author,
+            type=type,
+            links_to=links_to,
+            rel=rel,
+            private=private,
+            newest_first=newest_first,
+            limit=limit,
+        )
+        async with aclosing(self.context.queries.follow(query, old=old, live=live)) as found:
+            async for stored in found:
+                yield self._message(stored)
+
+    def _message(self, stored: Stored) -> Message:
+        return message_of(stored, self.context.unboxer.unbox_stored(stored))
 
     def ids_by_feed(self) -> dict[FeedId, list[MsgId]]:
         """The id of every message that we hold, in the order of its feed."""
@@ -233,7 +301,28 @@ class Peer:
             messages.extend(page)
         return messages
 
+    @property
+    def blobs(self) -> BlobApi:
+        """Files of up to 5 MiB that messages point at: add, want, get, push."""
+        return self._blobs.api
+
     # --- others ---
+
+    async def follow(self, feed: FeedId) -> Message:
+        """Publishes that we follow this feed, so that it is fetched. Raises as `publish`."""
+        return self._message(await self.friends.follow(feed))
+
+    async def unfollow(self, feed: FeedId) -> Message:
+        """Publishes that we no longer follow this feed. Raises as `publish`."""
+        return self._message(await self.friends.unfollow(feed))
+
+    async def block(self, feed: FeedId, reason: str | None = None) -> Message:
+        """Publishes that we block this feed: no longer fetched, no link with its peer. Raises as `publish`."""
+        return self._message(await self.friends.block(feed, reason))
+
+    async def unblock(self, feed: FeedId) -> Message:
+        """Publishes that we no longer block this feed. Raises as `publish`."""
+        return self._message(await self.friends.unblock(feed))
 
     async def connect(self, address: str) -> Link:
         """A link to the peer at a multiserver address (`net:...~shs:...`). Raises ConnectFailed, ConfigFault."""
@@ -257,7 +346,7 @@ class Peer:
         """A link to this peer from within its own process, with all local rights."""
         ours, theirs = stream_pair()
         served = await open_plain_link(theirs, own=PeerId(self.keys.id), router=self.registry, dialled=False)
-        link = await open_plain_link(ours, own=PeerId(self.keys.id), router=_NoCalls(), dialled=True)
+        link = await open_plain_link(ours, own=PeerId(self.keys.id), router=ServesNothing(), dialled=True)
         try:
             yield link
         finally:
@@ -269,15 +358,8 @@ class Peer:
         return self.controls.status()
 
 
-class _NoCalls:
-    """The router of a caller that serves nothing."""
-
-    def find(self, name: tuple[str, ...], _kind: Kind, _link: Link) -> Handler:
-        raise RemoteCallError(f"muxrpc: no such command: {'.'.join(name)}")
-
-
 async def connect_local(folder: Path) -> Link:
     """A link to the peer that runs on `folder`, through its socket. Raises ConnectFailed when none does."""
     own = files.load(folder)
     stream = await UnixTransport().connect(str(files.socket_path(folder)))
-    return await open_plain_link(stream, own=PeerId(own.keys.id), router=_NoCalls(), dialled=True)
+    return await open_plain_link(stream, own=PeerId(own.keys.id), router=ServesNothing(), dialled=True)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.feeds.keys import keys_from_seed, parse_secret
-from ssb_rtc.feeds.private import BOXED_MAX_BYTES, RANDOM_BYTES, box, unbox
+from ssb_rtc.feeds.private import BOXED_MAX_BYTES, RANDOM_BYTES, box, opened_value, recipients_of, sealed, unbox
 from ssb_rtc.feeds.refs import feed_id
+from ssb_rtc.feeds.uri import from_sigil
 from ssb_rtc.types import FeedId
 
 RECIPIENTS = [keys_from_seed(bytes([at]) * 32) for at in range(8)]
@@ -103,3 +104,55 @@ def test_no_text_raises(text: str) -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(data: bytes) -> None:
     unbox(base64.b64encode(data).decode() + ".box", OTHER)
+
+
+def test_recipients_are_ids_uris_or_mentions() -> None:
+    one, two, three = (keys.id for keys in RECIPIENTS[:3])
+    assert recipients_of([one, {"link": two, "name": "two"}, from_sigil(three), one]) == [one, two, three]
+    assert recipients_of(one) == [one]
+
+
+@pytest.mark.parametrize(
+    "recps",
+    [
+        [],
+        None,
+        7,
+        {},
+        {"link": 7},
+        [None],
+        ["@nobody"],
+        ["ssb:nonsense"],
+        [f"%{'A' * 43}=.cloaked"],
+        [keys.id for keys in RECIPIENTS],
+        [RECIPIENTS[0].id, "name"],
+    ],
+)
+def test_recipients_that_are_none(recps: Any) -> None:
+    with pytest.raises(MisuseError):
+        recipients_of(recps)
+    if recps is not None:
+        with pytest.raises(MisuseError):
+            sealed({"type": "post", "recps": recps}, lambda size: RANDOM)
+
+
+def test_content_with_recipients_is_sealed() -> None:
+    public = {"type": "post", "text": "for all"}
+    assert sealed(public, lambda size: RANDOM) is public
+    content = {"type": "post", "text": "for one", "recps": [OTHER.id]}
+    boxed = sealed(content, lambda size: RANDOM)
+    assert unbox(boxed, OTHER) == content
+    assert sealed(boxed, lambda size: RANDOM) == boxed
+
+
+def test_an_opened_value_keeps_its_original() -> None:
+    value = {"author": OTHER.id, "content": "abcd.box", "signature": "s"}
+    opened = opened_value(value, {"type": "post"})
+    assert opened == {
+        "author": OTHER.id,
+        "content": {"type": "post"},
+        "signature": "s",
+        "private": True,
+        "meta": {"private": True, "original": {"content": "abcd.box"}},
+    }
+    assert value["content"] == "abcd.box"

@@ -16,29 +16,23 @@ from tests.interop.processes import LineProcess, RigFailure
 pytestmark = pytest.mark.js
 
 
-@pytest.mark.parametrize("dialler", ["writer", "reader"])
-async def test_two_processes_replicate_whoever_dials(node_packages: Path, tmp_path: Path, dialler: str) -> None:
+async def test_an_old_and_a_new_peer_replicate(node_packages: Path, tmp_path: Path) -> None:
     network_key = os.urandom(32)
-    writer, reader = await asyncio.gather(
-        JsPeer.start(tmp_path / "writer", name="writer", network_key=network_key),
-        JsPeer.start(tmp_path / "reader", name="reader", network_key=network_key),
+    old, new = await asyncio.gather(
+        JsPeer.start(tmp_path / "old", kind="legacy", name="old", network_key=network_key),
+        JsPeer.start(tmp_path / "new", kind="modern8", name="new", network_key=network_key),
     )
-    async with writer, reader:
-        await reader.follow(writer.id)
-        await writer.follow(reader.id)
-        last = await writer.publish_many(49)
-        assert last == 50
-        if dialler == "writer":
-            assert await writer.connect(reader.address) == reader.id
-        else:
-            assert await reader.connect(writer.address) == writer.id
-        await reader.reached({writer.id: 50, reader.id: 1})
-        await writer.reached({reader.id: 1})
-        assert await reader.ids(writer.id) == await writer.ids(writer.id)
-        live = await writer.publish({"type": "post", "text": "live"})
-        await reader.reached({writer.id: 51})
-        assert (await reader.ids(writer.id))[-1] == live["key"]
-        assert (await reader.hops())[writer.id] == 1
+    async with old, new:
+        await old.follow(new.id)
+        await new.follow(old.id)
+        assert await old.publish_many(49) == 50
+        assert await old.connect(new.ws_address) == new.id
+        await asyncio.gather(old.reached({new.id: 1}), new.reached({old.id: 50}))
+        assert await new.ids(old.id) == await old.ids(old.id)
+        live = await old.publish({"type": "post", "text": "live"})
+        await new.reached({old.id: 51})
+        assert (await new.ids(old.id))[-1] == live["key"]
+        assert (await new.hops())[old.id] == 1
 
 
 async def test_another_network_is_refused(node_packages: Path, tmp_path: Path) -> None:

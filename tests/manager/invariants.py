@@ -159,7 +159,10 @@ def _check_caps(state: State) -> None:
     assert slots.dialling <= settings.attempts_max
     # Two offers that cross turn an own attempt into an answer, beyond the limit of those.
     assert slots.answering <= settings.inbound_attempts_max + settings.attempts_max
-    assert slots.used <= settings.peers_max
+    # Friends who are to displace strangers go beyond.
+    assert slots.used <= settings.peers_max + settings.handovers_max
+    assert len(state.linked) <= settings.peers_max
+    assert len(state.hops) <= settings.friends_known_max
     assert slots.handovers <= settings.handovers_max
     assert slots.used == sum(1 for row in state.peers.values() if row.link or row.attempt)
 
@@ -177,7 +180,9 @@ def _check_books(state: State, books: Books) -> None:
 
 def _check_indexes(state: State) -> None:
     waiting = [row for row in state.peers.values() if row.routes and not (row.link or row.attempt or row.parked)]
-    assert list(state.due) == sorted((row.ready_s, row.id) for row in waiting if not row.asked)
+    unasked = [row for row in waiting if not row.asked]
+    assert list(state.due) == sorted((row.ready_s, row.id) for row in unasked if row.id not in state.hops)
+    assert list(state.friends) == sorted((row.ready_s, row.id) for row in unasked if row.id in state.hops)
     assert list(state.asked) == sorted((row.ready_s, row.id) for row in waiting if row.asked)
     assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)
     assert sorted(state.trying) == sorted(row.id for row in state.peers.values() if row.attempt)
@@ -204,9 +209,10 @@ def _check_nobody_stalls(state: State) -> None:
     if state.closing:
         return
     slots, crowded = count(state), crowded_hubs(state)
-    for asked, queue in ((True, state.asked), (False, state.due)):
+    for queue in (state.asked, state.friends, state.due):
+        asked, friend = queue is state.asked, queue is state.friends
         first = next((entry for entry in queue if asked or not only_over(state.peers[entry[1]], crowded)), None)
-        if first is not None and not slots.refuses_dial(state.settings, asked=asked):
+        if first is not None and not slots.refuses_dial(state.settings, asked=asked, friend=friend):
             assert state.timers[CONNECT] <= first[0] or state.timers[CONNECT] <= state.now.mono_s
 
 

@@ -21,6 +21,8 @@ SMALL = Settings(
     handovers_max=1,
     peer_failures_max=3,
     known_peers_max=5,
+    strangers_max=1,
+    friends_known_max=3,
     routes_max=2,
     blocked_max=2,
     hubs_max=2,
@@ -114,6 +116,10 @@ class Manager(RuleBasedStateMachine):
     @rule(peer=peers)
     def somebody_unblocks(self, peer: PeerId) -> None:
         self.world.do(a.PeerUnblocked(peer))
+
+    @rule(hops=st.lists(st.tuples(peers, st.none() | st.integers(-3, 3)), max_size=4).map(tuple))
+    def follows_change(self, hops: tuple[tuple[PeerId, int | None], ...]) -> None:
+        self.world.do(a.HopsDidChange(hops))
 
     @rule(hub=hubs, stored=st.booleans(), private=st.booleans())
     def hub_added(self, hub: HubUrl, stored: bool, private: bool) -> None:

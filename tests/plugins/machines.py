@@ -13,7 +13,9 @@ from ssb_rtc.plugins.blobs import Blobs
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.registry import Registry
+from ssb_rtc.storage.author import mark_imported
 from ssb_rtc.storage.contacts import Contacts
+from ssb_rtc.storage.database import open_database
 from ssb_rtc.transport.link import Link, open_link
 from ssb_rtc.transport.memory import stream_pair
 from ssb_rtc.types import FeedId, peer_of
@@ -25,14 +27,27 @@ NETWORK = bytes(32)
 class Machine:
     """One peer of a test."""
 
-    def __init__(self, path: Path, number: int, wanted: Collection[FeedId] = (), *, ebt: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        number: int,
+        wanted: Collection[FeedId] = (),
+        *,
+        ebt: bool = True,
+        imported: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
         self.keys = keys_of(number)
+        if imported:
+            database = open_database(path, create=True)
+            mark_imported(database)
+            database.close()
         self.store = Store(path, self.keys)
         self.wanted = Wanted({self.keys.id, *wanted})
         self.blocked = Blocked()
         self.context = Context(
-            folder=path,
-            settings=Settings(),
+            folder=path.with_name(path.name + "-files"),
+            settings=settings or Settings(),
             keys=self.keys,
             log=self.store.log,
             forks=self.store.forks,
@@ -46,7 +61,8 @@ class Machine:
         )
         self.history = History()
         self.gossip = Gossip(self.history)
-        plugins: Sequence[Plugin] = (Blobs(), self.history, self.gossip) if ebt else (Blobs(), self.history)
+        self.blobs = Blobs()
+        plugins: Sequence[Plugin] = (self.blobs, self.history, self.gossip) if ebt else (self.blobs, self.history)
         self.registry = Registry(self.context, plugins)
 
     def sequence(self, feed: FeedId) -> int:
@@ -83,8 +99,8 @@ class Machine:
         await self.store.close()
 
 
-async def connect(dialler: Machine, acceptor: Machine) -> tuple[Link, Link]:
-    """A link between two machines, each one's end of it."""
+async def connect(dialler: Machine, acceptor: Machine, *, taken: bool = True) -> tuple[Link, Link]:
+    """A link between two machines, each one's end of it; the acceptor's plugins hear of it only when it is taken."""
     ours, theirs = stream_pair()
     first, second = await asyncio.gather(
         open_link(
@@ -104,6 +120,7 @@ async def connect(dialler: Machine, acceptor: Machine) -> tuple[Link, Link]:
             router=acceptor.registry,
         ),
     )
-    acceptor.take(second)
+    if taken:
+        acceptor.take(second)
     dialler.take(first)
     return first, second

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from ssb_rtc.errors import AuthorFault, LinkClosed, RemoteCallError
+from ssb_rtc.feeds import validate
+from ssb_rtc.feeds.canonical import compact
+from ssb_rtc.feeds.message import create
 from ssb_rtc.plugins import gossip as gossip_module
 from ssb_rtc.transport.link import Duplex, Link
 from ssb_rtc.types import FeedId, Json, peer_of
@@ -131,8 +134,12 @@ async def test_neither_notes_nor_messages_run_ahead_of_the_disk(make: Make, monk
     assert (await first_note(duplex))["sequence"] == 6
 
 
-async def test_who_claims_more_of_our_feed_than_we_have_freezes_us(make: Make) -> None:
+FOLLOW_NINE = {"type": "contact", "contact": keys_of(9).id, "following": True}
+
+
+async def test_a_friend_who_claims_more_of_our_feed_than_we_have_freezes_us(make: Make) -> None:
     ours = make(1)
+    await ours.store.author.publish(FOLLOW_NINE)
     _, duplex = await replicating(ours, make(9, ebt=False))
     await duplex.send({ANNA: 80})
     await ours.until(lambda: ours.store.author.frozen is not None)
@@ -141,15 +148,47 @@ async def test_who_claims_more_of_our_feed_than_we_have_freezes_us(make: Make) -
 
 
 async def test_a_restored_backup_freezes_and_is_made_whole(make: Make) -> None:
-    old, friend = make(1), make(2, [ANNA])
-    await fill(friend, 1)
-    await old.store.ingest.add(raws(feed_of(1)[:10]), "backup")
+    whole, friend = make(1), make(9, [ANNA])
+    for number in range(9):
+        await whole.store.author.publish(FOLLOW_NINE if number == 2 else {"type": "post", "text": str(number)})
+    await connect(whole, friend)
+    await friend.until(lambda: friend.sequence(ANNA) == 9)
+    for link in whole.context.links.live():
+        await link.close("dies")
+    old = make(1, imported=True)
+    backup = [message.raw for message in whole.store.log.read_feed(ANNA)[:5]]
+    await old.store.ingest.add(backup, "backup")
+    assert old.store.author.frozen is not None
     await connect(friend, old)
-    await old.until(lambda: old.sequence(ANNA) == 40)
-    assert old.store.author.state.frozen is None
-    assert (await old.store.author.publish({"type": "post", "text": "on"})).sequence == 41
-    await friend.until(lambda: friend.sequence(ANNA) == 41)
+    await old.until(lambda: old.store.author.frozen is None)
+    assert (await old.store.author.publish({"type": "post", "text": "on"})).sequence == 10
+    await friend.until(lambda: friend.sequence(ANNA) == 10)
     assert friend.store.forks.all() == []
+
+
+async def test_a_block_that_arrives_stops_serving_on_the_live_link_and_an_unblock_goes_on(make: Make) -> None:
+    ours, feed, head = make(1, [CARL]), list[bytes](), None
+    for number, blocking in enumerate((None, True, False)):
+        content: Json = {"type": "contact", "contact": keys_of(9).id, "blocking": blocking}
+        value = create(
+            keys_of(3),
+            {"type": "post", "text": "first"} if blocking is None else content,
+            previous=head.id if head else None,
+            sequence=number + 1,
+            timestamp_ms=1_600_000_000_000 + number,
+        )
+        head = validate.check(head, value).head
+        feed.append(compact(value))
+    await ours.store.ingest.add(feed[:1], "test")
+    _, duplex = await replicating(ours, make(9, ebt=False))
+    assert await first_note(duplex) == {ANNA: 1, CARL: 2}
+    await duplex.send({CARL: 2})
+    await ours.until(lambda: any(s.serves for s in ours.gossip.replicator._sessions.values()))
+    await ours.store.ingest.add(feed[1:2], "test")
+    assert await first_note(duplex) == {CARL: -1}
+    await ours.store.ingest.add(feed[2:], "test")
+    assert await first_note(duplex) == {CARL: 4}
+    assert [(await first_note(duplex))["sequence"] for _ in range(2)] == [2, 3]
 
 
 async def test_a_fork_stops_that_feed_only(make: Make) -> None:
@@ -196,12 +235,12 @@ async def first_note(duplex: Duplex) -> Json:
 async def test_the_acceptor_speaks_first_like_a_javascript_one(make: Make) -> None:
     ours = make(1, [CARL])
     _, duplex = await replicating(ours, make(9, ebt=False))
-    assert await first_note(duplex) == {ANNA: 0, CARL: 0}
+    assert await first_note(duplex) == {ANNA: 1, CARL: 1}
 
 
 async def test_a_legacy_dialler_gives_no_format(make: Make) -> None:
     link, _ = await connect(make(9, ebt=False), make(1))
-    assert await first_note(link.duplex("ebt.replicate", {"version": 3})) == {ANNA: 0}
+    assert await first_note(link.duplex("ebt.replicate", {"version": 3})) == {ANNA: 1}
 
 
 @pytest.mark.parametrize("options", [[], [None], [{"version": 2}], [{"version": 3, "format": "bendy"}]])
@@ -223,7 +262,7 @@ async def test_messages_flow_raw_both_ways(make: Make) -> None:
     await fill(ours, 2)
     _, duplex = await replicating(ours, make(9, ebt=False))
     notes = await duplex.read_batch()
-    assert [item.value for item in notes] == [{ANNA: 0, BERT: 80, CARL: 0}]
+    assert [item.value for item in notes] == [{ANNA: 1, BERT: 80, CARL: 1}]
     await duplex.send({BERT: 60, CARL: 80})
     await duplex.send_encoded(raws(feed_of(3)[:5]))
     got: list[bytes] = []
@@ -238,7 +277,7 @@ async def test_a_clock_with_more_around_it_is_understood(make: Make) -> None:
     await fill(ours, 2)
     _, duplex = await replicating(ours, make(9, ebt=False))
     await duplex.send({"clock": {BERT: 78}, "something": "new"})
-    assert await first_note(duplex) == {ANNA: 0, BERT: 80}
+    assert await first_note(duplex) == {ANNA: 1, BERT: 80}
     assert await first_note(duplex) == feed_of(2)[39].value
 
 
@@ -285,7 +324,7 @@ async def test_a_feed_that_nobody_wants_is_not_stored(make: Make) -> None:
     notes = await first_note(duplex)
     while CARL not in notes:
         notes |= await first_note(duplex)
-    assert notes == {ANNA: 0, CARL: -1}
+    assert notes == {ANNA: 1, CARL: -1}
     await ours.store.ingest.settle(CARL)
     assert ours.store.log.count() == 0
 
@@ -324,6 +363,19 @@ async def test_pings_are_answered_with_our_time(make: Make) -> None:
         answer = await first_note(duplex)
         assert type(answer) is int
         assert answer > 1_600_000_000_000
+    await duplex.end()
+
+
+async def test_who_pings_once_and_then_waits_is_pinged(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As npm pull-ping does, which would end a quiet link for want of our turn."""
+    monkeypatch.setattr(gossip_module, "PING_TIMEOUT_MS", 40)
+    link, _ = await connect(make(9, ebt=False), make(1))
+    duplex = link.duplex("gossip.ping", {"timeout": 40})
+    await duplex.send(1)
+    assert type(await first_note(duplex)) is int
+    assert type(await first_note(duplex)) is int
+    await duplex.send(2)  # the answer to that ping: no time comes back for it, but the next ping does
+    assert type(await first_note(duplex)) is int
     await duplex.end()
 
 

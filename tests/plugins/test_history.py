@@ -61,12 +61,43 @@ async def test_options(served: tuple[Link, Machine]) -> None:
     assert await ask(link, limit=0) == []
     assert len(await ask(link, limit=-1, seq=0)) == 40
     assert await ask(link, seq=41) == []
-    assert await ask(link, old=False) == []
     assert await ask(link, id=BERT) == []
+    assert await ask(link, keys=False, values=False) == whole
+    assert await ask(link, reverse=True) == whole[::-1]
+    assert await ask(link, reverse=True, seq=30, limit=4, live=True) == whole[:-5:-1]
 
 
 @pytest.mark.parametrize(
-    "options", [{"id": "nobody"}, {"id": None}, {"seq": "1"}, {"limit": 1e300}, {"limit": True}], ids=str
+    ("options", "first", "last"),
+    [
+        ({"seq": -5}, 1, 40),
+        ({"seq": 2.5}, 3, 40),
+        ({"seq": 2.0, "limit": 3}, 2, 4),
+        ({"sequence": 0, "seq": 7}, 7, 40),
+        ({"seq": 1e300}, 41, 40),
+        ({"seq": None, "limit": 1e300}, 1, 40),
+        ({"limit": -1e300}, 1, 40),
+        ({"limit": 2**70, "reverse": 1, "live": "yes", "sync": True, "unknown": {}}, 1, 40),
+    ],
+    ids=str,
+)
+async def test_odd_numbers_mean_what_they_mean_to_javascript(
+    served: tuple[Link, Machine], options: dict[str, Json], first: int, last: int
+) -> None:
+    got = await ask(served[0], keys=False, **options)
+    assert [value["sequence"] for value in got] == list(range(first, last + 1))
+
+
+async def test_newest_first_over_several_pages(served: tuple[Link, Machine], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "PAGE_MESSAGES", 7)
+    got = await ask(served[0], keys=False, reverse=True, limit=30)
+    assert [value["sequence"] for value in got] == list(range(40, 10, -1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"id": "nobody"}, {"id": None}, {"seq": "1"}, {"limit": [1]}, {"limit": True}, {"sequence": {"$": 1}}],
+    ids=str,
 )
 async def test_bad_options_are_refused(served: tuple[Link, Machine], options: dict[str, Json]) -> None:
     with pytest.raises(RemoteCallError, match="createHistoryStream takes"):
@@ -93,6 +124,53 @@ async def test_a_feed_whose_author_blocks_the_caller_is_not_served(served: tuple
     server.store.log.graph.set(CARL, keys_of(9).id, BLOCKS)
     with pytest.raises(RemoteCallError, match="not served"):
         await ask(link)
+
+
+async def test_a_block_ends_what_a_live_stream_gives(served: tuple[Link, Machine]) -> None:
+    link, server = served
+    incoming = link.source("createHistoryStream", {"id": CARL, "seq": 40, "live": True, "keys": False})
+    assert await incoming.__anext__() == feed_of(3)[39].value
+    server.store.log.graph.set(CARL, keys_of(9).id, BLOCKS)
+    await server.store.ingest.add(raws(feed_of(3, 42)), "test")
+    await link.call("blobs.has", "&" + "A" * 43 + "=.sha256")  # what came before it was answered
+    assert not incoming._items
+    assert not incoming._batch
+
+
+async def test_more_feeds_than_streams_are_asked_in_turns(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "STREAMS_MAX", 2)
+    monkeypatch.setattr(history_module, "TURN_S", 0.01)
+    old, ours = make(1, ebt=False), make(9, [keys_of(n).id for n in range(2, 8)])
+    for number in range(2, 8):
+        await old.store.ingest.add(raws(feed_of(number)), "test")
+    await connect(ours, old)
+    await ours.until(lambda: all(ours.sequence(keys_of(n).id) == 40 for n in range(2, 8)))
+    (fetching,) = ours.history._active.values()
+    assert (len(fetching.live), len(fetching.rest)) == (2, 5)
+    for number in range(2, 8):
+        await old.store.ingest.add(raws(feed_of(number, 41)), "test")
+    await ours.until(lambda: all(ours.sequence(keys_of(n).id) == 41 for n in range(2, 8)))
+
+
+async def test_what_is_no_longer_wanted_is_no_longer_asked(make: Make) -> None:
+    old, ours = make(1, ebt=False), make(9, [CARL])
+    await old.store.ingest.add(raws(feed_of(3)), "test")
+    await connect(ours, old)
+    await ours.until(lambda: ours.sequence(CARL) == 40)
+    ours.wanted.replace([ours.keys.id])
+    (fetching,) = ours.history._active.values()
+    await ours.until(lambda: CARL not in fetching.live)
+    await old.until(lambda: CARL not in old.history._waiting)
+
+
+async def test_links_that_nobody_took_leave_no_progress(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "GRACE_S", 0.0)
+    ours = make(9)
+    link, _ = await connect(make(1, ebt=False), ours, taken=False)
+    await ask(link)
+    await ours.until(lambda: ours.context.progress != {})
+    await link.close("enough")
+    await ours.until(lambda: ours.context.progress == {})
 
 
 async def test_a_remote_without_ebt_is_asked_feed_by_feed(make: Make) -> None:

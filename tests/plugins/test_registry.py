@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 from ssb_rtc.errors import MisuseError, RemoteCallError
 from ssb_rtc.plugins.base import Context, Links, PermissionLists, Wanted
 from ssb_rtc.plugins.registry import Registry
-from ssb_rtc.transport.link import Link
+from ssb_rtc.transport.link import Caller, Link
 from ssb_rtc.types import FeedId
 from ssb_rtc.wire.rpc import Kind
 from tests.plugins.machines import Machine, connect
@@ -20,12 +21,12 @@ from tests.storage.feedmaker import keys_of
 CONTEXT = cast("Context", None)
 
 
-class Caller:
-    def __init__(self, *, local: bool) -> None:
-        self.local = local
+@dataclass
+class Calling:
+    caller: Caller
 
 
-REMOTE, LOCAL = cast("Link", Caller(local=False)), cast("Link", Caller(local=True))
+REMOTE, LOCAL, GUEST = (cast("Link", Calling(each)) for each in (Caller.PEER, Caller.OWNER, Caller.GUEST))
 
 
 class Plain:
@@ -47,6 +48,19 @@ class Plain:
 
 def registry(*plugins: Any) -> Registry:
     return Registry(CONTEXT, plugins)
+
+
+def test_a_guest_may_call_what_is_opened_to_guests_and_nothing_else() -> None:
+    plain = Plain("plain", {"a": "async", "b": "async", "c": "async"}, {"remote": ["a"], "guest": ["b"]})
+    r = registry(plain, Plain("other", {"x.y": "source"}, {"remote": ["x"]}))
+    assert r.find(("b",), Kind.ASYNC, GUEST) is plain.handlers["b"]
+    for name in (("a",), ("c",), ("x", "y")):
+        with pytest.raises(RemoteCallError, match="not in list of allowed methods"):
+            r.find(name, Kind.ASYNC, GUEST)
+    with pytest.raises(RemoteCallError, match="not in list of allowed methods"):
+        r.find(("b",), Kind.ASYNC, REMOTE)
+    with pytest.raises(MisuseError, match="methods of other plugins"):
+        r.add(Plain("thief", {"z": "async"}, {"guest": ["c"]}))
 
 
 def test_calls_find_their_handler_by_name_and_caller() -> None:
@@ -103,7 +117,8 @@ async def test_over_a_link_the_refusals_are_to_the_letter(tmp_path: Path) -> Non
     for call, text in {
         "ebt.replicate": "method:ebt,replicate is not in list of allowed methods",
         "whoami": "method:whoami is not in list of allowed methods",
-        "blobs.has": "muxrpc: no such command: blobs.has",
+        "blobs.rm": "method:blobs,rm is not in list of allowed methods",
+        "blobs.get.more": "muxrpc: no such command: blobs.get.more",
     }.items():
         with pytest.raises(RemoteCallError) as caught:
             await link.call(call)

@@ -9,6 +9,7 @@ from typing import Any
 from ssb_rtc.feeds import canonical, validate
 from ssb_rtc.feeds.keys import Keys, keys_from_seed
 from ssb_rtc.feeds.message import create
+from ssb_rtc.feeds.refs import blob_id
 from ssb_rtc.feeds.validate import Checked
 from ssb_rtc.storage.author import Author
 from ssb_rtc.storage.database import open_database
@@ -51,6 +52,30 @@ def feed_of(number: int, length: int = 40, branch: str = "", branches_at: int = 
         checked = validate.check(head, value)
         head = checked.head
         made.append(checked)
+    return tuple(made)
+
+
+@cache
+def linking_feed(number: int, length: int = 60) -> tuple[Checked, ...]:
+    """The feed of test person `number`, of several types and with links to what came before and to other feeds."""
+    made: list[Checked] = []
+    for at in range(length):
+        before, friend = made[-1].key if made else None, keys_of(at % 7 + 1).id
+        kinds: list[dict[str, Any]] = [
+            {"type": "post", "text": "x", "root": before, "branch": [before, made[at // 2].key] if made else []},
+            {"type": "vote", "vote": {"link": before, "value": 1}},
+            {"type": "contact", "contact": friend, "following": True},
+            {"type": "about", "about": friend, "image": {"link": blob_id(bytes([at % 5]) * 32)}},
+            {"type": "post", "text": "y", "mentions": [{"link": friend}, {"link": before}]},
+        ]
+        value = create(
+            keys_of(number),
+            kinds[at % 5],
+            previous=made[-1].key if made else None,
+            sequence=at + 1,
+            timestamp_ms=1_600_000_000_000 + at,
+        )
+        made.append(validate.check(made[-1].head if made else None, value))
     return tuple(made)
 
 

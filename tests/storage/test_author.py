@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from ssb_rtc.errors import AuthorFault, DatabaseUnusable, MisuseError
-from ssb_rtc.storage.author import mark_imported
+from ssb_rtc.feeds import validate
+from ssb_rtc.feeds.canonical import compact
+from ssb_rtc.feeds.hops import BLOCKS
+from ssb_rtc.feeds.message import create
+from ssb_rtc.storage.author import CLAIMS_MAX, DOUBT_EVERY_MS, mark_imported
 from ssb_rtc.storage.database import Database
 from ssb_rtc.types import peer_of
 from tests.storage.feedmaker import Clock, Store, feed_of, keys_of, raws
@@ -126,45 +131,138 @@ async def test_a_full_disk_refuses_and_nothing_is_half_done(store: Store) -> Non
     assert (await store.author.publish(POST)).sequence == before + 1
 
 
-async def test_a_remote_that_has_more_of_our_feed_freezes_us_until_it_is_fetched(tmp_path: Path) -> None:
-    store = Store(tmp_path / "db", keys_of(1))
-    await store.ingest.add(raws(feed_of(1)[:10]), "backup")
+FOLLOW = {"type": "contact", "contact": keys_of(9).id, "following": True}
+
+
+@cache
+def feed_that_follows(length: int = 40) -> list[bytes]:
+    """Our feed, whose fifth message follows PEER."""
+    keys, made, head = keys_of(1), list[bytes](), None
+    for n in range(length):
+        value = create(
+            keys,
+            FOLLOW if n == 4 else {"type": "post", "text": str(n)},
+            previous=head.id if head else None,
+            sequence=n + 1,
+            timestamp_ms=1_600_000_000_000 + n,
+        )
+        head = validate.check(head, value).head
+        made.append(compact(value))
+    return made
+
+
+async def with_feed(path: Path, length: int, *, imported: bool = False) -> Store:
+    store = Store(path, keys_of(1))
+    await store.ingest.add(feed_that_follows()[:length], "backup")
+    if imported:
+        mark_imported(store.database)
+        await store.close()
+        store = Store(path, keys_of(1))
+    return store
+
+
+async def test_whom_we_follow_and_who_has_more_of_our_feed_freezes_us_until_it_is_fetched(tmp_path: Path) -> None:
+    store = await with_feed(tmp_path / "db", 10)
     store.author.remote_clock(PEER, 40)
-    with pytest.raises(AuthorFault, match=f"{PEER}.*40.*10"):
+    with pytest.raises(AuthorFault, match=f"{PEER}.*40.*10.*--force"):
         await store.author.publish(POST)
     await store.close()
     store = Store(tmp_path / "db", keys_of(1))
     with pytest.raises(AuthorFault):
         await store.author.publish(POST)
-    await store.ingest.add(raws(feed_of(1)), "link")
+    await store.ingest.add(feed_that_follows(), "link")
     assert (await store.author.publish(POST)).sequence == 41
     await store.close()
 
 
-async def test_the_user_may_override_a_claim_once_and_for_all(store: Store) -> None:
-    store.author.remote_clock(PEER, 40)
-    before = store.author.state
-    store.author.override()
-    store.author.remote_clock(PEER, 40)
-    after = store.author.state
+async def test_the_user_may_override_a_claim_once_and_for_all(tmp_path: Path) -> None:
+    store = await with_feed(tmp_path / "db", 10)
+    frozen = []
+    for _ in range(2):
+        store.author.remote_clock(PEER, 40)
+        frozen.append(store.author.frozen is not None)
+        store.author.override()
+        frozen.append(store.author.frozen is not None)
     store.author.remote_clock(PEER, 41)
-    assert (before.frozen is None, after.frozen is None, store.author.state.frozen is None) == (False, True, False)
-
-
-async def test_an_imported_secret_waits_for_a_peer_that_holds_the_feed(tmp_path: Path) -> None:
-    store = Store(tmp_path / "db", keys_of(1))
-    mark_imported(store.database)
+    frozen.append(store.author.frozen is not None)
     await store.close()
     store = Store(tmp_path / "db", keys_of(1))
-    with pytest.raises(AuthorFault, match="imported"):
+    store.author.override()
+    store.author.remote_clock(PEER, 41)
+    assert [*frozen, store.author.frozen is not None] == [True, False, False, False, True, False]
+    await store.close()
+
+
+async def test_whom_we_no_longer_follow_freezes_us_no_longer(tmp_path: Path) -> None:
+    store = await with_feed(tmp_path / "db", 10)
+    store.author.remote_clock(PEER, 2**31 - 1)
+    store.log.graph.set(keys_of(1).id, keys_of(9).id, BLOCKS)
+    assert store.author.frozen is None
+    await store.close()
+
+
+async def test_strangers_hold_publishing_up_for_a_moment_and_never_for_long(store: Store) -> None:
+    refused, began_ms = 0, store.clock.now_ms
+    for number in range(20, 1000):
+        store.author.remote_clock(peer_of(f"@{number}.ed25519"), number)  # type: ignore[arg-type]
+        refused += "don't follow" in (store.author.frozen or "")
+        store.clock.now_ms += 1_000
+    assert refused <= 11 * (1 + (store.clock.now_ms - began_ms) // DOUBT_EVERY_MS)
+    assert refused >= 9
+    assert store.database.meta("author.claims") is None
+
+
+async def test_a_stranger_who_proves_its_claim_makes_the_feed_whole(tmp_path: Path) -> None:
+    store = await with_feed(tmp_path / "db", 10)
+    stranger = peer_of(keys_of(8).id)
+    store.author.remote_clock(stranger, 40)
+    with pytest.raises(AuthorFault, match="follow"):
         await store.author.publish(POST)
-    store.author.remote_clock(PEER, 0)
-    with pytest.raises(AuthorFault, match="imported"):
-        await store.author.publish(POST)
+    await store.ingest.add(feed_that_follows(), "link")
+    assert (await store.author.publish(POST)).sequence == 41
+    await store.close()
+
+
+@pytest.mark.parametrize("held", [0, 10, 40])
+async def test_an_imported_secret_waits_for_one_we_follow_that_holds_as_much(tmp_path: Path, held: int) -> None:
+    stranger = peer_of(keys_of(8).id)
+    store = await with_feed(tmp_path / "db", held, imported=True)
+    for claim in (0, 1, held):
+        store.author.remote_clock(stranger, claim)
+        with pytest.raises(AuthorFault, match=r"imported|claim"):
+            await store.author.publish(POST)
+    if held > 1:
+        store.author.remote_clock(PEER, held - 1)
+        assert store.author.frozen is not None
+    store.author.remote_clock(stranger, 40)
+    await store.ingest.add(feed_that_follows(), "a stranger")
+    assert "imported" in (store.author.frozen or "")
     store.author.remote_clock(PEER, 40)
-    with pytest.raises(AuthorFault, match="40"):
+    assert (await store.author.publish(POST)).sequence == 41
+    await store.close()
+
+
+async def test_an_imported_secret_is_whole_when_what_a_friend_claimed_has_come(tmp_path: Path) -> None:
+    store = await with_feed(tmp_path / "db", 0, imported=True)
+    store.author.remote_clock(PEER, 40)
+    with pytest.raises(AuthorFault, match=f"{PEER}.*40"):
         await store.author.publish(POST)
-    await store.ingest.add(raws(feed_of(1)), "link")
+    await store.ingest.add(feed_that_follows()[:20], "the friend")
+    assert store.author.frozen is not None
+    await store.ingest.add(feed_that_follows(), "the friend")
+    assert (await store.author.publish(POST)).sequence == 41
+    await store.close()
+
+
+async def test_claims_are_bounded_and_strangers_keep_no_friend_out(tmp_path: Path) -> None:
+    store = await with_feed(tmp_path / "db", 10, imported=True)
+    for number in range(3 * CLAIMS_MAX):
+        store.author.remote_clock(peer_of(f"@{number}.ed25519"), 2**31 - 1)  # type: ignore[arg-type]
+    store.author.remote_clock(PEER, 40)
+    for number in range(3 * CLAIMS_MAX):
+        store.author.remote_clock(peer_of(f"@x{number}.ed25519"), 2**31 - 1)  # type: ignore[arg-type]
+    assert len(store.author._claims) == CLAIMS_MAX
+    await store.ingest.add(feed_that_follows(), "the friend")
     assert (await store.author.publish(POST)).sequence == 41
     await store.close()
 

@@ -361,13 +361,59 @@ async def test_whatever_arrives_feeds_stay_whole(
     await store.close()
 
 
+def respelled(message: Checked, spare: bytes = b"\x01") -> bytes:
+    """ssb-validate takes a byte or two behind the signature, so anybody can make another spelling with another id."""
+    signature = b64decode(message.value["signature"].removesuffix(".sig.ed25519"))
+    value = {**message.value, "signature": b64encode(signature + spare).decode() + ".sig.ed25519"}
+    assert message_id(value) != message.key
+    return canonical.compact(value)
+
+
 async def test_a_respelled_signature_is_no_fork(store: Store) -> None:
-    """ssb-validate takes a byte behind the signature, so anybody can make a second spelling of a signed message."""
     ours = feed_of(1, 25)
     await store.ingest.add(raws(ours), "a link")
-    signature = b64decode(ours[20].value["signature"].removesuffix(".sig.ed25519"))
-    respelled = {**ours[20].value, "signature": b64encode(signature + b"\x01").decode() + ".sig.ed25519"}
-    assert message_id(respelled) != ours[20].key
-    intake = await store.ingest.add([canonical.compact(respelled)], "another link")
+    intake = await store.ingest.add([respelled(ours[20])], "another link")
     assert intake.duplicates == 1
     assert store.forks.all() == []
+
+
+@pytest.mark.parametrize("spare", [b"\x01", b"\x01\x02"])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_respelled_head_is_put_right_by_the_message_that_follows(
+    tmp_path: Path, spare: bytes, at_once: bool
+) -> None:
+    store, feed = Store(tmp_path / "db"), feed_of(1, 25)
+    planted = [*raws(feed[:20]), respelled(feed[20], spare)]
+    if at_once:
+        await store.ingest.add([*planted, *raws(feed[21:])], "a link")
+    else:
+        await store.ingest.add(planted, "a relay")
+        intake = await store.ingest.add(raws(feed), "a link")
+        assert (intake.accepted, intake.duplicates) == (4, 21)
+    assert held(store, 1) == raws(feed)
+    assert store.forks.all() == []
+    found = store.log.get(feed[20].key)
+    assert found is not None
+    assert found.raw == feed[20].raw
+    head = store.log.head(feed[0].author)
+    await store.close()
+    again = Store(tmp_path / "db")
+    assert head == again.log.head(feed[0].author) == feed[24].head
+    await again.close()
+
+
+async def test_a_respelled_head_before_a_fork_is_still_a_fork(store: Store) -> None:
+    feed, other = feed_of(1, 25), feed_of(1, 25, " other", 20)
+    await store.ingest.add([*raws(feed[:20]), respelled(feed[20])], "a relay")
+    await store.ingest.add([other[21].raw], "a link")
+    assert feed[0].author in store.forks
+    assert len(held(store, 1)) == 21
+
+
+async def test_nobody_respells_the_feed_that_we_write(tmp_path: Path) -> None:
+    store = Store(tmp_path / "own", keys_of(1))
+    feed = feed_of(1, 25)
+    with pytest.raises(MessageInvalid, match="signature"):
+        await store.ingest.add([*raws(feed[:20]), respelled(feed[20])], "a relay")
+    assert held(store, 1) == raws(feed[:20])
+    await store.close()

@@ -62,6 +62,9 @@ class Script:
                 case "route", _:
                     via, _, where = text.partition("/")
                     fields[name] = {"via": via, "where": HUBS.get(where, where)}
+                case "hops", _:
+                    pairs = [pair.split(":") for pair in text.split(",")]
+                    fields[name] = [(PEERS[peer], None if hops == "none" else int(hops)) for peer, hops in pairs]
                 case "attempt", "now":
                     attempt = self.state.peers[fields["peer"]].attempt
                     assert attempt is not None, f"there is no attempt now: {words}"

@@ -21,7 +21,9 @@ from ssb_rtc.transport.multiserver import Multiserver, reachable
 from ssb_rtc.transport.net import NetTransport, join_host_port, split_host_port
 from ssb_rtc.transport.sockets import SocketStream
 from ssb_rtc.transport.unix import UnixTransport
+from ssb_rtc.transport.ws import WsTransport
 from ssb_rtc.wire.address import parse
+from tests.transport.certificates import secure_transport
 from tests.transport.linking import ALICE, within
 from tests.transport.meeting import RtcPlace
 
@@ -43,8 +45,8 @@ class SimplePlace:
 
     async def listen(self, on_stream: OnStream) -> Listener:
         listener = await self.transport.listen(self.where, on_stream)
-        if self.transport.name == "net":
-            self.where = listener.addresses[0].removeprefix("net:")
+        if self.transport.name in ("net", "ws", "wss"):
+            self.where = listener.addresses[0].partition(":")[2]
         return listener
 
     async def connect(self) -> Stream:
@@ -54,10 +56,12 @@ class SimplePlace:
         await self.transport.close()
 
 
-@pytest.fixture(params=["net", "unix", "memory", "rtc"])
+@pytest.fixture(params=["net", "ws", "wss", "unix", "memory", "rtc"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     places: dict[str, Callable[[], Place]] = {
         "net": lambda: SimplePlace(NetTransport(), "127.0.0.1:0"),
+        "ws": lambda: SimplePlace(WsTransport(), "127.0.0.1:0"),
+        "wss": lambda: SimplePlace(secure_transport(tmp_path), "127.0.0.1:0"),
         "unix": lambda: SimplePlace(UnixTransport(), str(tmp_path / "socket")),
         "memory": lambda: SimplePlace(MemoryTransport(), "here"),
         "rtc": RtcPlace,
@@ -375,6 +379,18 @@ async def test_a_socket_that_a_killed_peer_left_is_replaced(tmp_path: Path) -> N
     assert not path.exists()
 
 
+async def test_a_path_that_is_too_long_for_the_kernel_works_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 120) / ("y" * 120)
+    folder.mkdir(parents=True)
+    async with connected(SimplePlace(UnixTransport(), str(folder / "socket"))) as (ours, theirs):
+        ours.write(b"x")
+        assert await theirs.read() == b"x"
+        assert [entry.name for entry in folder.iterdir()] == ["socket"]
+        with pytest.raises(ListenFailed, match="another peer listens"):
+            await UnixTransport().listen(str(folder / "socket"), nobody)
+    assert not list(folder.iterdir())
+
+
 async def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     closed: list[Stream] = []
@@ -415,7 +431,7 @@ async def test_places_where_no_socket_can_be(tmp_path: Path) -> None:
     with pytest.raises(ListenFailed, match="no such file"):
         await UnixTransport().listen(str(tmp_path / "missing" / "socket"), nobody)
     with pytest.raises(ListenFailed, match="too long"):
-        await UnixTransport().listen(str(tmp_path / ("x" * 120)), nobody)
+        await UnixTransport().listen(str(tmp_path / ("x" * 260)), nobody)
     with pytest.raises(ConnectFailed, match="is the peer running"):
         await UnixTransport().connect(str(tmp_path / "nothing"))
     assert not list(tmp_path.iterdir())
@@ -482,8 +498,8 @@ async def test_multiserver_says_what_it_can_not_connect_to() -> None:
     server = Multiserver(ALICE.public)
     with pytest.raises(ConfigFault):
         await server.connect("nonsense address")
-    with pytest.raises(ConnectFailed, match="WebSockets"):
-        await server.connect("ws://example.com:80")
+    with pytest.raises(ConnectFailed, match="no ws transport"):
+        await Multiserver(ALICE.public, [NetTransport()]).connect("ws://example.com:80")
     with pytest.raises(ConnectFailed, match="no rtc transport"):
         await server.connect(f"rtc:example.com~shs:{ALICE.id[1:45]}")
 

@@ -21,7 +21,7 @@ from ssb_rtc.cli.reading import chunks_of
 from ssb_rtc.config import SETTINGS, Settings
 from ssb_rtc.errors import MisuseError, SsbRtcError, TransportFault
 from ssb_rtc.feeds.message import message_id
-from ssb_rtc.plugins.feed import import_file
+from ssb_rtc.plugins.importing import import_file
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import FeedId, JsonObject, MsgId
 from ssb_rtc.wire.address import normalise_hub
@@ -31,7 +31,7 @@ POLL_S = 0.02
 Say = Callable[[str], None]
 
 MESSAGES_MAX = 1_000_000
-OF_ONE_PEER = frozenset(s.variable for s in SETTINGS if s.name in {"net", "with_hub", "hops"})
+OF_ONE_PEER = frozenset(s.variable for s in SETTINGS if s.name in {"net", "ws", "with_hub", "hops"})
 """Variables that the demo's two peers don't take over: they would get into each other's way, or fetch nothing."""
 FILLER = "The quick brown fox jumps over the lazy dog. " * 12
 

@@ -1,4 +1,4 @@
-"""`ssb-rtc publish`, `follow`, `log`, `import` and `export`."""
+"""`ssb-rtc publish`, `log`, `import` and `export`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import os
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from ssb_rtc.cli import output
+from ssb_rtc.cli import ids, output
 from ssb_rtc.cli.local import run_with_link
 from ssb_rtc.cli.reading import chunks_of
 from ssb_rtc.errors import MessageInvalid, MisuseError
-from ssb_rtc.feeds import canonical, refs
+from ssb_rtc.feeds import canonical
 from ssb_rtc.types import JsonObject
 
 if TYPE_CHECKING:
@@ -26,10 +27,17 @@ if TYPE_CHECKING:
 def publish(arguments: argparse.Namespace) -> int:
     """Write a message and print its id."""
     content = _content(arguments)
+    recipients = [ids.feed_id(text) for text in arguments.to]
 
     async def body(link: Link) -> int:
         options = {"durable": arguments.durable, "force": arguments.force}
-        message = await link.call("publish", content, options)
+        if recipients:
+            # We as well, to read it later; in the content too, where others see whom to answer.
+            own = (await link.call("whoami"))["id"]
+            recps = list(dict.fromkeys([own, *recipients]))
+            message = await link.call("private.publish", {**content, "recps": recps}, recps, options)
+        else:
+            message = await link.call("publish", content, options)
         if arguments.json:
             output.print_json(message)
         else:
@@ -63,41 +71,36 @@ def _standard_input() -> str:
         raise MisuseError(f"standard input is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
 
 
-def follow(arguments: argparse.Namespace) -> int:
-    """Publish a contact message."""
-    if not refs.is_feed_id(arguments.id):
-        raise MisuseError(f"{arguments.id!r} is not a feed id; one looks like @<44 characters>=.ed25519")
-    content = {"type": "contact", "contact": arguments.id, "following": not arguments.undo}
-
-    async def body(link: Link) -> int:
-        message = await link.call("publish", content)
-        if arguments.json:
-            output.print_json(message)
-        else:
-            print(f"{'no longer following' if arguments.undo else 'following'} {arguments.id}")
-        return 0
-
-    return run_with_link(arguments, body)
-
-
 def log(arguments: argparse.Namespace) -> int:
-    """Print messages in the order in which they arrived."""
-    options: JsonObject = {"live": arguments.follow}
+    """Print messages in the order in which they arrived.
+
+    As JSON they are as they were signed, unless only private ones are asked for, which are printed decrypted.
+    """
+    opened = arguments.private or not arguments.json
+    options: JsonObject = {"live": arguments.follow, "sync": False, "private": opened}
     if arguments.author is not None:
-        if not refs.is_feed_id(arguments.author):
-            raise MisuseError(f"{arguments.author!r} is not a feed id; one looks like @<44 characters>=.ed25519")
-        options["author"] = arguments.author
+        options["author"] = ids.feed_id(arguments.author)
     if arguments.limit is not None:
         if arguments.limit < 0:
             raise MisuseError("--limit takes a number from 0")
-        options["limit"] = arguments.limit
+        if not arguments.private:
+            options["limit"] = arguments.limit
 
     async def body(link: Link) -> int:
-        async for message in link.source("createLogStream", options):
-            if arguments.json:
-                output.print_json(message)
-            else:
-                _print_message(message)
+        left = arguments.limit
+        if left == 0:
+            return 0
+        async with aclosing(link.source("createLogStream", options)) as messages:
+            async for message in messages:
+                if arguments.private and not message["value"].get("private"):
+                    continue
+                if arguments.json:
+                    output.print_json(message)
+                else:
+                    _print_message(message)
+                left = None if left is None else left - 1
+                if left == 0:
+                    break
         return 0
 
     return run_with_link(arguments, body, need_peer=arguments.follow)
@@ -107,15 +110,16 @@ def _print_message(message: JsonObject) -> None:
     value = message["value"]
     when = _when(value["timestamp"])
     content = value["content"]
-    if isinstance(content, str):
-        text = "(private)"
-    elif content.get("type") == "post" and isinstance(content.get("text"), str):
+    if isinstance(content, str) and not value.get("private"):
+        text = "(private, not for us)"
+    elif isinstance(content, dict) and content.get("type") == "post" and isinstance(content.get("text"), str):
         text = content["text"]
     else:
         text = json.dumps(content, ensure_ascii=True)
+    mark = "(private) " if value.get("private") else ""
     # A terminal obeys escape sequences; a remote author must not be able to send it any.
     safe = "".join(c if c.isprintable() else " " for c in text)
-    print(f"{when}  {value['author'][:9]}  {value['sequence']:>6}  {safe}", flush=True)
+    print(f"{when}  {value['author'][:9]}  {value['sequence']:>6}  {mark}{safe}", flush=True)
 
 
 def _when(timestamp_ms: float) -> str:

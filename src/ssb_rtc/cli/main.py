@@ -56,6 +56,9 @@ def _start(parser: Parser) -> None:
 def _publish(parser: Parser) -> None:
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the text of a post; - reads it from standard input")
     parser.add_argument("--content", metavar="JSON", help="a whole content object instead of a post")
+    parser.add_argument(
+        "--to", metavar="ID", action="append", default=[], help="only this feed (and we) can read it; up to 6 times"
+    )
     parser.add_argument("--durable", action="store_true", help="return only when the disk has it")
     parser.add_argument("--force", action="store_true", help="write although no peer has confirmed our latest message")
 
@@ -65,10 +68,33 @@ def _follow(parser: Parser) -> None:
     parser.add_argument("--undo", action="store_true", help="no longer follow it")
 
 
+def _block(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help="the feed, like @...=.ed25519")
+    parser.add_argument("--reason", metavar="TEXT", help="why, for everybody to read")
+    parser.add_argument("--undo", action="store_true", help="no longer block it")
+
+
+def _purge(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", nargs="*", help="a feed that we block, or that nobody near us follows")
+    parser.add_argument("--all", action="store_true", help="every such feed")
+    parser.add_argument("--compact", action="store_true", help="then make the file smaller; takes 10 s for a GB")
+
+
+def _sync(parser: Parser) -> None:
+    answers = parser.add_mutually_exclusive_group()
+    answers.add_argument("--accept", action="store_true", help="fetch all feeds within --hops, however large")
+    answers.add_argument("--decline", action="store_true", help="fetch only whom we follow directly")
+
+
 def _log(parser: Parser) -> None:
     parser.add_argument("--author", metavar="ID", help="only the messages of this feed")
     parser.add_argument("--limit", metavar="N", type=int, help="at most this many, the earliest first")
+    parser.add_argument("--private", action="store_true", help="only private messages that we can read")
     parser.add_argument("--follow", action="store_true", help="go on with what arrives from now on (needs a peer)")
+
+
+def _index(parser: Parser) -> None:
+    parser.add_argument("--rebuild", action="store_true", help="make all indexes anew from the messages")
 
 
 def _file(parser: Parser) -> None:
@@ -80,12 +106,41 @@ def _validate(parser: Parser) -> None:
     parser.add_argument("--strict", action="store_true", help="follow the specification where it is narrower")
 
 
+def _blobs(parser: Parser) -> None:
+    actions = ("add", "get", "has", "want", "push", "ls", "rm")
+    parser.add_argument("action", choices=actions, help="what to do; push offers it to peers, rm also ends a want")
+    parser.add_argument("what", nargs="?", metavar="FILE|ID", help="the file to add (- is standard input), or a blob")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where get writes to (default: standard output)")
+    parser.add_argument("--timeout", metavar="S", type=float, help="how long want waits (default: until it is here)")
+    parser.add_argument("--max", metavar="BYTES", type=int, help="add or want it only with fewer bytes than this")
+
+
 def _peers(parser: Parser) -> None:
     parser.add_argument("--all", action="store_true", help="also those that we know of and are not linked to")
 
 
 def _connect(parser: Parser) -> None:
     parser.add_argument("address", metavar="ADDRESS", help="like net:HOST:PORT~shs:KEY or rtc:HUB~shs:KEY")
+
+
+def _listen(parser: Parser) -> None:
+    parser.add_argument("where", nargs="?", metavar="WHERE", help="like net:8008 or ws:0.0.0.0:8989")
+
+
+def _unlisten(parser: Parser) -> None:
+    parser.add_argument("where", metavar="WHERE", help="as `listen` took it, or an address that it prints")
+
+
+def _invite(parser: Parser) -> None:
+    parser.add_argument("action", choices=("create", "accept", "list", "revoke"), help="what to do")
+    parser.add_argument(
+        "code", nargs="?", metavar="CODE", help="accept: the code; revoke: the invite's id, as list shows it"
+    )
+    parser.add_argument("--uses", metavar="N", type=int, help="create: for so many people (default 1)")
+    parser.add_argument("--days", metavar="N", type=int, help="create: for so many days (default 30)")
+    parser.add_argument("--external", metavar="HOST", help="create: the name or address by which others reach us")
+    parser.add_argument("--note", metavar="TEXT", help="create: stands in the public message by which we follow them")
+    parser.add_argument("--modern", action="store_true", help="create: as a multiserver address, for one person")
 
 
 def _disconnect(parser: Parser) -> None:
@@ -118,8 +173,9 @@ def _demo(parser: Parser) -> None:
 
 
 NETWORK = (
-    "hub", "allow_http", "net", "host", "with_hub", "stun", "turn", "relay_only", "rtc_backend", "hops", "peers_max",
-    "plugin", "network_key", "hmac_key",
+    "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "with_hub", "stun", "turn", "relay_only",
+    "rtc_backend", "hops", "peers_max", "strangers_max", "storage_max",
+    "first_sync_max", "sympathy", "blob_max", "blob_quota", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 
@@ -136,12 +192,28 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "publish", "write a message to our feed", "feed:publish",
-        ("ssb-rtc publish 'hello'", "ssb-rtc publish --content '{\"type\":\"about\",...}'", "date | ssb-rtc publish -"),
+        ("ssb-rtc publish 'hello'", "ssb-rtc publish 'only for you' --to @...=.ed25519", "date | ssb-rtc publish -"),
         _publish, settings=OFFLINE,
     ),
     Command(
-        "follow", "fetch and serve somebody's feed", "feed:follow",
+        "follow", "fetch and serve somebody's feed", "friends:follow",
         ("ssb-rtc follow @...=.ed25519", "ssb-rtc follow @...=.ed25519 --undo"), _follow, settings=OFFLINE,
+    ),
+    Command(
+        "block", "neither fetch somebody's feed nor talk to them", "friends:block",
+        ("ssb-rtc block @...=.ed25519 --reason spam", "ssb-rtc block @...=.ed25519 --undo"), _block, settings=OFFLINE,
+    ),
+    Command(
+        "friends", "show whose feeds are within reach, and who is kept out", "friends:friends",
+        ("ssb-rtc friends", "ssb-rtc friends --json"), settings=("hops",),
+    ),
+    Command(
+        "purge", "remove feeds from the disk that are blocked or out of reach", "friends:purge",
+        ("ssb-rtc purge @...=.ed25519", "ssb-rtc purge --all --compact"), _purge, settings=("hops",),
+    ),
+    Command(
+        "sync", "show what limits fetching, and agree to a large first sync", "friends:sync",
+        ("ssb-rtc sync", "ssb-rtc sync --accept"), _sync, settings=("hops", "storage_max"),
     ),
     Command(
         "log", "print the messages that we hold", "feed:log",
@@ -152,15 +224,33 @@ COMMANDS: tuple[Command, ...] = (
         "import", "take in messages from a file", "feed:import_",
         ("ssb-rtc import feed.jsonl",), _file, settings=OFFLINE,
     ),
+    Command(
+        "index", "show the indexes over the messages, or make them anew", "index:index",
+        ("ssb-rtc index", "ssb-rtc index --rebuild"), _index,
+    ),
     Command("export", "print every message as a JSON line", "feed:export", ("ssb-rtc export > backup.jsonl",)),
     Command(
         "validate", "check the messages in a file; needs no identity", "validate:validate",
         ("ssb-rtc validate feed.jsonl",), _validate, json=False, settings=("hmac_key",),
     ),
+    Command(
+        "blobs", "store files, fetch them from peers, and offer them to peers", "blobs:blobs",
+        ("ssb-rtc blobs add photo.jpg", "ssb-rtc blobs want '&...=.sha256' --timeout 60",
+         "ssb-rtc blobs get '&...=.sha256' -o photo.jpg", "ssb-rtc blobs ls --json"),
+        _blobs, settings=("blob_max", "blob_quota"),
+    ),
     Command("peers", "show the peers of the running peer", "network:peers", ("ssb-rtc peers --all",), _peers),
     Command(
         "connect", "connect the running peer to an address", "network:connect",
         ("ssb-rtc connect net:192.0.2.7:8008~shs:...=",), _connect,
+    ),
+    Command(
+        "listen", "show where peers can reach us, or listen at one more place", "network:listen",
+        ("ssb-rtc listen", "ssb-rtc listen net:8008", "ssb-rtc listen ws:0.0.0.0:8989"), _listen,
+    ),
+    Command(
+        "unlisten", "stop listening at a place", "network:unlisten",
+        ("ssb-rtc unlisten ws:0.0.0.0:8989",), _unlisten,
     ),
     Command(
         "disconnect", "end the link to a peer", "network:disconnect",
@@ -172,8 +262,16 @@ COMMANDS: tuple[Command, ...] = (
         _hubs, settings=("allow_http",),
     ),
     Command(
+        "invite", "invite others by a code, or use a code of theirs", "invite:invite",
+        ("ssb-rtc invite create --uses 5 --external peer.example.org", "ssb-rtc invite accept CODE"), _invite,
+    ),
+    Command(
         "status", "show who we are, what we hold, and whom we are linked to", "network:status",
         ("ssb-rtc status --json",),
+    ),
+    Command(
+        "plugins", "list the plugins of installed packages, and which the running peer has loaded", "plugins:plugins",
+        ("ssb-rtc plugins", "ssb-rtc plugins --json"),
     ),
     Command(
         "hub", "run a signalhub for others", "hub:hub",

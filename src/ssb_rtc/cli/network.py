@@ -45,6 +45,38 @@ def connect(arguments: argparse.Namespace) -> int:
     return run_with_link(arguments, body, need_peer=True)
 
 
+def listen(arguments: argparse.Namespace) -> int:
+    """Listen for peers at one more place while the peer runs; without one, show the addresses."""
+
+    async def body(link: Link) -> int:
+        if arguments.where is None:
+            found = await link.call("rtc.addresses")
+        else:
+            found = await link.call("rtc.listen", arguments.where)
+        if arguments.json:
+            output.print_json(found)
+        elif found:
+            for address in found:
+                print(address)
+        else:
+            print("nowhere: `ssb-rtc listen net:PORT` starts it, or meet others on a hub")
+        return 0
+
+    return run_with_link(arguments, body, need_peer=True)
+
+
+def unlisten(arguments: argparse.Namespace) -> int:
+    """Stop listening at a place; links that came from there stay."""
+
+    async def body(link: Link) -> int:
+        await link.call("rtc.unlisten", arguments.where)
+        if arguments.json:
+            output.print_json(await link.call("rtc.addresses"))
+        return 0
+
+    return run_with_link(arguments, body, need_peer=True)
+
+
 def disconnect(arguments: argparse.Namespace) -> int:
     """End the link to a peer."""
     if not refs.is_feed_id(arguments.peer):

@@ -8,6 +8,7 @@ import logging
 import sys
 
 from ssb_rtc.cli import flags, output
+from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.peer import Peer
 from ssb_rtc.storage import folder as files
@@ -35,7 +36,9 @@ def start(arguments: argparse.Namespace) -> int:
                     print(f"  meets on {hub['url']}", file=sys.stderr)
                 if not status["hubs"]:
                     print("  no hub yet: add one with `ssb-rtc hubs add https://...`", file=sys.stderr)
+            asking = asyncio.create_task(ask_on_terminal(peer.limits))
             await stop.wait()
+            asking.cancel()
 
     asyncio.run(main())
     return 0

@@ -16,8 +16,9 @@ from nacl.exceptions import CryptoError
 from ssb_rtc.errors import MessageInvalid, MisuseError
 from ssb_rtc.feeds.canonical import compact, parse
 from ssb_rtc.feeds.keys import Keys
-from ssb_rtc.feeds.refs import public_key
-from ssb_rtc.types import FeedId, Json
+from ssb_rtc.feeds.refs import is_feed_id, public_key
+from ssb_rtc.feeds.uri import to_sigil
+from ssb_rtc.types import FeedId, Json, JsonObject
 
 RECIPIENTS_MAX = 7
 RANDOM_BYTES = 24 + 32 + 32
@@ -30,6 +31,43 @@ _HEADER_BYTES = 24 + 32
 _SLOT_BYTES = 1 + 32 + 16
 _TAG_BYTES = 16
 _NOT_BASE64 = re.compile("[^A-Za-z0-9+/]")
+
+
+def recipients_of(recps: Json) -> list[FeedId]:
+    """Whom `recps` names: one to seven feeds, each once; as ids, ssb: URIs or `{"link": id}`, in a list or one alone.
+
+    Nobody is added: as in JavaScript, whoever wants to read their own message is one of its recipients.
+    Raises MisuseError, also for private groups, which are read here but not written to.
+    """
+    found: dict[FeedId, None] = {}
+    for one in recps if isinstance(recps, list) else [recps]:
+        link = one.get("link") if isinstance(one, dict) else one
+        feed = to_sigil(link) if isinstance(link, str) else None
+        if not is_feed_id(feed):
+            raise MisuseError(f"a recipient is a feed id like @<44 characters>=.ed25519, not {one!r:.100}")
+        found[FeedId(str(feed))] = None
+    if not 1 <= len(found) <= RECIPIENTS_MAX:
+        raise MisuseError(f"a private message has 1 to {RECIPIENTS_MAX} recipients, not {len(found)}")
+    return list(found)
+
+
+def sealed(content: Json, random: Callable[[int], bytes]) -> Json:
+    """What is published in the place of `content`: itself, or encrypted if it says for whom (`recps`).
+
+    As in ssb-db and ssb-db2, so that what was meant to be private is never published in clear. Raises MisuseError.
+    """
+    if not isinstance(content, dict) or content.get("recps") is None:
+        return content
+    return box(content, recipients_of(content["recps"]), random=random)
+
+
+def opened_value(value: JsonObject, content: Json) -> JsonObject:
+    """A message's value with its content opened, marked as ssb-db marks it: `private`, and the original in `meta`.
+
+    The signature fits the original content only.
+    """
+    meta = {"private": True, "original": {"content": value["content"]}}
+    return {**value, "content": content, "private": True, "meta": meta}
 
 
 def box(content: Json, recipients: Sequence[FeedId], *, random: bytes | Callable[[int], bytes]) -> str:
@@ -61,7 +99,7 @@ def unbox(text: str, keys: Keys) -> Json | None:
     """
     if len(text) > BOXED_MAX_BYTES:
         return None
-    boxed = _decode(text)
+    boxed = decode_boxed(text)
     secret = bindings.crypto_sign_ed25519_sk_to_curve25519(keys.secret)
     nonce, onetime = boxed[:24], boxed[24:_HEADER_BYTES]
     try:
@@ -70,7 +108,7 @@ def unbox(text: str, keys: Keys) -> Json | None:
         if opened is None:
             return None
         body = boxed[_HEADER_BYTES + opened[0] * _SLOT_BYTES :]
-        return parse(bindings.crypto_secretbox_open(body, nonce, opened[1:]))
+        return parse(bindings.crypto_secretbox_open_easy(body, nonce, opened[1:]))
     except (CryptoError, MessageInvalid):
         return None
 
@@ -82,7 +120,7 @@ def _open_slot(boxed: bytes, nonce: bytes, shared: bytes) -> bytes | None:
         if start + _SLOT_BYTES > len(boxed) - _TAG_BYTES:
             return None
         try:
-            return bytes(bindings.crypto_secretbox_open(boxed[start : start + _SLOT_BYTES], nonce, shared))
+            return bytes(bindings.crypto_secretbox_open_easy(boxed[start : start + _SLOT_BYTES], nonce, shared))
         except CryptoError:
             continue
     return None
@@ -96,7 +134,7 @@ def _shared_with(onetime: bytes, recipient: FeedId) -> bytes:
         raise MisuseError(f"{recipient} is no key that can be encrypted for") from None
 
 
-def _decode(text: str) -> bytes:
+def decode_boxed(text: str) -> bytes:
     """The bytes before the first dot, decoded as leniently as Node's Buffer.from(text, 'base64')."""
     body = text.partition(".")[0].replace("-", "+").replace("_", "/")
     body = _NOT_BASE64.sub("", body.partition("=")[0])

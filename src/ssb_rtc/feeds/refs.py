@@ -84,17 +84,17 @@ def is_link(x: object) -> bool:
 
 def feed_id(public: bytes) -> FeedId:
     """The feed of a 32-byte public key. Raises MisuseError for another length."""
-    return FeedId(f"@{_base64(public)}.ed25519")
+    return FeedId(f"@{base64_of(public)}.ed25519")
 
 
 def msg_id(digest: bytes) -> MsgId:
     """The message id of a 32-byte SHA-256. Raises MisuseError for another length."""
-    return MsgId(f"%{_base64(digest)}.sha256")
+    return MsgId(f"%{base64_of(digest)}.sha256")
 
 
 def blob_id(digest: bytes) -> BlobId:
     """The blob id of a 32-byte SHA-256. Raises MisuseError for another length."""
-    return BlobId(f"&{_base64(digest)}.sha256")
+    return BlobId(f"&{base64_of(digest)}.sha256")
 
 
 def public_key(feed: str) -> bytes:
@@ -102,6 +102,13 @@ def public_key(feed: str) -> bytes:
     if not is_feed_id(feed) or not feed.endswith(".ed25519"):
         raise MisuseError(f"no id of an ed25519 feed: {feed!r:.100}")
     return a2b_base64(feed[1:45])
+
+
+def blob_digest(blob: object) -> bytes:
+    """The 32 bytes of a blob's SHA-256. Raises MisuseError for what is not `&<base64>.sha256` to the letter."""
+    if not isinstance(blob, str) or not is_blob_id(blob) or not blob.endswith(".sha256"):
+        raise MisuseError(f"{blob!r:.100} is no blob id; one looks like &<44 characters>.sha256")
+    return a2b_base64(blob[1:45])
 
 
 def parse_link(x: object) -> JsonObject | None:
@@ -135,7 +142,8 @@ def normalize_channel(x: object) -> str | None:
     return cut or None
 
 
-def _base64(data: bytes) -> str:
+def base64_of(data: bytes) -> str:
+    """The base64 of the 32 bytes of a key or hash. Raises MisuseError for another length."""
     if len(data) != 32:
         raise MisuseError(f"a key or hash has 32 bytes, not {len(data)}")
     return b2a_base64(data, newline=False).decode()

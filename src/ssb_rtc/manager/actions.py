@@ -188,6 +188,13 @@ class PeerUnblocked(_Action, frozen=True, tag="PEER_UNBLOCKED"):
     peer: PeerId
 
 
+class HopsDidChange(_Action, frozen=True, tag="HOPS_DID_CHANGE"):
+    """The follow graph says anew how far away these peers are; a batch, and the rest stays as it was."""
+
+    hops: tuple[tuple[PeerId, int | None], ...]
+    """From 1 on where we replicate the peer's feed; None (or anything else) where we don't."""
+
+
 class HubsSaved(_Action, frozen=True, tag="HUBS_SAVED"):
     """The table of hubs is on disk. Answers SCHEDULE_SAVE_HUBS with its revision."""
 
@@ -246,6 +253,7 @@ Action: TypeAlias = (
     | ConnectToRemotePeer
     | PeerBlocked
     | PeerUnblocked
+    | HopsDidChange
     | HubsSaved
     | SaveHubsFailed
     | NetworkDidReconnect

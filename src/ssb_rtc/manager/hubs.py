@@ -233,7 +233,7 @@ def _announce(turn: Turn, hub: Hub, reason: str) -> None:
     settings = turn.settings
     turn.emit(e.ScheduleAnnounceToHub(hub.url, hub.connection or 0, reason))
     announcements = hub.announcements + 1 if turn.linked else 0
-    full = bool(count(turn).refuses_link(settings))
+    full = count(turn).used >= settings.peers_max
     pause_s = settings.announce_max_s if full else settings.announce_s * 2.0 ** min(announcements, 16)
     at_s = turn.mono_s + turn.jittered(min(pause_s, settings.announce_max_s))
     hub = replace(hub, announced_s=turn.mono_s, announcements=announcements)

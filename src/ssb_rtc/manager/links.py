@@ -12,8 +12,8 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
 from ssb_rtc.manager.chance import backoff_s
-from ssb_rtc.manager.peers import abort, admit, keep, seen
-from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.peers import abort, admit, keep, part, seen
+from ssb_rtc.manager.slots import count, is_stranger
 from ssb_rtc.manager.state import Attempt, KnownRoute, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn, attempt_timer, short
 from ssb_rtc.types import PeerId
@@ -100,9 +100,28 @@ def connection_succeeded(turn: Turn, action: a.RemotePeerConnectionSucceeded) ->
         held_s = row.refused_until_s - turn.mono_s
         if held_s > 0:
             return _close(turn, action, "too early", held_s)
-        if row.attempt is None and (full := count(turn).refuses_link(turn.settings)):
-            return _close(turn, action, full, turn.jittered(turn.settings.busy_s))
-    return _adopt(turn, row, action)
+    friend = row.id in turn.hops
+    slots = count(turn)
+    if ours or row.attempt is not None:
+        full = slots.refuses_attempted(turn.settings, friend=friend)
+    else:
+        full = slots.refuses_link(turn.settings, asked=row.asked, friend=friend)
+    if full:
+        return _close(turn, action, full, turn.jittered(turn.settings.busy_s))
+    _adopt(turn, row, action)
+    if friend:
+        _displace_stranger(turn)
+    return None
+
+
+def _displace_stranger(turn: Turn) -> None:
+    """End the oldest link with a stranger, who has had its time, where a friend's link has come beyond the slots."""
+    settings, slots = turn.settings, count(turn)
+    beyond_out = slots.links_out > settings.outbound_max and slots.strangers_linked > settings.strangers_max
+    if len(turn.linked) > settings.peers_max or beyond_out:
+        row = next(row for row in map(turn.peers.__getitem__, turn.linked) if is_stranger(turn, row))
+        hold_s = turn.jittered(settings.busy_s)
+        _hold(turn, part(turn, row, "a friend needs the slot", hold_s), hold_s)
 
 
 def _second_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerConnectionSucceeded) -> None:

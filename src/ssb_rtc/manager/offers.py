@@ -36,7 +36,7 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
         return _beside_attempt(turn, row, row.attempt, action)
     if row.link is not None:
         return _beside_link(turn, row, row.link, action)
-    full = count(turn).refuses_link(turn.settings)
+    full = count(turn).refuses_link(turn.settings, asked=row.asked, friend=row.id in turn.hops)
     if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
         wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s

@@ -23,8 +23,8 @@ _NEVER = float("-inf")
 def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool = False) -> Peer | str:
     """The peer's row, or a fresh one that isn't written yet, or the reason why it gets none.
 
-    A proven peer (its handshake is done) may take the place of any that is idle, others only of one that fails, or,
-    heard on `hub`, of one from another hub, which fills the table.
+    A friend, or a proven peer (its handshake is done), may take the place of any that is idle, others only of one that
+    fails, or, heard on `hub`, of one from another hub, which fills the table.
     """
     row = turn.peers.get(peer)
     if row is not None:
@@ -36,6 +36,7 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
     if peer in turn.blocked:
         return "the peer is blocked"
     if len(turn.peers) >= turn.settings.known_peers_max:
+        proven = proven or peer in turn.hops  # they are few, and nobody can make up more of them
         last = turn.due.last
         worst = last[1] if last is not None and (proven or turn.peers[last[1]].failures) else None
         worst = worst or replaceable(turn, hub, proven=proven)
@@ -173,6 +174,21 @@ def unblocked(turn: Turn, action: a.PeerUnblocked) -> None:
         return turn.ignore(action, "the peer is not blocked")
     turn.blocked = turn.blocked.delete(action.peer)
     return None
+
+
+def hops_did_change(turn: Turn, action: a.HopsDidChange) -> None:
+    """Some peers became friends, or strangers, or moved."""
+    changed = False
+    for peer, told in action.hops:
+        hops = told if told is not None and told > 0 else None
+        if hops == turn.hops.get(peer) or (
+            hops and peer not in turn.hops and len(turn.hops) >= turn.settings.friends_known_max
+        ):
+            continue
+        changed = True
+        turn.put_hops(peer, hops)
+    if not changed:
+        turn.ignore(action, "that was known, or the table is full")
 
 
 def needs_refresh(turn: Turn, row: Peer) -> bool:

@@ -1,8 +1,9 @@
 """The slice of time: who is dialled next, what the tick does, waking up and shutting down.
 
-Every step that changed something about it ends with `fill`: while there is room, whoever is due longest is dialled;
-else the timer `connect` is armed for the next one. So each disconnected peer that has a route is dialled, waits for
-that timer, waits for a slot, or is parked until one of its hubs is connected; there is no fifth case.
+Every step that changed something about it ends with `fill`: while there is room, whoever is due is dialled, those first
+that somebody asked for, then friends, the nearest first, then strangers, who is due longest first; else the timer
+`connect` is armed for the next one. So each disconnected peer that has a route is dialled, waits for that timer, waits
+for a slot, or is parked until one of its hubs is connected; there is no fifth case.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
-from ssb_rtc.manager.due import Entry
+from ssb_rtc.manager.due import DueQueue, Entry
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import needs_refresh, part, refresh, usable_now
 from ssb_rtc.manager.shares import crowded_hubs, only_over
@@ -20,24 +21,26 @@ from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Peer
 from ssb_rtc.manager.turn import CONNECT, SAVE, TICK, Turn, short
 
+QUEUES = ("asked", "friends", "due")
 DIALS_LOOKED_AT_MAX = 64
 """Due peers that one step looks at; the rest waits for the timer, which is due at once."""
 
 
 def fill(turn: Turn) -> None:
     """Dial who is due, as long as there is room, and arm the timer for the next one."""
-    waits = [at_s for asked in (True, False) if (at_s := _fill_from(turn, asked=asked)) is not None]
+    waits = [at_s for queue in QUEUES if (at_s := _fill_from(turn, queue)) is not None]
     if waits:
         turn.arm(CONNECT, min(waits), "the next peer is due then")
     else:
         turn.cancel(CONNECT, "nobody is due, or no slot is free")
 
 
-def _fill_from(turn: Turn, *, asked: bool) -> float | None:
+def _fill_from(turn: Turn, queue: str) -> float | None:
     """Dial from one queue; when to look again, or None where that depends on a slot or a newcomer."""
+    asked, friend = queue == "asked", queue == "friends"
     for _ in range(DIALS_LOOKED_AT_MAX):
-        first = turn.asked.first if asked else _first_due(turn)
-        if first is None or count(turn).refuses_dial(turn.settings, asked=asked):
+        first = turn.asked.first if asked else _first_due(turn, turn.friends if friend else turn.due)
+        if first is None or count(turn).refuses_dial(turn.settings, asked=asked, friend=friend):
             return None
         if first[0] > turn.mono_s:
             return first[0]
@@ -45,15 +48,18 @@ def _fill_from(turn: Turn, *, asked: bool) -> float | None:
     return turn.mono_s
 
 
-def _first_due(turn: Turn) -> Entry | None:
-    """Who is due first of those that we need not meet on a hub over which we dial enough peers."""
+def _first_due(turn: Turn, queue: DueQueue) -> Entry | None:
+    """Of those that we need not meet on a hub over which we dial enough peers: the nearest that is due, or the next."""
     crowded = crowded_hubs(turn)
-    if not crowded:
-        return turn.due.first
-    for entry in turn.due:
-        if entry[0] > turn.mono_s or not only_over(turn.peers[entry[1]], crowded):
-            return entry
-    return None
+    due: list[Entry] = []
+    for entry in queue:
+        if entry[0] > turn.mono_s or len(due) == DIALS_LOOKED_AT_MAX:
+            if not due:
+                return entry
+            break
+        if not crowded or not only_over(turn.peers[entry[1]], crowded):
+            due.append(entry)
+    return min(due, key=lambda entry: (turn.hops.get(entry[1], 0), entry), default=None)
 
 
 def _dial(turn: Turn, row: Peer) -> None:
@@ -66,7 +72,13 @@ def _dial(turn: Turn, row: Peer) -> None:
         key=lambda known: (known.route.where in crowded, known.failures, -known.heard_s, known.route.where),
     )
     attempt = begin(turn, row, best.route, session="", dialled=True)
-    reason = "somebody here asked for it" if row.asked else f"a slot is free; failures so far: {row.failures}"
+    hops = turn.hops.get(row.id)
+    if row.asked:
+        reason = "somebody here asked for it"
+    elif hops is not None:
+        reason = f"a friend at distance {hops}; failures so far: {row.failures}"
+    else:
+        reason = f"a slot is free; failures so far: {row.failures}"
     return turn.emit(e.ScheduleConnectToRemotePeer(row.id, best.route, attempt, reason))
 
 
@@ -105,7 +117,7 @@ def _begin_afresh(turn: Turn, reason: str) -> None:
         assert row.link is not None
         turn.put_peer(replace(row, link=replace(row.link, checked_s=turn.mono_s)))
         turn.emit(e.CheckLink(peer, row.link.id, reason))
-    for _, peer in (*turn.asked, *turn.due):
+    for _, peer in (*turn.asked, *turn.friends, *turn.due):
         row = turn.peers[peer]
         ready_s = min(row.ready_s, turn.mono_s + turn.uniform(0.0, 1.0))
         turn.put_peer(replace(row, failures=0, ready_s=max(ready_s, row.not_before_s)))

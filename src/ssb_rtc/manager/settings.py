@@ -25,12 +25,14 @@ class Settings(msgspec.Struct, frozen=True):
     """Links at a time, attempts included. A few are enough for gossip to spread; each costs memory and NAT state."""
     inbound_reserved: int = 2
     """Of these, kept free of our own dialling, so that a newcomer finds somebody who takes it."""
+    strangers_max: int = 3
+    """Links and attempts with peers whose feeds we don't replicate, once there are any whose feeds we do."""
     attempts_max: int = 3
     """Own attempts at a time."""
     inbound_attempts_max: int = 3
     """Offers being answered at a time, so that offers that lead nowhere can't use up our own attempts."""
     handovers_max: int = 2
-    """Attempts to peers that are connected already, beyond `peers_max`."""
+    """Attempts beyond `peers_max` to peers that are connected already; as many to friends who displace strangers."""
     attempt_timeout_s: float = 30.0
     """ICE needs up to 15 s on slow ways, signalling and the handshake come on top."""
     peer_backoff_s: float = 5.0
@@ -57,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
     known_peers_max: int = 1_000
     routes_max: int = 8
     blocked_max: int = 100_000
+    friends_known_max: int = 100_000
     announcement_ttl_s: float = 1_200.0
     """Silence after which a peer is forgotten: four announcements of a peer that is full and two of a quiet one."""
     hubs_max: int = 32

@@ -42,7 +42,14 @@ def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | Non
     among = idle if proven else [row for row in idle if only_over(row, (fullest,))]
     worst = max(
         among,
-        key=lambda row: (row.refused_until_s <= turn.mono_s, not row.routes, row.parked, row.ready_s, row.id),
+        key=lambda row: (
+            row.id not in turn.hops,
+            row.refused_until_s <= turn.mono_s,
+            not row.routes,
+            row.parked,
+            row.ready_s,
+            row.id,
+        ),
         default=None,
     )
     return worst.id if worst is not None else None

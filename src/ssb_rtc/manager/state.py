@@ -179,12 +179,16 @@ class State(msgspec.Struct, frozen=True):
     heard: immutables.Map[HubUrl, int] = immutables.Map()
     """How many rows of `peers` were heard on each hub; under an empty name those that were heard on none."""
     blocked: immutables.Map[PeerId, bool] = immutables.Map()
+    hops: immutables.Map[PeerId, int] = immutables.Map()
+    """Friends: how far away each peer is whose feed we replicate, from 1 on. All others are strangers."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
     due: DueQueue = EMPTY_QUEUE
-    """Disconnected peers that have a route and aren't parked, by the time from which they may be dialled."""
+    """Disconnected peers that have a route and aren't parked, by the time from which they may be dialled: strangers."""
+    friends: DueQueue = EMPTY_QUEUE
+    """The same for friends, who come before strangers."""
     asked: DueQueue = EMPTY_QUEUE
-    """The same for those that somebody here asked for, who come first and are not in `due`."""
+    """The same for those that somebody here asked for, who come first. Each peer is in one of the three, or in none."""
     linked: tuple[PeerId, ...] = ()
     """Peers with a link, the oldest first."""
     trying: tuple[PeerId, ...] = ()

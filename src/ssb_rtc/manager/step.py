@@ -44,6 +44,7 @@ SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
     a.ConnectToRemotePeer: peers.connect,
     a.PeerBlocked: peers.blocked,
     a.PeerUnblocked: peers.unblocked,
+    a.HopsDidChange: peers.hops_did_change,
     a.HubsSaved: hubs.hubs_saved,
     a.SaveHubsFailed: hubs.save_failed,
     a.NetworkDidReconnect: schedule.network_did_reconnect,

@@ -61,7 +61,9 @@ class Turn:
         "closing",
         "due",
         "effects",
+        "friends",
         "heard",
+        "hops",
         "hubs",
         "linked",
         "mono_s",
@@ -90,8 +92,10 @@ class Turn:
         self.hubs = state.hubs
         self.heard = state.heard
         self.blocked = state.blocked
+        self.hops = state.hops
         self.timers = state.timers
         self.due = state.due
+        self.friends = state.friends
         self.asked = state.asked
         self.linked = state.linked
         self.trying = state.trying
@@ -119,8 +123,10 @@ class Turn:
             hubs=self.hubs,
             heard=self.heard,
             blocked=self.blocked,
+            hops=self.hops,
             timers=self.timers,
             due=self.due,
+            friends=self.friends,
             asked=self.asked,
             linked=self.linked,
             trying=self.trying,
@@ -210,18 +216,37 @@ class Turn:
         was_asked = old is not None and old.asked
         if before != after or (after is not None and was_asked != new.asked):
             self.refill = True
-            if before is not None and was_asked:
-                self.asked = self.asked.removed(before)
-            elif before is not None:
-                self.due = self.due.removed(before)
-            if after is not None and new.asked:
-                self.asked = self.asked.added(after)
-            elif after is not None:
-                self.due = self.due.added(after)
+            self._leave_queue(before, asked=was_asked)
+            self._join_queue(after, asked=new.asked)
         self.linked = self._listed(self.linked, peer, old is not None and old.link is not None, new.link is not None)
         self.trying = self._listed(
             self.trying, peer, old is not None and old.attempt is not None, new.attempt is not None
         )
+
+    def _leave_queue(self, entry: Entry | None, *, asked: bool) -> None:
+        if entry is not None:
+            name = self._queue_of(entry[1], asked)
+            setattr(self, name, getattr(self, name).removed(entry))
+
+    def _join_queue(self, entry: Entry | None, *, asked: bool) -> None:
+        if entry is not None:
+            name = self._queue_of(entry[1], asked)
+            setattr(self, name, getattr(self, name).added(entry))
+
+    def _queue_of(self, peer: PeerId, asked: bool) -> str:
+        if asked:
+            return "asked"
+        return "friends" if peer in self.hops else "due"
+
+    def put_hops(self, peer: PeerId, hops: int | None) -> None:
+        """Note how far away a peer is, None for a stranger."""
+        row = self.peers.get(peer)
+        entry = None if row is None else _entry(row)
+        asked = row is not None and row.asked
+        self._leave_queue(entry, asked=asked)
+        self.hops = self.hops.delete(peer) if hops is None else self.hops.set(peer, hops)
+        self._join_queue(entry, asked=asked)
+        self.refill = True
 
     def _count_heard(self, row: Peer | None, by: int) -> None:
         for hub in (row.connected_hubs or (NOWHERE,)) if row is not None else ():

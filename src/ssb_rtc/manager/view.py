@@ -22,6 +22,8 @@ class PeerView(msgspec.Struct, frozen=True):
     """The route of its link, or of the attempt under way."""
     dialled: bool | None
     """Who dialled that: True for us."""
+    hops: int | None
+    """How far away it is in the follow graph; None for a stranger."""
     failures: int
     last_seen_wall_s: float
     last_connected_wall_s: float | None
@@ -66,6 +68,7 @@ def _peer_view(state: State, row: Peer, slots: Slots) -> PeerView:
         link=None if row.link is None else row.link.id,
         over=None if over is None else over.route,
         dialled=None if over is None else over.dialled,
+        hops=state.hops.get(row.id),
         failures=row.failures,
         last_seen_wall_s=row.last_seen_wall_s,
         last_connected_wall_s=row.last_connected_wall_s,
@@ -87,7 +90,7 @@ def _why_not(state: State, row: Peer, slots: Slots) -> str:
         return "no way to it is known: it waits until the peer announces itself"
     if row.parked:
         return "none of its hubs is connected"
-    full = slots.refuses_dial(state.settings, asked=row.asked)
+    full = slots.refuses_dial(state.settings, asked=row.asked, friend=row.id in state.hops)
     if full:
         return full
     if not row.asked and only_over(row, crowded_hubs(state)):

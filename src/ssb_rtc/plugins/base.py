@@ -28,8 +28,14 @@ from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.storage.author import Author
 from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.storage.forks import Forks
+from ssb_rtc.storage.group_keys import GroupKeys
+from ssb_rtc.storage.index_links import LinkIndex
+from ssb_rtc.storage.index_private import PrivateIndex
+from ssb_rtc.storage.indexes import Indexes
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Log
+from ssb_rtc.storage.query import Queries
+from ssb_rtc.storage.unboxer import Unboxer
 from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import FeedId, PeerId, feed_of
 
@@ -41,6 +47,8 @@ class PermissionLists(TypedDict, total=False):
 
     remote: Sequence[str]
     local: Sequence[str]
+    guest: Sequence[str]
+    """What a caller may call who proved nothing but that it holds an invite."""
 
 
 class Plugin(Protocol):
@@ -119,13 +127,13 @@ class Wanted:
     """
 
     def __init__(self, feeds: Collection[FeedId] = ()) -> None:
-        self._feeds = frozenset(feeds)
+        self._feeds = set(feeds)
         self._listeners: list[Callable[[frozenset[FeedId], frozenset[FeedId]], None]] = []
 
     @property
     def feeds(self) -> frozenset[FeedId]:
-        """The feeds now."""
-        return self._feeds
+        """The feeds now; a copy."""
+        return frozenset(self._feeds)
 
     def __contains__(self, feed: object) -> bool:
         return feed in self._feeds
@@ -133,11 +141,16 @@ class Wanted:
     def replace(self, feeds: Collection[FeedId]) -> None:
         """Sets the feeds and tells what was added and removed, if anything."""
         new = frozenset(feeds)
-        added, removed = new - self._feeds, self._feeds - new
-        self._feeds = new
-        if added or removed:
+        self.change(new, self._feeds - new)
+
+    def change(self, added: Collection[FeedId], removed: Collection[FeedId]) -> None:
+        """Adds and removes feeds, and tells of those for which that changed something."""
+        really_added, really_removed = frozenset(added) - self._feeds, self._feeds.intersection(removed)
+        self._feeds |= really_added
+        self._feeds -= really_removed
+        if really_added or really_removed:
             for listener in tuple(self._listeners):
-                listener(added, removed)
+                listener(really_added, frozenset(really_removed))
 
     def subscribe(self, listener: Callable[[frozenset[FeedId], frozenset[FeedId]], None]) -> None:
         """Calls `listener(added, removed)` at each change."""
@@ -209,14 +222,31 @@ class Context:
     now_ms: Callable[[], int]
     """The wall clock, in milliseconds since 1970."""
     links: Links = field(default_factory=Links)
+    guests: set[str] = field(default_factory=set)
+    """The keys of our invites; plugins.invite keeps it. Who proves one of them is a guest, and no peer."""
     progress: dict[PeerId, Progress] = field(default_factory=dict)
     """By remote peer, while linked; gossip and history keep it."""
     warnings: dict[str, str] = field(default_factory=dict)
     """Sentences for the owner, which `status` shows, by the name of the plugin that says them."""
+    unboxer: Unboxer = field(init=False)
+    """Opens private messages that are for us."""
+    indexes: Indexes = field(init=False)
+    """A plugin that needs one of its own registers it in its `init`."""
+    queries: Queries = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unboxer = Unboxer(self.keys, GroupKeys(self.log.database))
+        self.indexes = Indexes(self.log, [LinkIndex(), PrivateIndex(self.unboxer.unbox_stored)])
+        self.queries = Queries(self.log, self.indexes, self.ingest.subscribe)
 
     def is_blocked(self, feed: FeedId, peer: PeerId) -> bool:
         """Whether the author of the feed blocks the peer: such feeds are not served to it."""
         return self.log.graph.kind(feed, feed_of(peer)) == BLOCKS
+
+    def forget_progress(self, peer: PeerId) -> None:
+        """A link with this peer ended: forgets how it went, unless another link with it is live."""
+        if not any(link.remote == peer for link in self.links.live()):
+            self.progress.pop(peer, None)
 
     def servable(self, feed: FeedId) -> int:
         """The last sequence of a feed that may be sent to others (see storage.author)."""

@@ -25,6 +25,14 @@ class Controls(Protocol):
 
     def remove_hub(self, url: str) -> None: ...
 
+    def addresses(self) -> list[str]: ...
+
+    def plugins(self) -> list[JsonObject]: ...
+
+    async def listen(self, where: str) -> list[str]: ...
+
+    async def unlisten(self, where: str) -> None: ...
+
     async def connect(self, address: str) -> JsonObject: ...
 
     def disconnect(self, peer: PeerId) -> None: ...
@@ -43,6 +51,10 @@ class Control:
         "rtc.hubs": "async",
         "rtc.addHub": "async",
         "rtc.removeHub": "async",
+        "rtc.addresses": "async",
+        "rtc.plugins": "async",
+        "rtc.listen": "async",
+        "rtc.unlisten": "async",
         "rtc.connect": "async",
         "rtc.disconnect": "async",
         "rtc.trace": "source",
@@ -61,6 +73,10 @@ class Control:
             "rtc.hubs": self._hubs,
             "rtc.addHub": self._add_hub,
             "rtc.removeHub": self._remove_hub,
+            "rtc.addresses": self._addresses,
+            "rtc.plugins": self._plugins,
+            "rtc.listen": self._listen,
+            "rtc.unlisten": self._unlisten,
             "rtc.connect": self._connect,
             "rtc.disconnect": self._disconnect,
             "rtc.trace": self._trace,
@@ -83,6 +99,19 @@ class Control:
 
     async def _remove_hub(self, _link: Link, url: Json = None) -> Json:
         self._controls.remove_hub(_text(url, "the hub's address"))
+        return True
+
+    async def _addresses(self, _link: Link) -> Json:
+        return list(self._controls.addresses())
+
+    async def _plugins(self, _link: Link) -> Json:
+        return self._controls.plugins()
+
+    async def _listen(self, _link: Link, where: Json = None) -> Json:
+        return list(await self._controls.listen(_text(where, "where to listen")))
+
+    async def _unlisten(self, _link: Link, where: Json = None) -> Json:
+        await self._controls.unlisten(_text(where, "where we listen"))
         return True
 
     async def _connect(self, _link: Link, address: Json = None) -> Json:

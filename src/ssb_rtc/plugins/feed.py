@@ -1,31 +1,36 @@
-"""What a local caller does with feeds: who we are, publish, read the log, import.
+"""What a local caller does with feeds: who we are, publish, read, follow the log, import.
 
-`whoami`, `publish`, `get` and `createLogStream` are named as npm ssb-db has them; `import` is ours.
+The methods and their options are those of ssb-db 19 (npm), which ssb-db2's `compat` plugins have too; `import`, and
+`author` in createLogStream, are ours. Every stream is in the order in which messages came in, also `links`, which
+ssb-db gives in the order of its index. Left out: createFeedStream, whose order by claimed times would need an index of
+its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 from typing import ClassVar, Final
 
-from ssb_rtc.errors import MessageInvalid, MisuseError, RemoteCallError
-from ssb_rtc.feeds import canonical, refs
-from ssb_rtc.feeds.message import message_id
+from ssb_rtc.errors import MisuseError, RemoteCallError
+from ssb_rtc.feeds import refs
+from ssb_rtc.feeds.links import links_of
+from ssb_rtc.feeds.private import opened_value
 from ssb_rtc.plugins.base import Context, PermissionLists
-from ssb_rtc.storage.ingest import Intake
+from ssb_rtc.plugins.importing import Importer
+from ssb_rtc.plugins.stream_options import StreamOptions, id_of, options_of, range_of
+from ssb_rtc.storage.index_private import is_sealed
 from ssb_rtc.storage.log import Stored
+from ssb_rtc.storage.query import Query
 from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.transport.streams import Duplex
 from ssb_rtc.types import FeedId, Json, JsonObject, MsgId
 from ssb_rtc.wire.rpc import RawJson
 
-PAGE_MESSAGES: Final = 500
-LINE_BYTES_MAX: Final = 1 << 20
-REFUSED_SHOWN_MAX: Final = 20
-REPORT_LINES: Final = 1_000
-LINES_HELD_MAX: Final = 20_000
+Encode = Callable[[Stored], list[Json]]
+"""What a stream gives for a message: nothing, one item, or several."""
+_SIGILS: Final = {"feed": "@", "msg": "%", "blob": "&"}
 
 
 def encode_stored(stored: Stored) -> RawJson:
@@ -37,12 +42,19 @@ class Feed:
     """Our own feed and the log, for callers on this machine."""
 
     name = "feed"
-    version = "1.0.0"
+    version = "1.1.0"
     manifest: ClassVar[Mapping[str, str]] = {
         "whoami": "sync",
         "publish": "async",
         "get": "async",
+        "getLatest": "async",
+        "latestSequence": "async",
+        "getVectorClock": "async",
+        "latest": "source",
         "createLogStream": "source",
+        "createUserStream": "source",
+        "messagesByType": "source",
+        "links": "source",
         "import": "duplex",
     }
     permissions: ClassVar[PermissionLists] = {"remote": ["whoami"]}
@@ -54,7 +66,14 @@ class Feed:
             "whoami": self._whoami,
             "publish": self._publish,
             "get": self._get,
+            "getLatest": self._get_latest,
+            "latestSequence": self._latest_sequence,
+            "getVectorClock": self._get_vector_clock,
+            "latest": self._latest,
             "createLogStream": self._create_log_stream,
+            "createUserStream": self._create_user_stream,
+            "messagesByType": self._messages_by_type,
+            "links": self._links,
             "import": self._import,
         }
 
@@ -68,45 +87,110 @@ class Feed:
         stored = await self._context.author.publish(content, durable=bool(chosen.get("durable")))
         return encode_stored(stored)
 
-    async def _get(self, _link: Link, key: Json = None) -> Json:
-        stored = self._context.log.get(MsgId(key)) if refs.is_msg_id(key) else None
+    # --- single messages and heads ---
+
+    async def _get(self, _link: Link, wanted: Json = None) -> Json:
+        options = wanted if isinstance(wanted, dict) else {"id": wanted}
+        key = options.get("id")
+        plain = key.partition("?")[0] if isinstance(key, str) else ""
+        stored = self._context.log.get(MsgId(plain)) if refs.is_msg_id(plain) else None
         if stored is None:
             raise RemoteCallError(f"no message {key!r} is held here", name="NotFoundError")
-        return RawJson(stored.raw)
+        value = self._value(stored, opened=options.get("private") is True)
+        return _pair(stored, value) if options.get("meta") is True else value
+
+    async def _get_latest(self, _link: Link, feed: Json = None) -> Json:
+        head = self._context.log.head(id_of(feed))
+        stored = self._context.log.get(head.id) if head is not None else None
+        if stored is None:
+            raise RemoteCallError(f"not found: {feed}", name="NotFoundError")
+        return encode_stored(stored)
+
+    async def _latest_sequence(self, _link: Link, feed: Json = None) -> Json:
+        head = self._context.log.head(id_of(feed))
+        if head is None:
+            raise RemoteCallError(f"not found: {feed}", name="NotFoundError")
+        return head.sequence
+
+    async def _get_vector_clock(self, _link: Link) -> Json:
+        return {feed: head.sequence for feed, head in self._context.log.heads().items()}
+
+    async def _latest(self, _link: Link) -> AsyncIterator[Json]:
+        for feed, head in list(self._context.log.heads().items()):
+            yield {"id": feed, "sequence": head.sequence, "ts": head.timestamp}
+
+    # --- streams ---
 
     async def _create_log_stream(self, _link: Link, options: Json = None) -> AsyncIterator[Json]:
-        chosen: JsonObject = options if isinstance(options, dict) else {}
-        author = chosen.get("author")
-        limit = chosen.get("limit")
-        left = limit if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None
-        reading = self._read(FeedId(author) if isinstance(author, str) else None, live=bool(chosen.get("live")))
-        async for stored in reading:
-            if left is not None and left <= 0:
-                break
-            left = None if left is None else left - 1
-            yield encode_stored(stored)
-            if left == 0:
-                break
+        chosen = options_of(options)
+        since, until = range_of(options)
+        author = id_of(options.get("author")) if isinstance(options, dict) and options.get("author") else None
+        query = Query(author=author, since_ms=since, until_ms=until)
+        async for item in self._stream(query, chosen):
+            yield item
 
-    async def _read(self, author: FeedId | None, *, live: bool) -> AsyncIterator[Stored]:
-        arrived = asyncio.Event()
-        stop = self._context.ingest.subscribe(lambda _stored: arrived.set()) if live else lambda: None
-        rowid = 0
-        try:
-            while True:
-                arrived.clear()
-                page = self._context.log.read_log(rowid, PAGE_MESSAGES, author=author)
-                for stored in page:
-                    yield stored
-                if page:
-                    rowid = page[-1].rowid
-                    await asyncio.sleep(0)
-                elif live:
-                    await arrived.wait()
-                else:
+    async def _create_user_stream(self, _link: Link, options: Json = None) -> AsyncIterator[Json]:
+        if not isinstance(options, dict):
+            raise RemoteCallError("createUserStream takes {id: <feed>}")
+        first, last = range_of(options)
+        query = Query(author=id_of(options.get("id")), from_sequence=first, to_sequence=last)
+        async for item in self._stream(query, options_of(options)):
+            yield item
+
+    async def _messages_by_type(self, _link: Link, options: Json = None) -> AsyncIterator[Json]:
+        chosen: JsonObject = {"type": options} if isinstance(options, str) else options
+        if not isinstance(chosen, dict) or not isinstance(chosen.get("type"), str):
+            raise RemoteCallError("must provide {type: string} to messagesByType")
+        since, until = range_of(chosen)
+        query = Query(type=chosen["type"], since_ms=since, until_ms=until)
+        async for item in self._stream(query, options_of(chosen)):
+            yield item
+
+    async def _links(self, _link: Link, options: Json = None) -> AsyncIterator[Json]:
+        if not isinstance(options, dict):
+            raise RemoteCallError("opts *must* be provided")
+        wanted = _LinkOptions(options)
+        chosen = replace(options_of(options), limit=None)
+        left = options_of(options).limit
+        async with aclosing(self._stream(wanted.query(), chosen, wanted.encode)) as items:
+            async for item in items:
+                if left == 0:
                     return
-        finally:
-            stop()
+                yield item
+                left = left if left is None or item == {"sync": True} else left - 1
+
+    async def _stream(self, query: Query, options: StreamOptions, encode: Encode | None = None) -> AsyncGenerator[Json]:
+        """Old messages, the note {sync: true} (in a live stream), and new ones, as the caller wants them."""
+        encode = encode or (lambda stored: [self._encode(stored, options)])
+        query = replace(query, newest_first=options.reverse, limit=options.limit)
+        start, left = self._context.log.last_rowid, options.limit
+        if options.old:
+            async with aclosing(self._context.queries.old(query, start)) as found:
+                async for stored in found:
+                    left = None if left is None else left - 1
+                    for item in encode(stored):
+                        yield item
+        if not options.live or left == 0:
+            return
+        if options.sync:
+            yield {"sync": True}
+        async with aclosing(self._context.queries.live(replace(query, limit=left), start)) as coming:
+            async for stored in coming:
+                for item in encode(stored):
+                    yield item
+
+    def _encode(self, stored: Stored, options: StreamOptions) -> Json:
+        if options.keys and not options.values:
+            return stored.key
+        value = self._value(stored, opened=options.private)
+        return value if options.values and not options.keys else _pair(stored, value)
+
+    def _value(self, stored: Stored, *, opened: bool) -> Json:
+        """A message's value; `opened`, a private one that is for us has its content in clear, marked as ssb-db does."""
+        content = self._context.queries.unbox(stored) if opened and is_sealed(stored) else None
+        if content is None:
+            return RawJson(stored.raw)
+        return opened_value(stored.value(), content)
 
     async def _import(self, _link: Link, duplex: Duplex) -> None:
         importer = Importer(self._context)
@@ -120,141 +204,57 @@ class Feed:
         await duplex.end()
 
 
-@dataclass(slots=True)
-class _Source:
-    """What an import offers of one feed; `lines` are those not known to be taken yet, by sequence."""
-
-    intake: Intake
-    lines: dict[int, int] = field(default_factory=dict)
+def _pair(stored: Stored, value: Json) -> Json:
+    if isinstance(value, RawJson):
+        return encode_stored(stored)
+    return {"key": stored.key, "value": value, "timestamp": stored.timestamp_ms}
 
 
-class Importer:
-    """Takes the bytes of a file of JSON lines in pieces: message values, or {key, value} pairs, of any authors.
+class _LinkOptions:
+    """The options of `links`: `source` and `dest` are ids, or `@`, `%`, `&` (feed, msg, blob) for all of a kind."""
 
-    A line that is refused does not stop the others; what follows it in its own feed can't be taken and is refused too.
-    """
+    def __init__(self, options: JsonObject) -> None:
+        for name in ("source", "dest", "rel"):
+            if not isinstance(options.get(name), str | None):
+                raise RemoteCallError(f"links takes a text for {name}")
+        source, dest = options.get("source") or None, options.get("dest") or None
+        self._source = _SIGILS.get(source or "", source)
+        self._dest = _SIGILS.get(dest or "", dest)
+        self._rel = options.get("rel") or None
+        self._meta = options.get("meta") is not False
+        self._keys = options.get("keys") is not False
+        self._values = options.get("values") is True
+        if not (self._meta or self._keys or self._values):
+            raise RemoteCallError(
+                "makes no sense to return stream without results; set at least one of {keys, values, meta} to true"
+            )
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._rest = b""
-        self._too_long = False
-        self._line = 0
-        self._reported = 0
-        self.taken_bytes = 0
-        self._imported = 0
-        self._known = 0
-        self._refused: list[JsonObject] = []
-        self._refused_count = 0
-        self._sources: dict[FeedId, _Source] = {}
+    def query(self) -> Query:
+        """Finds the messages that have such links, and maybe some others."""
+        author = None if self._source in (None, "@") else FeedId(str(self._source))
+        if author in ("%", "&"):
+            return Query(author=FeedId(""))  # only feeds link to anything
+        dest = self._dest if refs.is_link(self._dest) else None
+        if dest is None and self._dest not in (None, *_SIGILS.values()):
+            raise RemoteCallError(f"links takes an id, @, %, or & for dest, not {self._dest!r:.100}")
+        return Query(author=author, links_to=dest, rel=self._rel)
 
-    async def feed(self, chunk: bytes) -> bool:
-        """Takes the next bytes; True when it is time for a report on progress."""
-        self.taken_bytes += len(chunk)
-        lines = (self._rest + chunk).split(b"\n")
-        self._rest = lines.pop()
-        for line in lines:
-            await self._take(line)
-        if len(self._rest) > LINE_BYTES_MAX:
-            self._rest, self._too_long = b"", True
-        if self._line - self._reported >= REPORT_LINES:
-            self._reported = self._line
-            return True
-        return False
+    def encode(self, stored: Stored) -> list[Json]:
+        """The links of a message that are wanted."""
+        items: list[Json] = []
+        for rel, target in links_of(stored.value()["content"]):
+            if self._rel in (None, rel) and (self._dest is None or self._dest in (target, target[0])):
+                items.append(self._item(stored, rel, target))
+        return items
 
-    async def finish(self) -> None:
-        """The file has ended: takes the last line, and waits until everything is committed."""
-        await self._take(self._rest)
-        self._rest = b""
-        for author in list(self._sources):
-            await self._settle(author)
-
-    def summary(self) -> JsonObject:
-        """What became of it all."""
-        return {
-            "imported": self._imported,
-            "known": self._known,
-            "refused": sorted(self._refused, key=lambda refused: int(refused["line"])),
-            "refused_count": self._refused_count,
-        }
-
-    async def _take(self, line: bytes) -> None:
-        self._line += 1
-        if self._too_long:
-            self._too_long = False
-            self._refuse(self._line, f"the line is longer than {LINE_BYTES_MAX} bytes")
-            return
-        if not line.strip():
-            return
-        try:
-            await self._offer(*self._read(line))
-        except MessageInvalid as fault:
-            self._refuse(self._line, fault.reason)
-
-    def _read(self, line: bytes) -> tuple[FeedId, int, bytes]:
-        parsed = canonical.parse(line.strip())
-        key = None
-        if isinstance(parsed, dict) and "author" not in parsed and "value" in parsed:
-            key, parsed = parsed.get("key"), parsed["value"]
-        if not isinstance(parsed, dict) or not refs.is_feed_id(parsed.get("author")):
-            raise MessageInvalid('the line holds neither a message nor a {"key", "value"} pair')
-        sequence = parsed.get("sequence")
-        if not isinstance(sequence, int):
-            raise MessageInvalid("the message has no sequence")
-        if key is not None and key != message_id(parsed):
-            raise MessageInvalid(f"the key is not the message's id, which is {message_id(parsed)}")
-        return FeedId(parsed["author"]), sequence, canonical.compact(parsed)
-
-    async def _offer(self, author: FeedId, sequence: int, raw: bytes) -> None:
-        source = self._sources.get(author)
-        if source is None:
-            source = self._sources[author] = _Source(self._context.ingest.intake(f"import of {author}"))
-        gaps, duplicates = source.intake.gaps, source.intake.duplicates
-        try:
-            await source.intake.offer([raw])
-        except MessageInvalid:
-            # The intake stays at fault, for this message or for one before; a fresh one takes what comes next.
-            if await self._settle(author):
-                raise self._gap(author, sequence) from None
-            raise
-        if source.intake.gaps > gaps:
-            raise self._gap(author, sequence)
-        if source.intake.duplicates == duplicates:
-            source.lines[sequence] = self._line
-            if len(source.lines) > LINES_HELD_MAX:
-                head = self._context.log.head(author)
-                source.lines = {n: line for n, line in source.lines.items() if head is None or n > head.sequence}
-
-    def _gap(self, author: FeedId, sequence: int) -> MessageInvalid:
-        head = self._context.log.head(author)
-        held = self._context.ingest.pending(author) + (head.sequence if head else 0)
-        return MessageInvalid(f"message {sequence} of {author} does not follow message {held}, the last one held")
-
-    async def _settle(self, author: FeedId) -> int:
-        """Waits for the commit of what was offered; refuses the lines that were not taken, and says how many."""
-        source = self._sources.pop(author)
-        reason = "the feed is forked"
-        try:
-            await source.intake.flush()
-        except MessageInvalid as fault:
-            reason = fault.reason
-        head = self._context.log.head(author)
-        lost = [(n, line) for n, line in sorted(source.lines.items()) if n > (head.sequence if head else 0)]
-        for place, (sequence, line) in enumerate(lost):
-            self._refuse(line, reason if place == 0 else self._gap(author, sequence).reason)
-        self._imported += source.intake.accepted
-        self._known += source.intake.duplicates
-        return len(lost)
-
-    def _refuse(self, line: int, error: str) -> None:
-        self._refused_count += 1
-        if len(self._refused) < REFUSED_SHOWN_MAX:
-            self._refused.append({"line": line, "error": error})
-
-
-async def import_file(context: Context, chunks: AsyncIterator[bytes]) -> JsonObject:
-    """Imports the bytes of a file without a link; gives `Importer.summary`."""
-    importer = Importer(context)
-    async for chunk in chunks:
-        await importer.feed(chunk)
-    await importer.finish()
-    return importer.summary()
+    def _item(self, stored: Stored, rel: str, target: str) -> Json:
+        if not self._meta:
+            if self._keys and self._values:
+                return RawJson(b'{"key":"%s","value":%s}' % (stored.key.encode(), stored.raw))
+            return stored.key if self._keys else RawJson(stored.raw)
+        item: JsonObject = {"source": stored.author, "rel": rel, "dest": target}
+        if self._keys:
+            item["key"] = stored.key
+        if self._values:
+            item["value"] = stored.value()
+        return item

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ssb_rtc.errors import FrameInvalid, LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError, StorageFault
-from ssb_rtc.feeds.ebt import LAG_S, SEQUENCE_MAX, Replicator
+from ssb_rtc.feeds.ebt import LAG_S, Replicator
+from ssb_rtc.feeds.ebt_session import SEQUENCE_MAX
 from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.plugins.base import Context, PermissionLists, Progress
 from ssb_rtc.plugins.history import History
+from ssb_rtc.storage.clocks import Clocks
 from ssb_rtc.storage.ingest import Intake
 from ssb_rtc.storage.log import Stored
 from ssb_rtc.transport.link import Duplex, Handler, Link
-from ssb_rtc.types import FeedId, Json, JsonObject
+from ssb_rtc.types import FeedId, Json, JsonObject, feed_of
 from ssb_rtc.wire.rpc import Received
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 EBT_VERSION: Final = 3
 SEND_MESSAGES: Final = 100
 """Messages of one feed that are sent before another feed or new notes get their turn."""
+MALFORMED_NOTES_MAX: Final = 10_000
+"""Notes that are none, or of what is no feed, which one session may tell us: JavaScript peers tell a few."""
 TICK_S: Final = 1.0
 """How often progress is looked at when nothing is missing; else every LAG_S."""
 PING_TIMEOUT_MS: Final = 300_000
@@ -44,6 +48,7 @@ class _Session:
         self.intake = intake
         self.progress = progress
         self.counted = 0
+        self.malformed = 0
         self.wake = asyncio.Event()
 
 
@@ -59,12 +64,15 @@ class Gossip:
         self._history = history
         self._sessions: dict[int, _Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._on_clocks: list[Callable[[], None]] = []
         self._ticking: asyncio.TimerHandle | None = None
         self._ticking_slowly = True
 
     def init(self, context: Context) -> Mapping[str, Handler]:
         """See Plugin.init."""
         self._context = context
+        self._clocks = Clocks(context.log)
+        self._graph_version = context.log.graph.version
         self.replicator = Replicator(
             {feed: context.servable(feed) for feed in context.log.heads()},
             context.wanted.feeds,
@@ -77,10 +85,20 @@ class Gossip:
         context.ingest.subscribe_rollback(self._rolled_back)
         context.author.subscribe_servable(self._own_advanced)
         context.wanted.subscribe(self._wanted_changed)
+        context.blocked.subscribe(lambda added, removed: self._blocks_changed(map(feed_of, added | removed)))
+        context.log.subscribe_purge(self._purging)
         context.forks.subscribe(self._fork_changed)
         context.links.on_link(self._opened)
         context.links.on_link_closed(self._closed)
         return {"ebt.replicate": self._accept, "gossip.ping": self._pong}
+
+    def claimed(self, feed: FeedId) -> int:
+        """Up to where the peers that we replicate with say that they have a feed."""
+        return max(0, self.replicator.claimed(feed))
+
+    def subscribe_clocks(self, listener: Callable[[], None]) -> None:
+        """Calls `listener()` when a peer has told what it has."""
+        self._on_clocks.append(listener)
 
     # --- links ---
 
@@ -93,8 +111,7 @@ class Gossip:
     def _closed(self, link: Link) -> None:
         """A second link with the same peer did not replicate while the first did; it may be its turn now."""
         others = [other for other in self._context.links.live() if other.remote == link.remote]
-        if not others:
-            self._context.progress.pop(link.remote, None)
+        self._context.forget_progress(link.remote)
         for other in others:
             if other.dialled and not self._replicates_with(other):
                 self._spawn(self._dial(other), f"ebt {other.remote}")
@@ -139,7 +156,10 @@ class Gossip:
         )
         session = self._sessions[key] = _Session(link, duplex, intake, progress)
         progress.replicating = True
-        self.replicator.connect(key, link.remote, dialled=link.dialled, now_s=context.now_s())
+        remembered = self._clocks.take(link.remote, context.now_ms())
+        if remembered:
+            self._spawn(self._sync_clocks(), "clocks")
+        self.replicator.connect(key, link.remote, dialled=link.dialled, now_s=context.now_s(), remembered=remembered)
         self._start_ticking()
         self._wake_all()
         sender = self._spawn(self._send(session), f"ebt send {link.remote}")
@@ -152,10 +172,29 @@ class Gossip:
             pass  # the intake has told it already
         finally:
             sender.cancel()
-            del self._sessions[key]
             progress.replicating = False
-            self.replicator.disconnect(key, context.now_s())
+            self._end(key)
             self._wake_all()
+
+    def _end(self, key: int) -> None:
+        """Forgets a session; what it said is remembered for the next one with that peer."""
+        session = self._sessions.pop(key, None)
+        if session is not None:
+            clock = self.replicator.disconnect(key, self._context.now_s())
+            try:
+                self._clocks.save(session.link.remote, clock, self._context.now_ms())
+            except StorageFault as fault:
+                logger.error("the clock of %s is not kept: %s", session.link.remote, fault)
+            if (
+                session.link.closed.done()
+            ):  # not every link that calls is taken by the manager, which tells only of those
+                self._context.forget_progress(session.link.remote)
+
+    async def _sync_clocks(self) -> None:
+        try:
+            await asyncio.to_thread(self._clocks.sync)
+        except StorageFault as fault:
+            logger.error("%s", fault)
 
     def _intake_failed(self, link: Link, duplex: Duplex, fault: SsbRtcError) -> None:
         """What is wrong with a message is the link's fault; what is wrong with our disk is not."""
@@ -197,7 +236,11 @@ class Gossip:
         own = notes.get(self._context.keys.id)
         if type(own) is int and 0 < own <= 2 * SEQUENCE_MAX + 1:
             self._context.author.remote_clock(session.link.remote, own >> 1)
-        self.replicator.receive_notes(id(session.link), notes, self._context.now_s())
+        session.malformed += self.replicator.receive_notes(id(session.link), notes, self._context.now_s())
+        if session.malformed > MALFORMED_NOTES_MAX:
+            raise FrameInvalid(f"more than {MALFORMED_NOTES_MAX} notes that are none")
+        for listener in self._on_clocks:
+            listener()
         self._watch()
         self._wake_all()
 
@@ -241,6 +284,9 @@ class Gossip:
     def _committed(self, stored: Sequence[Stored]) -> None:
         now_s, own = self._context.now_s(), self._context.keys.id
         heads = {message.author: message.sequence for message in stored}
+        if self._graph_version != self._context.log.graph.version:
+            self._graph_version = self._context.log.graph.version
+            self._blocks_changed(heads)
         for feed, sequence in heads.items():
             if feed != own:
                 self.replicator.advanced(feed, sequence, now_s)
@@ -255,6 +301,17 @@ class Gossip:
     def _rolled_back(self, feed: FeedId) -> None:
         self.replicator.ask_again(feed, self._context.now_s())
         self._wake_all()
+
+    def _purging(self, _connection: object, feed: FeedId) -> None:
+        """The purge is not committed yet."""
+        asyncio.get_running_loop().call_soon(self._head_changed, feed)
+
+    def _head_changed(self, feed: FeedId) -> None:
+        self.replicator.advanced(feed, self._context.servable(feed), self._context.now_s())
+
+    def _blocks_changed(self, feeds: Iterable[FeedId]) -> None:
+        for feed in feeds:
+            self.replicator.blocks_changed(feed, self._context.now_s())
 
     def _wanted_changed(self, added: frozenset[FeedId], removed: frozenset[FeedId]) -> None:
         self.replicator.unwant(removed)
@@ -296,9 +353,24 @@ class Gossip:
     # --- gossip.ping ---
 
     async def _pong(self, _link: Link, duplex: Duplex, *_options: Json) -> None:
-        """Answers each time that arrives with ours, in milliseconds."""
-        while await duplex.read_batch():
-            await duplex.send(self._context.now_ms())
+        """Answers each time that arrives with ours, in milliseconds; asks for one itself where none comes.
+
+        npm pull-ping takes turns: a JavaScript dialler pings once, then waits for ours, and both hang up in the end.
+        """
+        asked = False
+        while True:
+            try:
+                async with asyncio.timeout(PING_TIMEOUT_MS / 1000):
+                    arrived = len(await duplex.read_batch())
+            except TimeoutError:
+                asked = True
+                await duplex.send(self._context.now_ms())
+                continue
+            if not arrived:
+                return
+            if arrived > asked:
+                await duplex.send(self._context.now_ms())
+            asked = False
 
     async def _ping(self, link: Link) -> None:
         """Keeps a quiet link alive, and ends one whose other side has gone without a word."""
@@ -335,3 +407,5 @@ class Gossip:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for key in tuple(self._sessions):
+            self._end(key)

@@ -12,12 +12,13 @@ with the peer's identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from ssb_rtc.errors import ConfigFault
 from ssb_rtc.plugins.base import Plugin
+from ssb_rtc.types import JsonObject
 
 GROUP: Final = "ssb_rtc.plugins"
 _PARTS: Final = ("name", "version", "manifest", "permissions", "init")
@@ -26,6 +27,22 @@ _PARTS: Final = ("name", "version", "manifest", "permissions", "init")
 def installed() -> dict[str, EntryPoint]:
     """Every plugin that an installed package offers, by name; nothing is imported."""
     return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def described(loaded: Collection[str]) -> list[JsonObject]:
+    """Every plugin that an installed package offers: {name, package, version, loaded}; `loaded` names those that are.
+
+    `version` is the package's. `package` and `version` are None where an entry point belongs to no package.
+    """
+    return [
+        {
+            "name": name,
+            "package": point.dist.name if point.dist is not None else None,
+            "version": point.dist.version if point.dist is not None else None,
+            "loaded": name in loaded,
+        }
+        for name, point in sorted(installed().items())
+    ]
 
 
 def load(names: Iterable[str]) -> list[Plugin]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.plugins.base import Closing, Context, Plugin
-from ssb_rtc.transport.link import Handler, Link
+from ssb_rtc.transport.link import Caller, Handler, Link
 from ssb_rtc.types import JsonObject
 from ssb_rtc.wire.manifest import Kind, Manifest, Name, Permissions, check_call, split_name
 
@@ -17,8 +17,7 @@ class Registry:
     def __init__(self, context: Context, plugins: Iterable[Plugin] = ()) -> None:
         self._context = context
         self._handlers: dict[Name, Handler] = {}
-        self._remote = Permissions(())
-        self._local = Permissions(())
+        self._allowed = {caller: Permissions(()) for caller in Caller}
         self.manifest = Manifest()
         self.plugins: list[Plugin] = []
         for plugin in plugins:
@@ -38,27 +37,31 @@ class Registry:
             raise MisuseError(f"the plugin {plugin.name!r} has a method of no kind: {error}") from error
         manifest = self.manifest.merged(Manifest(kinds))
         manifest.to_json()
-        remote = plugin.permissions.get("remote") or ()
-        opened = Permissions(remote)
-        if any(self._remote.allows(name) and not opened.allows(name) for name in kinds):
-            raise MisuseError(
-                f"the plugin {plugin.name!r} has a method in a group that another opens to remote callers"
-            )
-        if any(opened.allows(name) for name in self.manifest):
-            raise MisuseError(f"the plugin {plugin.name!r} opens methods of other plugins to remote callers")
+        opened = {
+            Caller.PEER: Permissions(plugin.permissions.get("remote") or ()),
+            Caller.GUEST: Permissions(plugin.permissions.get("guest") or ()),
+        }
+        for caller, own in opened.items():
+            if any(self._allowed[caller].allows(name) and not own.allows(name) for name in kinds):
+                raise MisuseError(
+                    f"the plugin {plugin.name!r} has a method in a group that another opens to remote callers"
+                )
+            if any(own.allows(name) for name in self.manifest):
+                raise MisuseError(f"the plugin {plugin.name!r} opens methods of other plugins to remote callers")
+        opened[Caller.OWNER] = Permissions(plugin.permissions.get("local", tuple(plugin.manifest)))
         handlers = {split_name(name): handler for name, handler in plugin.init(self._context).items()}
         if handlers.keys() != kinds.keys():
             odd = ", ".join(sorted(".".join(name) for name in handlers.keys() ^ kinds.keys()))
             raise MisuseError(f"the plugin {plugin.name!r} has a manifest and handlers that differ: {odd}")
         self.manifest = manifest
         self._handlers.update(handlers)
-        self._remote = self._remote.merged(opened)
-        self._local = self._local.merged(Permissions(plugin.permissions.get("local", tuple(plugin.manifest))))
+        for caller, own in opened.items():
+            self._allowed[caller] = self._allowed[caller].merged(own)
         self.plugins.append(plugin)
 
     def find(self, name: Name, kind: Kind, link: Link) -> Handler:
         """The handler of a call; raises RemoteCallError with the text that the caller shall hear."""
-        check_call(self.manifest, self._local if link.local else self._remote, name, kind)
+        check_call(self.manifest, self._allowed[link.caller], name, kind)
         return self._handlers[name]
 
     def manifest_json(self) -> JsonObject:

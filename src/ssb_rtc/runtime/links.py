@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final, Protocol
 
-from ssb_rtc.errors import RemoteCallError, SsbRtcError
+from ssb_rtc.errors import RemoteCallError, SsbRtcError, TransportFault
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import Route, State
 from ssb_rtc.transport.base import Stream
-from ssb_rtc.transport.link import Link, Router, open_link
-from ssb_rtc.types import PeerId
+from ssb_rtc.transport.link import Caller, Link, Router, open_link
+from ssb_rtc.types import PeerId, peer_of
 
 INBOUND_HANDSHAKES_MAX: Final = 64
 """Inbound streams that may be in their handshake at once."""
+GUESTS_MAX: Final = 16
+"""Links of those who hold an invite that may be open at once."""
+GUEST_LIMIT_S: Final = 60.0
+"""The longest that such a link may last."""
 PING_LIMIT_S: Final = 5.0
 
 logger = logging.getLogger(__name__)
@@ -46,13 +50,18 @@ class LinkTable:
         hears: Hears,
         dispatch: Callable[[a.Action], bool],
         is_blocked: Callable[[PeerId], bool],
+        guests: Container[str] = (),
     ) -> None:
+        """guests: the keys of our invites. Who proves one of them gets no further than to use it."""
         self._keys = keys
         self._network_key = network_key
         self._router = router
         self._hears = hears
         self._dispatch = dispatch
         self._is_blocked = is_blocked
+        self._guests = guests
+        self._visits: set[Link] = set()
+        """Links of owners and guests. The manager, which looks for peers, never hears of them."""
         self._links: dict[int, Link] = {}
         self._taken: set[int] = set()
         self._last_id = 0
@@ -72,7 +81,9 @@ class LinkTable:
 
     async def answered(self, stream: Stream, peer: PeerId, route: Route, attempt: int) -> None:
         """We answered an offer that claims to come from `peer`: nobody else may stand at the other end."""
-        link = await self._accept(stream, lambda proven: proven == peer and not self._is_blocked(proven))
+        link = await self._accept(
+            stream, lambda proven: Caller.PEER if proven == peer and not self._is_blocked(proven) else None
+        )
         self._add(link, route, attempt)
 
     async def inbound(self, stream: Stream) -> None:
@@ -84,15 +95,44 @@ class LinkTable:
             oldest.abort("too many handshakes at once")
         self._shaking[stream] = None
         try:
-            link = await self._accept(stream, lambda proven: not self._is_blocked(proven))
+            link = await self._accept(stream, self._admit)
         except SsbRtcError as fault:
             logger.info("a caller at %s came to nothing: %s", stream.description, fault)
             return
         finally:
             self._shaking.pop(stream, None)
-        self._add(link, Route("inbound", stream.description), None)
+        if link.caller is Caller.PEER:
+            self._add(link, Route("inbound", stream.description), None)
+        else:
+            self._visit(link)
 
-    async def _accept(self, stream: Stream, accepts: Callable[[PeerId], bool]) -> Link:
+    def _admit(self, proven: PeerId) -> Caller | None:
+        """What a caller is to us. Our own key makes an owner, as ssb-master has it: who holds it can sign as us anyway.
+
+        The handshake's client signs for whom it does so; so nobody can pass on to us what we proved to them.
+        """
+        if proven == peer_of(self._keys.id):
+            return Caller.OWNER
+        if self._is_blocked(proven):
+            return None
+        if proven in self._guests:
+            return Caller.GUEST if self._guests_now < GUESTS_MAX else None
+        return Caller.PEER
+
+    @property
+    def _guests_now(self) -> int:
+        return sum(link.caller is Caller.GUEST for link in self._visits)
+
+    def _visit(self, link: Link) -> None:
+        self._visits.add(link)
+        link.closed.add_done_callback(lambda _: self._visits.discard(link))
+        if link.caller is Caller.GUEST:
+            timer = asyncio.get_running_loop().call_later(
+                GUEST_LIMIT_S, link.fail, TransportFault(f"an invite was not used within {GUEST_LIMIT_S:g} s")
+            )
+            link.closed.add_done_callback(lambda _: timer.cancel())
+
+    async def _accept(self, stream: Stream, admit: Callable[[PeerId], Caller | None]) -> Link:
         return await open_link(
             stream,
             keys=self._keys,
@@ -100,7 +140,7 @@ class LinkTable:
             remote=None,
             dialled=False,
             router=self._router,
-            accepts=accepts,
+            admit=admit,
         )
 
     def _add(self, link: Link, route: Route, attempt: int | None) -> None:
@@ -152,4 +192,4 @@ class LinkTable:
 
     async def close(self, reason: str) -> None:
         """Close every link."""
-        await asyncio.gather(*(link.close(reason) for link in list(self._links.values())))
+        await asyncio.gather(*(link.close(reason) for link in [*self._links.values(), *self._visits]))

@@ -9,13 +9,13 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
 
 from ssb_rtc.config import Settings
-from ssb_rtc.errors import ConfigFault, ConnectFailed, MisuseError
+from ssb_rtc.errors import ConfigFault, ConnectFailed, HandshakeRefused, MisuseError
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
@@ -31,18 +31,23 @@ from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts
-from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
-from ssb_rtc.transport.link import Router
+from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
 from ssb_rtc.transport.multiserver import Multiserver
+from ssb_rtc.transport.net import join_host_port
 from ssb_rtc.transport.rtc import RtcTransport, backend_named
-from ssb_rtc.types import HubUrl, JsonObject, PeerId
+from ssb_rtc.types import FeedId, HubUrl, JsonObject, PeerId, peer_of
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.address import hub_host, is_loopback
 from ssb_rtc.wire.swarm import app_name
 
 CONNECT_LIMIT_S: Final = 60.0
 TRACE_QUEUE_MAX: Final = 1_000
+HOPS_BATCH_MAX: Final = 500
+"""Peers that one action tells of, so that no step takes long."""
+LISTENS: Final = ("net", "ws", "wss")
+"""The transports that can be listened on while we run; the local socket and hubs have their own ways."""
 T = TypeVar("T")
 
 
@@ -58,6 +63,8 @@ class Network:
         hears: Hears,
         contacts: Contacts,
         now_ms: Callable[[], int],
+        guests: Container[str] = (),
+        transports: Iterable[Transport] | None = None,
     ) -> None:
         self._keys = keys
         self._own = PeerId(keys.id)
@@ -68,11 +75,12 @@ class Network:
             turn=_parsed("--turn", parse_turn, settings.turn),
             relay_only=settings.relay_only,
         )
-        self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked)
-        self._multiserver = Multiserver(keys.public)
+        self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked, guests)
+        self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
         now = Now(time.monotonic(), time.time())
-        state = initial(self._own, seed=secrets.randbits(64), settings=Policy(peers_max=settings.peers_max), now=now)
+        policy = Policy(peers_max=settings.peers_max, strangers_max=settings.strangers_max)
+        state = initial(self._own, seed=secrets.randbits(64), settings=policy, now=now)
         self._trace = Trace()
         self._driver = Driver(state, self._performer, trace=self._trace)
         self._driver.observe(self._links.observe)
@@ -80,8 +88,10 @@ class Network:
 
     # --- life ---
 
-    async def start(self, *, stored: Iterable[HubUrl], for_this_run: Iterable[HubUrl]) -> None:
-        """Listens, and meets on these hubs. Raises ListenFailed."""
+    async def start(
+        self, *, stored: Iterable[HubUrl], for_this_run: Iterable[HubUrl], known: Iterable[tuple[PeerId, str]] = ()
+    ) -> None:
+        """Listens, meets on these hubs, and dials the peers whose addresses are known. Raises ListenFailed."""
         settings = self._settings
         stored, for_this_run = list(stored), list(for_this_run)
         allow_loopback = any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or not ways_out()
@@ -96,13 +106,15 @@ class Network:
             clock=time.monotonic,
         )
         self._performer.attach(self._signalling, self._rtc)
-        if settings.net is not None:
-            await self._multiserver.listen(f"net:{settings.host}:{settings.net}", self._links.inbound)
+        for where in _listens_on(settings):
+            await self._multiserver.listen(where, self._links.inbound)
         self._driver.start()
         for hub in stored:
             self._dispatch(a.HubAddressAdded(hub, "user", stored=True))
         for hub in for_this_run:
             self._dispatch(a.HubAddressAdded(hub, "config", stored=True))
+        for peer, address in known:
+            self._dispatch(a.ConnectToRemotePeer(peer, Route("address", address)))
         await self._driver.settled()
         self._watch.start()
 
@@ -133,6 +145,27 @@ class Network:
 
     # --- what people order ---
 
+    async def listen(self, where: str) -> list[str]:
+        """Listen for peers at `net:HOST:PORT`, `ws:` or `wss:`, or at a port of the settings' host (`net:PORT`).
+
+        Gives the addresses that others can use. Raises MisuseError, ListenFailed.
+        """
+        name, _, place = where.partition(":")
+        if name not in LISTENS:
+            raise MisuseError(f"{where!r} is no place to listen for peers: write it like net:0.0.0.0:8008 or ws:8989")
+        if place.isdigit():
+            where = _at(name, self._settings.host, int(place))
+        return (await self._multiserver.listen(where, self._links.inbound)).addresses
+
+    async def unlisten(self, where: str) -> None:
+        """Stop listening there; links live on. `where` as `listen` took it, or an address. Raises MisuseError."""
+        name, _, place = where.partition(":")
+        wanted = _at(name, self._settings.host, int(place)) if place.isdigit() else where
+        listener = self._multiserver.listener(wanted)
+        if listener is None:
+            raise MisuseError(f"nothing listens at {where}: `ssb-rtc listen` shows where we do")
+        await listener.close()
+
     def add_hub(self, hub: HubUrl) -> None:
         """Keep this hub and meet there."""
         self._dispatch(a.HubAddressAdded(hub, "user"))
@@ -151,6 +184,30 @@ class Network:
             self._dispatch(a.PeerBlocked(peer))
         for peer in removed:
             self._dispatch(a.PeerUnblocked(peer))
+
+    def hops_changed(self, changes: Mapping[FeedId, int | None]) -> None:
+        """The follow graph says anew how far away these are."""
+        told = [(peer_of(feed), hops) for feed, hops in changes.items() if peer_of(feed) != self._own]
+        for start in range(0, len(told), HOPS_BATCH_MAX):
+            self._dispatch(a.HopsDidChange(tuple(told[start : start + HOPS_BATCH_MAX])))
+
+    async def visit(self, address: str, host: PeerId, keys: Keys) -> Link:
+        """A link to `host` under another key than ours, which serves nothing; close it. Raises ConnectFailed."""
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                stream = await self._multiserver.connect(address)
+                return await open_link(
+                    stream,
+                    keys=keys,
+                    network_key=self._settings.network_key,
+                    remote=host,
+                    dialled=True,
+                    router=ServesNothing(),
+                )
+        except TimeoutError:
+            raise ConnectFailed(f"no link to {host} within {CONNECT_LIMIT_S:g} s") from None
+        except HandshakeRefused as fault:
+            raise ConnectFailed(f"no link to {host}: {fault}") from None
 
     async def connect(self, text: str) -> JsonObject:
         """Connect to a multiserver address; gives {id, state, transport}. Raises ConfigFault, ConnectFailed."""
@@ -220,11 +277,12 @@ class Network:
         ]
 
     def peers(self, *, everyone: bool) -> list[JsonObject]:
-        """Peers with a link or an attempt, or all: {id, state, transport, hubs, failures, reason}."""
+        """Peers with a link or an attempt, or all: {id, state, transport, hubs, hops, failures, reason}."""
         return [
             {
                 **self._short(peer.id),
                 "hubs": list(peer.connected_hubs),
+                "hops": peer.hops,
                 "failures": peer.failures,
                 "reason": _reason(peer),
             }
@@ -266,6 +324,24 @@ def _parsed(flag: str, parse: Callable[[str], T], texts: Iterable[str]) -> tuple
         return tuple(parse(text) for text in texts)
     except ConfigFault as fault:
         raise ConfigFault(f"{flag} {fault}") from None
+
+
+def _certificate(settings: Settings) -> tuple[str, str] | None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ConfigFault("--tls-cert and --tls-key go together: one names the certificate, the other its private key")
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return settings.tls_cert, settings.tls_key
+
+
+def _listens_on(settings: Settings) -> list[str]:
+    """The places that the settings name, as `Multiserver.listen` takes them."""
+    ports = {"net": settings.net, "wss" if settings.tls_cert else "ws": settings.ws}
+    return [_at(name, settings.host, port) for name, port in ports.items() if port is not None]
+
+
+def _at(name: str, host: str, port: int) -> str:
+    return f"{name}:{join_host_port(host, port)}"
 
 
 def _reason(peer: PeerView) -> str:

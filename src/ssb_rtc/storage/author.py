@@ -5,8 +5,18 @@ Three promises:
   the death of the machine can't.
 - No message of our own leaves the host before it is on the disk: whoever sends asks `servable` first. A machine that
   dies may lose messages that nobody has seen, never messages that somebody has, which would fork the feed.
-- Publishing is frozen while a peer claims to hold more of our feed than we do, and after a secret was imported until
-  a peer that holds the feed has answered: a restored backup must not fork a feed.
+- We don't publish while our feed may go on elsewhere than here: a restored backup must not fork it.
+
+Whose word counts for that, a claim being "I hold your feed up to message n":
+- Whom we follow is believed. Its claim above our head freezes publishing until we hold as much, we no longer follow it,
+  or the user overrides.
+- Anybody else has to prove it, by sending the messages, which are signed and so taken like any others. Time for that is
+  given: publishing waits DOUBT_MS, once every DOUBT_EVERY_MS whatever further strangers claim, so none can lock us out.
+- After a secret was imported or a backup restored nobody is known to be believed: the follows are in the part of the
+  feed that may be missing. Then every claim above our head freezes, and what ends it is a peer that we follow, by the
+  feed as we hold it by then, and that holds no more than we do but no less. A stranger's word never ends it: it may
+  hold an old part, or nothing. A feed that follows nobody takes the user's word.
+- The user's word (`override`) ends any of these, and the claims that were made until then don't count any more.
 """
 
 from __future__ import annotations
@@ -14,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,13 +32,15 @@ from hashlib import sha256
 from typing import Final
 
 from ssb_rtc.errors import AuthorFault, SsbRtcError, StorageFault
-from ssb_rtc.feeds import message, validate
+from ssb_rtc.feeds import message, private, validate
+from ssb_rtc.feeds.hops import FOLLOWS
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.validate import Checked, Head
+from ssb_rtc.storage import clocks
 from ssb_rtc.storage.database import Database
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Stored
-from ssb_rtc.types import FeedId, Json, PeerId
+from ssb_rtc.types import FeedId, Json, PeerId, feed_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +51,23 @@ CLOCK_STEP_MS: Final = 0.001
 CLOCK_BACK_MAX_MS: Final = 60_000
 """A clock that was set back by up to this much does not make our timestamps go back."""
 
+DOUBT_MS: Final = 10_000
+"""How long a claim of somebody whom we don't follow holds up publishing."""
+DOUBT_EVERY_MS: Final = 10 * 60_000
+"""How soon after that the next such claim may."""
+CLAIMS_MAX: Final = 64
+"""Claims that are kept, and claims that the user has overridden."""
+
 _IMPORTED: Final = "author.imported"
-_CLAIM: Final = "author.claim"
-_OVERRIDDEN: Final = "author.overridden"
+_CLAIMS: Final = "author.claims"
+_OVERRIDDEN: Final = "author.overridden_claims"
 _SIGNED_WITH: Final = "author.signed_with"
+
+_FROZEN_AS_IMPORTED: Final = (
+    "This secret was imported or its folder restored, and nobody whom you follow has confirmed yet that your feed is"
+    " whole here. Publishing now could fork it. Connect to somebody whom you follow and who follows you; if the feed is"
+    " surely new or whole, `ssb-rtc publish --force` goes on."
+)
 
 OnServable = Callable[[int], None]
 
@@ -57,8 +83,9 @@ class AuthorState:
 
 
 def mark_imported(database: Database) -> None:
-    """The secret of this database came from elsewhere: publishing is frozen until a holder of the feed answers."""
+    """The secret or the database came from elsewhere: publishing is frozen until a holder of the feed answers."""
     database.set_meta(_IMPORTED, "1")
+    clocks.forget(database)
 
 
 class Author:
@@ -78,15 +105,18 @@ class Author:
         self._durable_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._on_servable: list[OnServable] = []
         self._imported = self._database.meta(_IMPORTED) is not None
-        claim = json.loads(self._database.meta(_CLAIM) or '{"sequence": 0, "peer": ""}')
-        self._claim, self._claimed_by = int(claim["sequence"]), str(claim["peer"])
-        self._overridden = int(self._database.meta(_OVERRIDDEN) or "0")
+        # What peers claim that is not settled, and what of that the user has overridden: sequences by peer.
+        self._claims: dict[PeerId, int] = json.loads(self._database.meta(_CLAIMS) or "{}")
+        self._overridden: dict[PeerId, int] = json.loads(self._database.meta(_OVERRIDDEN) or "{}")
+        self._doubted_ms = -DOUBT_EVERY_MS
+        self._doubted_sequence = 0
         # Which hmac key, if any, our feed is signed with: a feed that mixes two is valid for nobody.
         self._signs_with = sha256(b"ssb-rtc hmac key " + (ingest.hmac_key or b"")).hexdigest()
         self._signed_with = self._database.meta(_SIGNED_WITH)
         self._database.sync()
         self._servable = self._sequence()
         self._unsubscribe = ingest.subscribe(self._committed)
+        ingest.own = self.feed
 
     # --- state ---
 
@@ -113,18 +143,29 @@ class Author:
             return (
                 "Your feed was begun with another --hmac-key, or with none. Give the same: nobody takes a mixed feed."
             )
-        if self._claim > self._sequence():
-            return (
-                f"{self._claimed_by} holds your feed up to message {self._claim}, and this machine only up to"
-                f" {self._sequence()}. Publishing now would fork it; the missing part is fetched when a peer that has"
-                " it is connected."
-            )
-        if self._imported:
-            return (
-                "This secret was imported, and no peer that holds its feed has answered yet. Publishing now could fork"
-                " the feed; connect to a peer that follows you, or override if the feed is surely new or whole."
-            )
-        return None
+        return self._claimed() or self._doubted() or (_FROZEN_AS_IMPORTED if self._imported else None)
+
+    def _claimed(self) -> str | None:
+        believed = [(n, peer) for peer, n in self._claims.items() if self._imported or self._follows(peer)]
+        sequence, peer = max(believed, default=(0, PeerId("")))
+        if sequence <= self._sequence():
+            return None
+        return (
+            f"{peer} holds your feed up to message {sequence}, and this machine only up to {self._sequence()}."
+            " Publishing now would fork it; the missing part is fetched when a peer that has it is connected."
+            " If that claim is wrong, `ssb-rtc publish --force` goes on."
+        )
+
+    def _doubted(self) -> str | None:
+        if self._doubted_sequence <= self._sequence():
+            return None
+        left_ms = self._doubted_ms + DOUBT_MS - self._ingest.now_ms()
+        if not 0 < left_ms <= DOUBT_MS:
+            return None
+        return (
+            f"Somebody whom you don't follow claims to hold your feed up to message {self._doubted_sequence}, and has"
+            f" {left_ms / 1000:.0f} s more to show it. Try again after that."
+        )
 
     def subscribe_servable(self, listener: OnServable) -> Callable[[], None]:
         """Calls `listener(sequence)` when more of our feed may be sent; returns what ends that."""
@@ -134,41 +175,74 @@ class Author:
     # --- freezing ---
 
     def remote_clock(self, peer: PeerId, sequence: int) -> None:
-        """A peer says up to where it holds our feed (0: not at all)."""
-        if sequence < 1:
+        """A peer says up to where it holds our feed (0: not at all). The rules are at the top of this file."""
+        head = self._sequence()
+        if sequence < max(1, head) or sequence <= self._overridden.get(peer, 0):
             return
-        if sequence > max(self._sequence(), self._claim, self._overridden):
-            logger.warning("%s claims message %d of our feed, we are at %d", peer, sequence, self._sequence())
-            self._claim, self._claimed_by = sequence, peer
-            self._database.set_meta(_CLAIM, json.dumps({"sequence": sequence, "peer": peer}))
-        if self._imported:
-            self._imported = False
-            self._database.set_meta(_IMPORTED, None)
+        if not self._imported and not self._follows(peer):
+            self._doubt(sequence)
+        elif sequence > self._claims.get(peer, 0):
+            if sequence > head:
+                logger.warning("%s claims message %d of our feed, we are at %d", peer, sequence, head)
+            while peer not in self._claims and len(self._claims) >= CLAIMS_MAX:
+                # Who fills the table must not keep those out who are believed.
+                del self._claims[next((p for p in self._claims if not self._follows(p)), next(iter(self._claims)))]
+            self._claims[peer] = sequence
+            self._settle()
 
     def override(self) -> None:
-        """The user's word that our feed is whole here: unfreezes, and ignores claims up to the present one from now on.
+        """The user's word that our feed is whole here: unfreezes; claims that were made until now don't count any more.
 
         A feed that is forked, or a disk that failed, stays frozen.
         """
-        self._overridden = max(self._overridden, self._claim)
-        self._claim, self._claimed_by, self._imported = 0, "", False
-        self._database.set_meta(_OVERRIDDEN, str(self._overridden))
-        self._database.set_meta(_CLAIM, None)
+        self._overridden |= self._claims
+        while len(self._overridden) > CLAIMS_MAX:
+            del self._overridden[next(iter(self._overridden))]
+        self._database.set_meta(_OVERRIDDEN, json.dumps(self._overridden))
+        self._doubted_sequence = 0
+        self._claims.clear()
+        self._database.set_meta(_CLAIMS, None)
+        self._unfreeze_imported()
+
+    def _follows(self, peer: PeerId) -> bool:
+        return self._log.graph.kind(self.feed, feed_of(peer)) == FOLLOWS
+
+    def _doubt(self, sequence: int) -> None:
+        now_ms = self._ingest.now_ms()
+        if sequence > self._sequence() and now_ms - self._doubted_ms >= DOUBT_EVERY_MS:
+            self._doubted_ms, self._doubted_sequence = now_ms, sequence
+
+    def _settle(self) -> None:
+        """Drops the claims that we have caught up with; one of a peer that we follow tells that the feed is whole."""
+        reached = [peer for peer, sequence in self._claims.items() if sequence <= self._sequence()]
+        if self._imported and any(map(self._follows, reached)):
+            self._unfreeze_imported()
+        for peer in reached:
+            del self._claims[peer]
+        self._database.set_meta(_CLAIMS, json.dumps(self._claims) if self._claims else None)
+
+    def _unfreeze_imported(self) -> None:
+        self._imported = False
         self._database.set_meta(_IMPORTED, None)
 
     # --- publishing ---
 
-    async def publish(self, content: Json, *, durable: bool = False) -> Stored:
-        """Appends one message to our feed. Calls that overlap share a transaction and keep their order.
-
-        content: an object with a type, or the text of a private message. Raises AuthorFault while frozen, MisuseError
-        for content that is none, StorageFault when the disk refuses.
-        """
-        if self._ingest.pending(self.feed):
-            await self._ingest.settle(self.feed)
+    def require_writable(self) -> None:
+        """Raises AuthorFault while we may not write to our own feed."""
         frozen = self.frozen
         if frozen is not None:
             raise AuthorFault(frozen)
+
+    async def publish(self, content: Json, *, durable: bool = False) -> Stored:
+        """Appends one message to our feed. Calls that overlap share a transaction and keep their order.
+
+        content: an object with a type, or the text of a private message; an object with `recps` is encrypted for
+        those. Raises AuthorFault while frozen, MisuseError for content that is none, StorageFault when the disk
+        refuses.
+        """
+        if self._ingest.pending(self.feed):
+            await self._ingest.settle(self.feed)
+        self.require_writable()
         checked = self._make(content)
         done: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._queue.append((checked, done))
@@ -183,7 +257,7 @@ class Author:
         head = self._queue[-1][0].head if self._queue else self._log.head(self.feed)
         value = message.create(
             self.keys,
-            content,
+            private.sealed(content, os.urandom),
             previous=head.id if head else None,
             sequence=head.sequence + 1 if head else 1,
             timestamp_ms=_timestamp(head, self._ingest.now_ms()),
@@ -223,6 +297,8 @@ class Author:
         await done
 
     def _committed(self, stored: Sequence[Stored]) -> None:
+        if self._claims and any(one.author == self.feed for one in stored):
+            self._settle()
         if self._sequence() > self._servable and any(one.author == self.feed for one in stored):
             self._schedule_sync()
 
@@ -235,20 +311,22 @@ class Author:
         self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     async def _sync(self) -> None:
-        while self._servable < (sequence := self._sequence()):
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._syncer, self._database.sync)
-            except StorageFault as fault:
-                # After a failed fsync the kernel may have dropped the pages: only a restart knows what is there.
-                logger.error("%s", fault)
-                self._sync_fault = fault
-                break
+        sequence = self._sequence()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._syncer, self._database.sync)
+        except StorageFault as fault:
+            # After a failed fsync the kernel may have dropped the pages: only a restart knows what is there.
+            logger.error("%s", fault)
+            self._sync_fault = fault
+        else:
             self._servable = sequence
             for listener in tuple(self._on_servable):
                 listener(sequence)
-            self._wake_durable()
         self._syncing = None
         self._wake_durable()
+        if self._sequence() > self._servable:
+            # Not at once: waking a thread for every second message costs more than the message.
+            self._schedule_sync()
 
     def _wake_durable(self) -> None:
         waiting, self._durable_waiters = self._durable_waiters, []
@@ -270,11 +348,12 @@ class Author:
         """Commits and syncs what there is."""
         if self._queue:
             self._commit()
-        if self._sync_timer is not None:
-            self._sync_timer.cancel()
-            self._start_sync()
-        if self._syncing is not None:
-            await self._syncing
+        while self._sync_timer is not None or self._syncing is not None:
+            if self._sync_timer is not None:
+                self._sync_timer.cancel()
+                self._start_sync()
+            if self._syncing is not None:
+                await self._syncing
         self._unsubscribe()
         self._syncer.shutdown(wait=True)
 

@@ -3,10 +3,12 @@
 secret           the identity, mode 0600, never overwritten
 ssb-rtc.sqlite   everything else (with its -wal, -shm and lock beside it)
 socket           the local rpc of a running peer, mode 0600
+manifest.json    the methods of the peer that ran last, for JavaScript clients that look for them there
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ssb_rtc.feeds.keys import Keys, keys_from_seed
 from ssb_rtc.storage.author import mark_imported
 from ssb_rtc.storage.database import open_database
 from ssb_rtc.storage.identity import SECRET_NAME, Identity, create_identity, load_identity
+from ssb_rtc.types import JsonObject
 
 
 def secret_path(folder: Path) -> Path:
@@ -30,6 +33,18 @@ def database_path(folder: Path) -> Path:
 def socket_path(folder: Path) -> Path:
     """Where a running peer listens for callers on this machine."""
     return folder / "socket"
+
+
+def write_manifest(folder: Path, manifest: JsonObject) -> None:
+    """Leaves the methods of this peer beside its socket, as ssb-server does. Raises DatabaseUnusable."""
+    path = folder / "manifest.json"
+    new = folder / f"manifest.json.{secrets.token_hex(4)}"
+    try:
+        new.write_text(json.dumps(manifest, indent=2) + "\n")
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise DatabaseUnusable(f"{path} can't be written: {error.strerror}. Make room, or mend its rights.") from error
 
 
 def has_identity(folder: Path) -> bool:

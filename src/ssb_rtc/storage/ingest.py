@@ -85,6 +85,8 @@ class Ingest:
         self.forks = forks
         self.now_ms = now_ms
         self.hmac_key = hmac_key
+        self.own: FeedId | None = None
+        """The feed that we write ourselves; its author sets it."""
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="ssb-verify")
         self._in_worker = 0
         self._batches: deque[_Batch] = deque()
@@ -221,10 +223,13 @@ class Ingest:
             value = canonical.parse(raw)
             if head is None or not isinstance(value, dict) or value.get("previous") == head.id:
                 raise
-            if entries:
+            if entries or self._heals(author, head.sequence, value.get("previous")):
                 return author
             self._conflict(author, head.sequence, value)
             return None
+        if author == self.own and not validate.is_canonically_signed(pending.checked.value):
+            # We would write on top of an id that nobody else knows.
+            raise MessageInvalid("a message of our own feed whose signature we did not write so")
         entry = _Entry(pending, intake, len(raw))
         if entries is None:
             entries = self._feeds[author] = deque()
@@ -253,6 +258,22 @@ class Ingest:
         else:
             intake.duplicates += 1
         return None
+
+    def _heals(self, author: FeedId, sequence: int, previous: Json) -> bool:
+        """Whether the head that a message does not follow was only respelled, on its way to us; it is put right then.
+
+        Anybody on the way can do that to the last message that there is, see `canonically_signed`, and what the author
+        writes on top of it tells which spelling was meant.
+        """
+        ours = self.log.at(author, sequence)
+        if ours is None or validate.is_canonically_signed(ours.value()):
+            return False
+        value = validate.canonically_signed(ours.value())
+        if message_id(value) != previous:
+            return False
+        logger.warning("message %d of %s had come with another spelling of its signature", sequence, author)
+        self.log.respell_head(author, message_id(value), canonical.compact(value))
+        return True
 
     def _is_respelled(self, ours: Stored, value: JsonObject) -> bool:
         """The same message with another spelling of its good signature, which anybody can make: no fork."""

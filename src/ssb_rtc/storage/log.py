@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -29,8 +29,11 @@ READ_MESSAGES_MAX: Final = 10_000
 TYPES_MAX: Final = 4_096
 """Content types that get an index; a stranger who writes a new type in each message must not make a table of them."""
 
+OnPurge = Callable[[sqlite3.Connection, FeedId], object]
+_LAST_ROWID: Final = "log.last_rowid"
+"""Kept by a purge, which may take the newest rows away: a place in the log is never given to another message."""
+
 _COLUMNS: Final = "m.rowid, m.key, a.feed, m.sequence, m.received_ms, m.raw"
-_FROM: Final = "messages AS m JOIN authors AS a ON a.id = m.author"
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +73,7 @@ class Log:
         self._heads: dict[FeedId, Head] = {}
         self._types: dict[str, int] = {}
         self.graph = FollowGraph()
+        self._on_purge: list[OnPurge] = []
         self._load()
 
     def _load(self) -> None:
@@ -84,7 +88,8 @@ class Log:
         for source, target, kind in self.database.query("SELECT source, target, kind FROM edges"):
             self.graph.set(names[source], names[target], kind)
         self._count = sum(head.sequence for head in self._heads.values())
-        self._last_rowid = int(self.database.query("SELECT coalesce(max(rowid), 0) FROM messages")[0][0])
+        newest = int(self.database.query("SELECT coalesce(max(rowid), 0) FROM messages")[0][0])
+        self._last_rowid = max(newest, int(self.database.meta(_LAST_ROWID) or "0"))
 
     # --- heads ---
 
@@ -95,6 +100,11 @@ class Log:
     def heads(self) -> Mapping[FeedId, Head]:
         """A live, read-only view of all heads."""
         return MappingProxyType(self._heads)
+
+    @property
+    def author_ids(self) -> Mapping[FeedId, int]:
+        """A live, read-only view of the numbers that feeds have in this database, for good."""
+        return MappingProxyType(self._author_ids)
 
     def count(self) -> int:
         """How many messages there are."""
@@ -179,12 +189,29 @@ class Log:
             change.types[name] = number
         return number
 
+    def respell_head(self, feed: FeedId, key: MsgId, raw: bytes) -> None:
+        """Puts another spelling of the same message in the place of a feed's last one.
+
+        key, raw: of a valid message that differs in how its signature is written, so in its id, and in nothing else.
+        """
+        head, number, digest = self._heads[feed], self._author_ids[feed], _key_bytes(key)
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE messages SET key = ?, short_key = ?, raw = ? WHERE author = ? AND sequence = ?",
+                (digest, _short(digest), raw, number, head.sequence),
+            )
+            connection.execute("UPDATE authors SET head_key = ? WHERE id = ?", (digest, number))
+        self._heads[feed] = Head(key, head.sequence, head.timestamp)
+
     def purge(self, feed: FeedId) -> int:
         """Removes all messages of a feed from the disk, as if it had never been fetched; returns how many."""
         number = self._author_ids.get(feed)
         if number is None:
             return 0
         with self.database.transaction() as connection:
+            for listener in self._on_purge:
+                listener(connection, feed)
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_LAST_ROWID, str(self._last_rowid)))
             removed: int = connection.execute("DELETE FROM messages WHERE author = ?", (number,)).rowcount
             connection.execute("DELETE FROM edges WHERE source = ?", (number,))
             connection.execute("DELETE FROM forks WHERE author = ?", (number,))
@@ -196,6 +223,14 @@ class Log:
         self.graph.drop(feed)
         return removed
 
+    def subscribe_purge(self, listener: OnPurge) -> Callable[[], None]:
+        """Calls `listener(connection, feed)` in the transaction that removes a feed, while its messages are there.
+
+        What it writes is committed or rolled back with the purge. Returns what ends that.
+        """
+        self._on_purge.append(listener)
+        return lambda: self._on_purge.remove(listener)
+
     # --- reading ---
 
     def get(self, key: MsgId) -> Stored | None:
@@ -204,44 +239,22 @@ class Log:
             wanted = _key_bytes(key)
         except ValueError:
             return None
-        found = self._select("m.short_key = ? AND m.key = ?", (_short(wanted), wanted), limit=1)
+        found = self.select("m.short_key = ? AND m.key = ?", (_short(wanted), wanted), limit=1)
         return found[0] if found else None
 
     def at(self, feed: FeedId, sequence: int) -> Stored | None:
         """The message of a feed at this sequence, or None."""
-        found = self._select("m.author = ? AND m.sequence = ?", (self._author_ids.get(feed, 0), sequence), limit=1)
+        found = self.select("m.author = ? AND m.sequence = ?", (self._author_ids.get(feed, 0), sequence), limit=1)
         return found[0] if found else None
 
     def read_feed(self, feed: FeedId, after_sequence: int = 0, limit: int = READ_MESSAGES_MAX) -> list[Stored]:
         """Messages of one feed in order, those whose sequence is greater than `after_sequence`."""
         number = self._author_ids.get(feed, 0)
-        return self._select(
-            "m.author = ? AND m.sequence > ?", (number, after_sequence), limit=limit, order="m.sequence"
-        )
+        return self.select("m.author = ? AND m.sequence > ?", (number, after_sequence), limit=limit, order="m.sequence")
 
-    def read_log(
-        self,
-        after_rowid: int = 0,
-        limit: int = READ_MESSAGES_MAX,
-        *,
-        author: FeedId | None = None,
-        type_: str | None = None,
-        newest_first: bool = False,
-    ) -> list[Stored]:
-        """Messages in the order in which they were received, those after `after_rowid`.
-
-        With `newest_first` the order is turned, and `after_rowid` (0: from the end) bounds from above.
-        """
-        conditions = ["m.rowid < ?" if newest_first and after_rowid else "m.rowid > ?"]
-        parameters: list[Any] = [after_rowid]
-        if author is not None:
-            conditions.append("m.author = ?")
-            parameters.append(self._author_ids.get(author, 0))
-        if type_ is not None:
-            conditions.append("m.type = ?")
-            parameters.append(self._types.get(type_, 0))
-        order = "m.rowid DESC" if newest_first else "m.rowid"
-        return self._select(" AND ".join(conditions), parameters, limit=limit, order=order)
+    def read_log(self, after_rowid: int = 0, limit: int = READ_MESSAGES_MAX) -> list[Stored]:
+        """Messages in the order in which they were received, those after `after_rowid`; storage.query finds more."""
+        return self.select("m.rowid > ?", (after_rowid,), limit=limit)
 
     def iterate(self, after_rowid: int = 0) -> Iterator[Stored]:
         """The whole log in order, read in pieces: what export writes."""
@@ -249,9 +262,33 @@ class Log:
             yield from batch
             after_rowid = batch[-1].rowid
 
-    def _select(self, where: str, parameters: Sequence[Any], *, limit: int, order: str = "m.rowid") -> list[Stored]:
+    def author_number(self, feed: FeedId) -> int | None:
+        """The number of an author in the table of messages; None for one of whom nothing was ever held."""
+        return self._author_ids.get(feed)
+
+    def type_number(self, name: str) -> int | None:
+        """The number of a content type in the table of messages; None for one that has none."""
+        return self._types.get(name)
+
+    @property
+    def types_are_full(self) -> bool:
+        """Whether messages may have come in whose type got no number."""
+        return len(self._types) >= TYPES_MAX
+
+    def select(
+        self,
+        where: str,
+        parameters: Sequence[Any],
+        *,
+        limit: int,
+        order: str = "m.rowid",
+        source: str = "messages AS m",
+    ) -> list[Stored]:
+        """For storage.query: messages `m` of `source` that a condition holds for. Never called with foreign text."""
+        # CROSS JOIN keeps SQLite from beginning with the authors.
         rows = self.database.query(
-            f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT ?",  # noqa: S608 - constants only
+            f"SELECT {_COLUMNS} FROM {source} CROSS JOIN authors AS a ON a.id = m.author"  # noqa: S608 - constants only
+            f" WHERE {where} ORDER BY {order} LIMIT ?",
             (*parameters, max(0, min(limit, READ_MESSAGES_MAX))),
         )
         return [

@@ -41,17 +41,45 @@ _FIRST: Final[Migration] = (
         failures INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL DEFAULT 0, blocked INTEGER NOT NULL DEFAULT 0)""",
 )
 
-_BLOBS: Final[Migration] = ()
+# See storage/blobs.py. `kept`: added, pushed or wanted by us, so never removed by itself.
+_BLOBS: Final[Migration] = (
+    """CREATE TABLE blobs(
+        rowid INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+        kept INTEGER NOT NULL)""",
+    "CREATE INDEX blobs_to_evict ON blobs(received_ms) WHERE kept = 0",
+    "CREATE TABLE blob_wants(digest BLOB PRIMARY KEY, size_limit INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE blob_pushes(digest BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE blob_holders(digest BLOB NOT NULL, peer TEXT NOT NULL, PRIMARY KEY (digest, peer)) WITHOUT ROWID",
+)
 
-_INDEXES: Final[Migration] = ()
+# See storage/index_links.py and storage/index_private.py; how far they are stands in meta, as index.NAME.
+_INDEXES: Final[Migration] = (
+    """CREATE TABLE links(
+        target INTEGER NOT NULL, message INTEGER NOT NULL, rel INTEGER NOT NULL,
+        PRIMARY KEY (target, message, rel)) WITHOUT ROWID""",
+    "CREATE TABLE link_rels(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE private(message INTEGER PRIMARY KEY)",
+)
 
-_PRIVATE: Final[Migration] = ()
+_PRIVATE: Final[Migration] = (
+    # Keys of private groups, as members told them to us.
+    """CREATE TABLE group_keys(
+        number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, group_id TEXT NOT NULL, root TEXT NOT NULL,
+        added_by TEXT NOT NULL)""",
+)
 
-_REPLICATION: Final[Migration] = ()
+_REPLICATION: Final[Migration] = (
+    # What a peer last told of its feeds: pairs of 32 bits, number of the author and note. See storage/clocks.py.
+    "CREATE TABLE clocks(peer TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL, notes BLOB NOT NULL) WITHOUT ROWID",
+)
 
 _FRIENDS: Final[Migration] = ()
 
-_INVITES: Final[Migration] = ()
+_INVITES: Final[Migration] = (
+    """CREATE TABLE invites(
+        id TEXT PRIMARY KEY, uses INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0, note TEXT,
+        created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID""",
+)
 
 _SECOND: Final[Migration] = (*_BLOBS, *_INDEXES, *_PRIVATE, *_REPLICATION, *_FRIENDS, *_INVITES)
 

@@ -28,7 +28,7 @@ class Stream(ABC):
     """An ordered, reliable, two-way flow of bytes. One task reads, one task writes."""
 
     transport: str
-    """The name of the transport that carries it: 'net', 'unix', 'rtc' or 'memory'."""
+    """The name of the transport that carries it: 'net', 'ws', 'wss', 'unix', 'rtc' or 'memory'."""
 
     description: str = ""
     """For people and logs: where the other end is."""

@@ -20,7 +20,7 @@ from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.rpc_link import CALL_LIMIT_S, IDLE_LIMIT_S, INBOUND_LIMIT_BYTES, Link
 from ssb_rtc.transport.secure import PlainCodec, shake_hands
-from ssb_rtc.transport.serving import Handler, Router
+from ssb_rtc.transport.serving import Caller, Handler, Router, ServesNothing
 from ssb_rtc.transport.streams import Duplex, Incoming, Outgoing
 from ssb_rtc.types import PeerId
 
@@ -28,12 +28,14 @@ __all__ = [
     "CALL_LIMIT_S",
     "HANDSHAKE_LIMIT_S",
     "INBOUND_LIMIT_BYTES",
+    "Caller",
     "Duplex",
     "Handler",
     "Incoming",
     "Link",
     "Outgoing",
     "Router",
+    "ServesNothing",
     "open_link",
     "open_plain_link",
 ]
@@ -50,18 +52,19 @@ async def open_link(
     remote: PeerId | None,
     router: Router,
     dialled: bool = False,
-    accepts: Callable[[PeerId], bool] = lambda _peer: True,
+    admit: Callable[[PeerId], Caller | None] = lambda _peer: Caller.PEER,
     timeout_s: float = HANDSHAKE_LIMIT_S,
 ) -> Link:
     """Shakes hands on a fresh stream and starts the link.
 
-    The dialler gives the `remote` that it wants; who accepted learns it, and may turn it away by `accepts`. Raises
-    HandshakeRefused (also after `timeout_s`); the stream is closed then, and when this is cancelled.
+    The dialler gives the `remote` that it wants; who accepted learns it, and says by `admit` what it is to us (None
+    turns it away). Raises HandshakeRefused (also after `timeout_s`); the stream is closed then, and when this is
+    cancelled.
     """
     if dialled != (remote is not None):
         raise MisuseError("who dials gives the remote's key, who accepts learns it")
     try:
-        agreed = await shake_hands(stream, keys, network_key, remote, accepts, timeout_s)
+        agreed = await shake_hands(stream, keys, network_key, remote, admit, timeout_s)
     except BaseException:
         stream.abort("the handshake failed")
         raise
@@ -70,9 +73,9 @@ async def open_link(
         agreed.codec,
         remote=agreed.remote,
         dialled=dialled,
-        local=False,
+        caller=agreed.caller,
         router=router,
-        idle_limit_s=IDLE_LIMIT_S,
+        idle_limit_s=None if agreed.caller is Caller.OWNER else IDLE_LIMIT_S,
     )
     link.start(agreed.rest)
     return link
@@ -80,6 +83,6 @@ async def open_link(
 
 async def open_plain_link(stream: Stream, *, own: PeerId, router: Router, dialled: bool) -> Link:
     """A link without handshake and encryption, for the unix socket: the other end acts for us (`noauth`)."""
-    link = Link(stream, PlainCodec(), remote=own, dialled=dialled, local=True, router=router)
+    link = Link(stream, PlainCodec(), remote=own, dialled=dialled, caller=Caller.OWNER, router=router)
     link.start()
     return link

@@ -8,40 +8,54 @@ server.addresses()
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import socket
 from collections.abc import Collection, Iterable
 
-from ssb_rtc.errors import ConfigFault, ConnectFailed, MisuseError
+from ssb_rtc.errors import ConfigFault, ConnectFailed, ListenFailed, MisuseError
 from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.transport.base import Listener, OnStream, Stream, Transport
 from ssb_rtc.transport.net import NetTransport, join_host_port, split_host_port
 from ssb_rtc.transport.unix import UnixTransport
+from ssb_rtc.transport.ws import WssTransport, WsTransport
 from ssb_rtc.wire.address import (
     Address,
     NetTarget,
     RtcTarget,
     Target,
     UnixTarget,
+    WsTarget,
     net_address,
     parse,
     target,
     unix_address,
+    ws_address,
 )
+from ssb_rtc.wire.websocket import endpoint
 
 OUTSIDE_ADDRESSES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses of no one (RFC 5737, RFC 3849), to ask the routing table which of our own would reach outside."""
+
+
+LISTENERS_MAX = 32
 
 
 class Multiserver:
     """The transports of one peer. `public` is its key, which its own addresses carry."""
 
     def __init__(
-        self, public: bytes, transports: Iterable[Transport] | None = None, *, allow_http: Collection[str] = ()
+        self,
+        public: bytes,
+        transports: Iterable[Transport] | None = None,
+        *,
+        allow_http: Collection[str] = (),
+        certificate: tuple[str, str] | None = None,
     ) -> None:
-        chosen = [NetTransport(), UnixTransport()] if transports is None else transports
+        if transports is None:
+            transports = [NetTransport(), WsTransport(), WssTransport(certificate), UnixTransport()]
         self._public = public
-        self._transports = {transport.name: transport for transport in chosen}
+        self._transports = {transport.name: transport for transport in transports}
         self._allow_http = allow_http
         self._listeners: list[_Listening] = []
 
@@ -72,9 +86,19 @@ class Multiserver:
             raise MisuseError(
                 f"{where!r} is no place to listen: write {' or '.join(sorted(self._transports))}, : and it"
             )
-        listener = _Listening(self, await transport.listen(place, on_stream))
+        if len(self._listeners) >= LISTENERS_MAX:
+            raise ListenFailed(f"this peer listens at {LISTENERS_MAX} places already: stop one first")
+        listener = _Listening(self, where, await transport.listen(place, on_stream))
         self._listeners.append(listener)
         return listener
+
+    def listener(self, where: str) -> Listener | None:
+        """The listener that was started at `where` (not at a port 0), or that has this address, with its key or not."""
+        for listener in self._listeners:
+            started = where == listener.where and not where.endswith(":0")
+            if started or any(where in (each, each.partition("~")[0]) for each in listener.addresses):
+                return listener
+        return None
 
     def addresses(self) -> list[str]:
         """Where this peer can be reached now, as multiserver addresses with its key."""
@@ -91,6 +115,9 @@ class Multiserver:
         if name == "net":
             host, port = split_host_port(place)
             return net_address(reachable(host), port, self._public)
+        if name in ("ws", "wss"):
+            at = endpoint(text)
+            return ws_address(dataclasses.replace(at, host=reachable(at.host)).url, self._public)
         if name == "unix":
             return unix_address(place)
         return text
@@ -106,9 +133,11 @@ class Multiserver:
                 return await self._transport("net").connect(join_host_port(host, port))
             case UnixTarget(path, _):
                 return await self._transport("unix").connect(path)
+            case WsTarget(url, _):
+                scheme, _, rest = url.partition(":")
+                return await self._transport(scheme).connect(rest)
             case RtcTarget(hub, key):
                 return await self._transport("rtc").connect(f"{hub}~{feed_id(key)}")
-        raise ConnectFailed(f"this version can't connect over WebSockets ({to.url}): use another address of the peer")
 
     def _transport(self, name: str) -> Transport:
         transport = self._transports.get(name)
@@ -120,7 +149,8 @@ class Multiserver:
 class _Listening(Listener):
     """A listener that this object knows of."""
 
-    def __init__(self, server: Multiserver, inner: Listener) -> None:
+    def __init__(self, server: Multiserver, where: str, inner: Listener) -> None:
+        self.where = where
         self.addresses = [server.full_address(text) for text in inner.addresses]
         self._server = server
         self._inner = inner

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import sys
+from collections.abc import Callable
 from typing import ClassVar
 
 from ssb_rtc.errors import ConnectFailed, ListenFailed, MisuseError
 from ssb_rtc.transport.base import CONNECT_LIMIT_S, Listener, OnStream, Stream, Transport
 from ssb_rtc.transport.sockets import (
     BACKLOG,
+    QUICK_ACKS,
     AcceptedStream,
     AcceptedStreams,
     SocketListener,
     SocketStream,
     remedy,
+    tls_why,
     why,
 )
 
@@ -37,33 +41,14 @@ class NetTransport(Transport):
 
     async def connect(self, where: str) -> Stream:
         host, port = split_host_port(where)
-        stream = SocketStream("net", f"net:{join_host_port(host, port)}", quick_acks=hasattr(socket, "TCP_QUICKACK"))
-        place = f"{host} port {port}"
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._connect_limit_s):
-                transport, _ = await loop.create_connection(lambda: stream, host, port)
-        except TimeoutError as error:
-            raise ConnectFailed(f"no answer from {place} within {self._connect_limit_s:g} s") from error
-        except OSError as error:
-            raise ConnectFailed(f"can't connect to {place}: {why(error)}{remedy(error)}") from error
-        except (UnicodeError, ValueError) as error:
-            raise ConnectFailed(f"can't connect to {place}: that is no host name") from error
-        _tune(transport)
+        stream = SocketStream("net", f"net:{join_host_port(host, port)}", quick_acks=QUICK_ACKS)
+        await open_connection(stream, host, port, self._connect_limit_s)
         return stream
 
     async def listen(self, where: str, on_stream: OnStream) -> Listener:
         host, port = split_host_port(where)
         accepted = AcceptedStreams(on_stream)
-        loop = asyncio.get_running_loop()
-        try:
-            server = await loop.create_server(
-                lambda: AcceptedStream("net", accepted, _describe), host, port, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise ListenFailed(f"can't listen on {host} port {port}: {why(error)}{remedy(error)}") from error
-        except (UnicodeError, ValueError, OverflowError) as error:
-            raise ListenFailed(f"can't listen on {host} port {port}: that is no address of this machine") from error
+        server = await listening_server(lambda: AcceptedStream("net", accepted, _describe), host, port)
         addresses = [f"net:{join_host_port(*s.getsockname()[:2])}" for s in server.sockets]
         listener = SocketListener(server, addresses, self._listeners.discard)
         self._listeners.add(listener)
@@ -72,6 +57,41 @@ class NetTransport(Transport):
     async def close(self) -> None:
         for listener in list(self._listeners):
             await listener.close()
+
+
+async def open_connection(
+    stream: SocketStream, host: str, port: int, limit_s: float, *, tls: ssl.SSLContext | None = None
+) -> None:
+    """Connects `stream` to a TCP port. Raises ConnectFailed with a sentence that says why."""
+    place = f"{host} port {port}"
+    try:
+        async with asyncio.timeout(limit_s):
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: stream, host, port, ssl=tls)
+    except TimeoutError as error:
+        raise ConnectFailed(f"no answer from {place} within {limit_s:g} s") from error
+    except ssl.SSLError as error:
+        raise ConnectFailed(f"can't connect to {place} with TLS: {tls_why(error)}") from error
+    except ConnectionResetError as error:
+        hint = ": does it speak TLS?" if tls is not None else ""
+        raise ConnectFailed(f"can't connect to {place}: the other side hung up{hint}") from error
+    except OSError as error:
+        raise ConnectFailed(f"can't connect to {place}: {why(error)}{remedy(error)}") from error
+    except (UnicodeError, ValueError) as error:
+        raise ConnectFailed(f"can't connect to {place}: that is no host name") from error
+    tune(transport)
+
+
+async def listening_server(
+    factory: Callable[[], SocketStream], host: str, port: int, *, tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
+    """A TCP server of streams. Raises ListenFailed with why and the remedy."""
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(factory, host, port, backlog=BACKLOG, ssl=tls)
+    except OSError as error:
+        raise ListenFailed(f"can't listen on {host} port {port}: {why(error)}{remedy(error)}") from error
+    except (UnicodeError, ValueError, OverflowError) as error:
+        raise ListenFailed(f"can't listen on {host} port {port}: that is no address of this machine") from error
 
 
 def split_host_port(where: str) -> tuple[str, int]:
@@ -89,12 +109,13 @@ def join_host_port(host: str, port: int) -> str:
 
 
 def _describe(transport: asyncio.Transport) -> str:
-    _tune(transport)
+    tune(transport)
     peer = transport.get_extra_info("peername")
     return f"net:{join_host_port(peer[0], peer[1])}" if peer else "net:?"
 
 
-def _tune(transport: asyncio.BaseTransport) -> None:
+def tune(transport: asyncio.BaseTransport) -> None:
+    """Small packets leave at once, and a machine that vanished is noticed."""
     raw = transport.get_extra_info("socket")
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

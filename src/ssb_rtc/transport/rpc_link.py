@@ -11,7 +11,7 @@ from typing import Protocol
 from ssb_rtc.errors import FrameInvalid, LinkClosed, RemoteCallError, SsbRtcError, TransportFault
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.secure import Codec
-from ssb_rtc.transport.serving import Router, Serving
+from ssb_rtc.transport.serving import Caller, Router, Serving
 from ssb_rtc.transport.streams import Duplex, Incoming, Outgoing
 from ssb_rtc.transport.window import WINDOW_NAME, Window, WindowReports
 from ssb_rtc.types import Json, PeerId
@@ -35,7 +35,7 @@ FLUSH_BYTES = 64 * 1024
 GOODBYE_LIMIT_S = 1.0
 """The longest that `close` waits for the other side to close too."""
 CLOSE_LIMIT_S = 5.0
-"""The longest that `close` waits for handlers that were cancelled."""
+"""The longest that `close` waits for handlers that were cancelled, or that finish with what they got."""
 
 
 class _End(Protocol):
@@ -57,7 +57,7 @@ class Link:
         *,
         remote: PeerId,
         dialled: bool,
-        local: bool,
+        caller: Caller,
         router: Router,
         limits: Limits | None = None,
         idle_limit_s: float | None = None,
@@ -65,8 +65,7 @@ class Link:
         loop = asyncio.get_running_loop()
         self.remote = remote
         self.dialled = dialled
-        self.local = local
-        """The other end is a program of this user on this machine: it may call everything."""
+        self.caller = caller
         self.transport = stream.transport
         self.description = stream.description
         self.bytes_in = 0
@@ -97,6 +96,11 @@ class Link:
 
     def __repr__(self) -> str:
         return f"<Link {'to' if self.dialled else 'from'} {self.remote} over {self.description}>"
+
+    @property
+    def local(self) -> bool:
+        """The other end acts for us: it may call everything."""
+        return self.caller is Caller.OWNER
 
     def start(self, rest: bytes = b"") -> None:
         """Starts reading; `rest` arrived already. The openers call it."""
@@ -442,14 +446,21 @@ class Link:
 
     async def _wait_for(self, tasks: list[asyncio.Task[None]]) -> None:
         if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S)
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_LIMIT_S)
+            for task in late:
+                task.cancel()
 
     async def _hear_goodbye(self) -> None:
-        """Reads until the other side has closed too: a socket that closes with bytes unread loses what it sent."""
+        """Reads to the other side's end: a socket that closes with bytes unread loses what it sent.
+
+        Its goodbye is enough: who closes at the same time as we do waits for ours.
+        """
+        goodbye = False
         try:
             async with asyncio.timeout(GOODBYE_LIMIT_S):
-                while await self._stream.read():
-                    pass
+                while not (goodbye and self._codec.ended) and (data := await self._stream.read()):
+                    events = self._session.receive(self._codec.open(data))
+                    goodbye = goodbye or any(type(event) is Goodbye for event in events)
         except (TimeoutError, TransportFault, FrameInvalid):
             pass
 

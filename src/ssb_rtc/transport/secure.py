@@ -12,6 +12,7 @@ from ssb_rtc.errors import HandshakeRefused, LinkClosed
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import feed_id, public_key
 from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.serving import Caller
 from ssb_rtc.types import PeerId, peer_of
 from ssb_rtc.wire.boxstream import Boxer, Unboxer
 from ssb_rtc.wire.handshake import Client, Secrets, Server
@@ -81,6 +82,7 @@ class Agreed:
     """A finished handshake."""
 
     remote: PeerId
+    caller: Caller
     codec: Codec
     rest: bytes
     """Bytes that arrived behind the handshake."""
@@ -111,19 +113,19 @@ async def shake_hands(
     keys: Keys,
     network_key: bytes,
     remote: PeerId | None,
-    accepts: Callable[[PeerId], bool],
+    admit: Callable[[PeerId], Caller | None],
     timeout_s: float,
 ) -> Agreed:
     """The secret handshake on a fresh stream, as client when `remote` is given, else as server.
 
-    Raises HandshakeRefused, also after `timeout_s` and when `accepts` turns the other side away. Leaves the stream
+    Raises HandshakeRefused, also after `timeout_s` and when `admit` turns the other side away. Leaves the stream
     open: closing it is the caller's.
     """
     try:
         async with asyncio.timeout(timeout_s):
             if remote is not None:
                 return await _as_client(stream, keys, network_key, remote)
-            return await _as_server(stream, keys, network_key, accepts)
+            return await _as_server(stream, keys, network_key, admit)
     except TimeoutError as error:
         raise HandshakeRefused(f"the handshake took longer than {timeout_s:g} s") from error
     except LinkClosed as error:
@@ -138,21 +140,23 @@ async def _as_client(stream: Stream, keys: Keys, network_key: bytes, remote: Pee
         reply = client.receive(await reader.exactly(wants))
         if reply:
             stream.write(reply)
-    return Agreed(remote, BoxCodec(client.outcome), reader.rest)
+    return Agreed(remote, Caller.PEER, BoxCodec(client.outcome), reader.rest)
 
 
-async def _as_server(stream: Stream, keys: Keys, network_key: bytes, accepts: Callable[[PeerId], bool]) -> Agreed:
+async def _as_server(
+    stream: Stream, keys: Keys, network_key: bytes, admit: Callable[[PeerId], Caller | None]
+) -> Agreed:
     server = Server(network_key, keys.seed, keys.public, secrets.token_bytes(32))
     reader = _Reader(stream)
+    caller: Caller | None = None
     while wants := server.wants:
         reply = server.receive(await reader.exactly(wants))
         if server.remote_public is not None:
-            _require_welcome(peer_of(feed_id(server.remote_public)), accepts)
+            # The accept packet is what welcomes a peer, so who is turned away never gets it.
+            remote = peer_of(feed_id(server.remote_public))
+            caller = admit(remote)
+            if caller is None:
+                raise HandshakeRefused(f"{remote} may not connect to us")
         stream.write(reply)
-    return Agreed(peer_of(feed_id(server.outcome.remote_public)), BoxCodec(server.outcome), reader.rest)
-
-
-def _require_welcome(remote: PeerId, accepts: Callable[[PeerId], bool]) -> None:
-    """The accept packet is what welcomes a peer, so who is turned away never gets it."""
-    if not accepts(remote):
-        raise HandshakeRefused(f"{remote} may not connect to us")
+    assert caller is not None
+    return Agreed(peer_of(feed_id(server.outcome.remote_public)), caller, BoxCodec(server.outcome), reader.rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ssb_rtc.errors import LinkClosed, MisuseError, RemoteCallError, SsbRtcError
@@ -18,9 +19,20 @@ Handler = Callable[..., Any]
 """async, sync: `async def h(link, *args) -> Json`; source: `def h(link, *args) -> AsyncIterator[Json | bytes]` (an
 async generator); sink: `async def h(link, incoming, *args)`; duplex: `async def h(link, duplex, *args)`."""
 
-Work = Coroutine[Any, Any, None]
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 INTERNAL_ERROR = "internal error"
+
+
+class Caller(Enum):
+    """What the other end of a link is to us, which decides what it may call."""
+
+    OWNER = "local"
+    """Acts for us: a program on this machine, or whoever proved that it holds our own key."""
+    PEER = "remote"
+    """Somebody else."""
+    GUEST = "guest"
+    """Proved nothing but that it holds an invite of ours."""
 
 
 class Router(Protocol):
@@ -30,6 +42,15 @@ class Router(Protocol):
         """The handler, or RemoteCallError with the text that the caller shall hear. ASYNC stands for SYNC as well."""
 
 
+class ServesNothing:
+    """The router of who only calls."""
+
+    def find(self, name: tuple[str, ...], kind: Kind, link: Link) -> Handler:
+        """See Router."""
+        del kind, link
+        raise RemoteCallError(f"muxrpc: no such command: {'.'.join(name)}")
+
+
 class Serving:
     """The running handlers of one link."""
 
@@ -37,6 +58,7 @@ class Serving:
         self._link = link
         self._router = router
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sinks: dict[int, Incoming] = {}
 
     def start(self, called: Called) -> None:
         """Looks the call up and runs its handler."""
@@ -52,7 +74,11 @@ class Serving:
         """Runs `work` as the answer to this call; an error in it is what the caller hears."""
         task = asyncio.get_running_loop().create_task(self._guard(called, work), name=f"serve {'.'.join(called.name)}")
         self._tasks[called.request] = task
-        task.add_done_callback(lambda _: self._tasks.pop(called.request, None))
+        task.add_done_callback(lambda _: self._forget(called.request))
+
+    def _forget(self, request: int) -> None:
+        self._tasks.pop(request, None)
+        self._sinks.pop(request, None)
 
     def stop(self, request: int) -> None:
         """The caller wants no more of this source."""
@@ -61,16 +87,21 @@ class Serving:
             task.cancel()
 
     def cancel_all(self) -> list[asyncio.Task[None]]:
-        """Cancels every handler but the one that calls this; returns those to wait for."""
+        """Cancels every handler but the one that calls this; returns those to wait for.
+
+        A sink that has got everything may finish: JavaScript takes what it has sent for done and closes (blobs.add).
+        """
         current = asyncio.current_task()
-        others = [task for task in self._tasks.values() if task is not current]
-        for task in others:
-            task.cancel()
-        return others
+        others = {request: task for request, task in self._tasks.items() if task is not current}
+        for request, task in others.items():
+            if request not in self._sinks or not self._sinks[request].arrived_whole:
+                task.cancel()
+        return list(others.values())
 
     async def _guard(self, called: Called, work: Work) -> None:
         try:
-            await work
+            # Not a coroutine made before: a task that is cancelled before its first step would never await it.
+            await work()
         except Exception as error:
             self._answer_failure(called, error)
 
@@ -94,8 +125,11 @@ class Serving:
                 )
         self._link.answer_error(called, told)
 
-    async def _answer(self, called: Called, handler: Handler) -> None:
-        self._link.answer(called, await _begin(handler, self._link, *called.args))
+    def _answer(self, called: Called, handler: Handler) -> Work:
+        async def work() -> None:
+            self._link.answer(called, await _begin(handler, self._link, *called.args))
+
+        return work
 
     def _source(self, called: Called, handler: Handler) -> Work:
         outgoing = Outgoing(self._link, called.request)
@@ -113,10 +147,12 @@ class Serving:
                     await close()
             await outgoing.end()
 
-        return work()
+        return work
 
     def _sink(self, called: Called, handler: Handler) -> Work:
-        return self._reading(Incoming(self._link, called.request), called, handler)
+        incoming = Incoming(self._link, called.request)
+        self._sinks[called.request] = incoming
+        return self._reading(incoming, called, handler)
 
     def _duplex(self, called: Called, handler: Handler) -> Work:
         return self._reading(Duplex(self._link, called.request), called, handler)
@@ -131,7 +167,7 @@ class Serving:
                 stream.abandon()
             self._link.end_stream(called.request, None)
 
-        return work()
+        return work
 
 
 class _ArgumentsRefused(TypeError):

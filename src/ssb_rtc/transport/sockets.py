@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -19,6 +20,7 @@ WRITE_HIGH_BYTES = 512 * 1024
 """Queued bytes above which a writer should wait."""
 CLOSE_LIMIT_S = 2.0
 """The longest that `close` waits for what is queued to be sent."""
+QUICK_ACKS = hasattr(socket, "TCP_QUICKACK")
 BACKLOG = 128
 """Connections that the kernel holds until we accept them."""
 
@@ -51,6 +53,9 @@ class SocketStream(asyncio.Protocol, Stream):
 
     def data_received(self, data: bytes) -> None:
         self._queue.push(data)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
         if self._raw is not None:
             with contextlib.suppress(OSError):
                 self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -162,7 +167,7 @@ class AcceptedStream(SocketStream):
     """A stream that a listener made; it goes to the listener's owner as soon as it is connected."""
 
     def __init__(self, name: str, accepted: AcceptedStreams, describe: Callable[[asyncio.Transport], str]) -> None:
-        super().__init__(name, quick_acks=name == "net" and hasattr(socket, "TCP_QUICKACK"))
+        super().__init__(name, quick_acks=name == "net" and QUICK_ACKS)
         self._accepted = accepted
         self._describe = describe
 
@@ -194,6 +199,13 @@ def why(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower() if error.errno > 0 else str(error)
     return str(error) or type(error).__name__
+
+
+def tls_why(error: ssl.SSLError) -> str:
+    """A fault of TLS as the end of a sentence."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid here ({error.verify_message})"
+    return f"the other side speaks no TLS that we understand ({error.reason or error})"
 
 
 def remedy(error: OSError) -> str:

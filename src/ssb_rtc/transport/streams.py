@@ -96,6 +96,11 @@ class Incoming:
         self._host.took(size)
         return items
 
+    @property
+    def arrived_whole(self) -> bool:
+        """The other side has ended the stream cleanly; some of it may be unread yet."""
+        return self._input_over and self._input_fault is None
+
     async def aclose(self) -> None:
         """Tells the other side to stop; what is unread is dropped. Does nothing when it has ended."""
         self._drop()

@@ -8,6 +8,8 @@ import os
 import secrets
 import socket
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,8 +17,8 @@ from ssb_rtc.errors import ConnectFailed, ListenFailed
 from ssb_rtc.transport.base import CONNECT_LIMIT_S, Listener, OnStream, Stream, Transport
 from ssb_rtc.transport.sockets import BACKLOG, AcceptedStream, AcceptedStreams, SocketListener, SocketStream, why
 
-PATH_MAX_BYTES = 100
-"""The kernel takes 107 bytes (Linux) or 103 (macOS), and the socket is made under a slightly longer name first."""
+PATH_MAX_BYTES = 103
+"""The kernel takes 107 bytes (Linux) or 103 (macOS); longer paths are reached through a short link to their folder."""
 SOCKET_MODE = 0o600
 
 
@@ -34,7 +36,8 @@ class UnixTransport(Transport):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_limit_s):
-                await loop.create_unix_connection(lambda: stream, where)
+                with _short(Path(where)) as path:
+                    await loop.create_unix_connection(lambda: stream, str(path))
         except TimeoutError as error:
             raise ConnectFailed(f"no answer at {where} within {self._connect_limit_s:g} s") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -49,12 +52,12 @@ class UnixTransport(Transport):
         path = Path(where)
         accepted = AcceptedStreams(on_stream)
         loop = asyncio.get_running_loop()
-        raw = _bind(path)
+        raw, own = _bind(path)
         try:
             server = await loop.create_unix_server(
                 lambda: AcceptedStream("unix", accepted, lambda _: f"unix:{where}"), sock=raw, backlog=BACKLOG
             )
-            identity = _put_in_place(raw, path)
+            identity = _put_in_place(own, path)
         except OSError as error:
             raw.close()
             raise ListenFailed(f"can't listen at {where}: {why(error)}") from error
@@ -74,31 +77,41 @@ class UnixTransport(Transport):
                     path.unlink()
 
 
-def _bind(path: Path) -> socket.socket:
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[Path]:
+    """`path`, or where that is too long for the kernel, another way to the same file, for as long as it is used."""
+    if len(os.fsencode(path)) <= PATH_MAX_BYTES:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="ssb-") as folder:
+        link = Path(folder, "d")
+        link.symlink_to(path.parent.absolute())
+        yield link / path.name
+
+
+def _bind(path: Path) -> tuple[socket.socket, Path]:
     """A bound socket of mode 0600 under a name of its own beside `path`; nobody can connect before it listens."""
-    if len(os.fsencode(path)) > PATH_MAX_BYTES - 9:
-        raise ListenFailed(f"the path of the socket is too long for the system ({PATH_MAX_BYTES - 9} bytes): {path}")
     _refuse_taken(path)
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own = _own_name(path)
     try:
-        raw.bind(str(own))
+        with _short(own) as short:
+            raw.bind(str(short))
         own.chmod(SOCKET_MODE)
     except OSError as error:
         raw.close()
         with contextlib.suppress(OSError):
             own.unlink()
         raise ListenFailed(f"can't make the socket {path}: {why(error)}") from error
-    return raw
+    return raw, own
 
 
 def _own_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}")
 
 
-def _put_in_place(raw: socket.socket, path: Path) -> tuple[int, int]:
+def _put_in_place(own: Path, path: Path) -> tuple[int, int]:
     """Gives a listening socket its name, in one step over a stale one."""
-    own = Path(raw.getsockname())
     try:
         identity = _identity(own)
         own.rename(path)
@@ -122,7 +135,8 @@ def _refuse_taken(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(str(path))
+            with _short(path) as short:
+                probe.connect(str(short))
         except ConnectionRefusedError:
             return
         except OSError as error:

@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.types import HubUrl
 from ssb_rtc.wire.hub_url import has_credentials, hub_host, is_loopback, normalise_hub
+from ssb_rtc.wire.websocket import endpoint
 
 __all__ = [
     "Address",
@@ -32,6 +33,7 @@ __all__ = [
     "WsTarget",
     "format_addresses",
     "has_credentials",
+    "host_of",
     "hub_host",
     "is_loopback",
     "net_address",
@@ -199,6 +201,10 @@ def target(address: Address, *, allow_http: Collection[str] = ()) -> Target:
             return NetTarget(_bare_host(":".join(data[:-1])), _port(data[-1]), address.key)
         case "ws" | "wss" if data and data[0].startswith("//") and len(data[0]) > 2:
             return WsTarget(f"{address.transport}:{':'.join(data)}", address.key)
+        case "ws" | "wss" if len(data) == 2 and data[0]:
+            # As people write it; JavaScript wants the slashes.
+            host = f"[{data[0]}]" if ":" in data[0] and not data[0].startswith("[") else data[0]
+            return WsTarget(f"{address.transport}://{host}:{_port(data[1])}", address.key)
         case "unix" if data and data[0]:
             return UnixTarget(":".join(data), address.key)
         case "rtc" if data and data[0]:
@@ -206,6 +212,16 @@ def target(address: Address, *, allow_http: Collection[str] = ()) -> Target:
                 raise ConfigFault(f"{address}: an rtc address needs the peer's key: add ~shs:KEY=")
             return RtcTarget(_hub_of(data, allow_http), address.key)
     raise ConfigFault(f"{address}: this is no address that we can connect to: write net:, ws:, wss:, unix: or rtc:")
+
+
+def host_of(to: Target) -> str | None:
+    """The host that is dialled, without brackets; None where no host is: a path, a hub."""
+    match to:
+        case NetTarget(host, _, _):
+            return host
+        case WsTarget(url, _):
+            return endpoint(url).host
+    return None
 
 
 def _format_protocol(protocol: Protocol) -> str:

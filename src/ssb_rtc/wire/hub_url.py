@@ -71,9 +71,15 @@ def has_credentials(hub: HubUrl) -> bool:
 def _split(text: str, shown: str) -> SplitResult:
     try:
         parts = urlsplit(text)
+    except ValueError:
+        _refuse(shown, "its host can't be read: write it like https://hub.example.com or https://[2001:db8::1]:8443")
+    try:
         _ = parts.port
-    except ValueError as error:
-        _refuse(shown, f"it can't be read ({error}): write it like https://hub.example.com:8443")
+    except ValueError:
+        _refuse(
+            shown,
+            "its port is no number from 1 to 65535 (and IPv6 addresses stand in brackets): like https://a.example:8443",
+        )
     return parts
 
 
