@@ -27,6 +27,8 @@ SEQUENCE_MAX = 2**31 - 1
 
 HMAC_KEY_BYTES = 32
 _SAFE_MAX = 2**53
+_SIGNATURE_LINE = ',\n  "signature": ""'
+"""What a signature adds to the encoding of a message, besides itself."""
 _BOX = re.compile(rf"{CANONICAL_BASE64}\.box[0-9A-Za-z]*\Z")
 
 
@@ -80,12 +82,13 @@ def create(
             "content": as_javascript(content),
         }
         unsigned = encode(value)
-        value["signature"] = _signature_text(_keys.sign(keys, signed_bytes(unsigned, hmac_key)))
-        size = utf16_length(encode(value))
+        signature = _signature_text(_keys.sign(keys, signed_bytes(unsigned, hmac_key)))
+        size = utf16_length(unsigned) + len(_SIGNATURE_LINE) + len(signature)
     except MessageInvalid as error:
         raise MisuseError(f"this content can't be published: {error.reason}") from None
     if size > MESSAGE_MAX_UNITS:
         raise MisuseError(f"this message has {size} UTF-16 units, and {MESSAGE_MAX_UNITS} is the most")
+    value["signature"] = signature
     return value
 
 
