@@ -25,6 +25,7 @@ from ssb_rtc import (
     Settings,
 )
 from ssb_rtc.errors import DatabaseLocked, IdentityMissing, NoPeerRuns
+from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.testing import Swarm
 
 
@@ -88,6 +89,16 @@ async def test_a_peer_that_can_not_listen_leaves_nothing_behind(tmp_path: Path) 
         assert not (tmp_path / "two" / "socket").exists()
         async with offline(tmp_path / "two") as two:
             await two.publish({"type": "post"})
+
+
+async def test_a_start_that_fails_anywhere_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before the network has begun to open its parts."""
+    monkeypatch.setattr(Contacts, "hubs", lambda _self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await Peer(tmp_path, Settings(net=0)).__aenter__()
+    assert not (tmp_path / "socket").exists()
+    async with offline(tmp_path):
+        pass  # the folder was let go of
 
 
 async def test_going_online_later(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from ssb_rtc import Peer
 from ssb_rtc.testing import Clock, Swarm
 
 NAMES = [
-    "AuthorFault", "BlobId", "BlobMissing", "BlobsFull", "ConfigFault", "ConnectFailed", "Context", "Duplex", "FeedId", "Handler", "HubUrl",
+    "AuthorFault", "BlobId", "BlobMissing", "BlobsFull", "ConfigFault", "ConnectFailed", "Context", "Duplex",
+    "FeedId", "Handler", "HubUrl",
     "Incoming", "Link", "LinkClosed", "ListenFailed", "Message", "MessageInvalid", "MisuseError", "MsgId", "Peer",
     "PeerId", "PermissionLists", "Plugin", "RemoteCallError", "Settings", "SsbRtcError", "StorageFault", "__version__",
 ]  # fmt: skip

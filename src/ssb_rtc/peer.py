@@ -165,7 +165,10 @@ class Peer:
         built_in.append(Control(self.controls))
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
-        for plugin in (*built_in, *installed.load(self.settings.plugin), *self._extra):
+        for plugin in built_in:
+            self.registry.add(plugin)
+        installed.load(self.settings.plugin, self.registry.add)
+        for plugin in self._extra:
             self.registry.add(plugin)
 
     def _open_database(self) -> Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ async def test_the_plugin_of_another_package_serves_its_owner_and_what_it_permit
             with pytest.raises(RemoteCallError, match="method:greeting,write is not in list of allowed methods"):
                 await link.call("greeting.write", "rubbish")
             assert (await link.call("greeting.hello"))["text"] == "good morning"
+
+
+async def test_a_plugin_that_fails_at_its_start_is_named_with_its_package(tmp_path: Path) -> None:
+    install(PACKAGE, tmp_path / "site")
+    for module in (tmp_path / "site").glob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        module.write_text(re.sub(r"( +)(def init\(.*\n)", r"\1\2\1    raise OSError('no such device')\n", text))
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    done = await run("start", "--net", "0", "--plugin", "greeting", "--path", str(tmp_path / "peer"), env=env)
+    assert done.code == 2
+    says = "ssb-rtc: the plugin 'greeting' of [a-z-]+ can't be loaded: OSError: no such device. Mend the package"
+    assert re.search(says, done.err)
+    assert "Traceback" not in done.err
 
 
 async def test_a_plugin_that_is_not_installed_is_named(tmp_path: Path) -> None:

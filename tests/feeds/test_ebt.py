@@ -151,6 +151,29 @@ def test_each_feed_is_asked_of_one_and_moves_when_that_one_leaves() -> None:
     assert (r.source(F), r.take_notes("b")) == ("b", {F: 2})
 
 
+def test_strangers_who_take_turns_do_not_keep_a_feed_from_those_we_replicate() -> None:
+    r = replicator({}, [F, G])
+    for key, peer, note in (("liar", PEERS[2], 200), ("next liar", PEERS[3], 400), ("friend", peer_of(G), 18)):
+        r.connect(key, peer, dialled=False)
+        r.receive_notes(key, {F: note}, 0)
+    assert r.source(F) == "liar"
+    r.disconnect("liar", 1)
+    assert r.source(F) == "friend"
+
+
+def test_what_strangers_claim_counts_only_where_we_dialled_them() -> None:
+    r = replicator({}, [F, G])
+    r.connect("stranger", PEERS[2], dialled=False)
+    r.receive_notes("stranger", {F: 2**31}, 0)
+    assert r.claimed(F) == 0
+    r.connect("friend", peer_of(G), dialled=False)
+    r.receive_notes("friend", {F: 20}, 0)
+    assert r.claimed(F) == 10
+    r.connect("pub", PEERS[3], dialled=True)
+    r.receive_notes("pub", {F: 40}, 0)
+    assert r.claimed(F) == 20
+
+
 def test_a_stalled_source_loses_its_feed_and_a_lagging_one_sooner() -> None:
     r = replicator({}, [F])
     r.connect("a", PEERS[1], dialled=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from ssb_rtc.config import Settings
 from ssb_rtc.plugins.base import Blocked, Context, Plugin, Wanted
@@ -124,3 +126,22 @@ async def connect(dialler: Machine, acceptor: Machine, *, taken: bool = True) ->
         acceptor.take(second)
     dialler.take(first)
     return first, second
+
+
+Make = Callable[..., Machine]
+"""Makes a machine: of which test person, what it wants, and what else Machine takes."""
+
+
+@asynccontextmanager
+async def machines_in(folder: Path) -> AsyncIterator[Make]:
+    """Machines of one test, which are closed at its end."""
+    made: list[Machine] = []
+
+    def make(number: int, wanted: Collection[FeedId] = (), **rest: Any) -> Machine:
+        machine = Machine(folder / f"{number}-{len(made)}", number, wanted, **rest)
+        made.append(machine)
+        return machine
+
+    yield make
+    for machine in made:
+        await machine.close()

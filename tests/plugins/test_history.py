@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,18 @@ from ssb_rtc.errors import RemoteCallError
 from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.plugins import history as history_module
 from ssb_rtc.transport.link import Link
-from ssb_rtc.types import FeedId, Json
+from ssb_rtc.types import Json
 from ssb_rtc.wire.rpc import RawJson
-from tests.plugins.machines import Machine, connect
+from tests.plugins.machines import Machine, Make, connect, machines_in
 from tests.storage.feedmaker import break_signature, feed_of, keys_of, raws
 
-Make = Callable[..., Machine]
 ANNA, BERT, CARL = (keys_of(n).id for n in (1, 2, 3))
 
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
-    made: list[Machine] = []
-
-    def make(number: int, wanted: list[FeedId] | None = None, **rest: Any) -> Machine:
-        machine = Machine(tmp_path / f"{number}-{len(made)}", number, wanted or [], **rest)
-        made.append(machine)
-        return machine
-
-    yield make
-    for machine in made:
-        await machine.close()
+    async with machines_in(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ async def test_the_storage_fills_while_messages_come(tmp_path: Path) -> None:
     async with peer_in(tmp_path, storage_max=empty + 60_000) as peer:
         await follow_near_and_far(peer)
         assert peer.limits.reach == 2
-        await take(peer, 83, 200)
+        await take(peer, 83, 400)  # however they are split into commits, it was measured after the 300th
         assert peer.limits.reach < 2
 
 
@@ -210,6 +210,25 @@ async def test_a_large_first_sync_waits_for_an_answer_which_is_kept(tmp_path: Pa
             await take(holder, 82)
             await until(lambda: sequence(reader, FAR) == LENGTH)
             assert (reader.limits.reach, reader.limits.question) == (2, None)
+
+
+async def test_the_question_goes_away_with_its_reason(tmp_path: Path) -> None:
+    network = os.urandom(32)
+    async with (
+        peer_in(tmp_path / "holder", network, online=True) as holder,
+        peer_in(tmp_path / "reader", network, online=True) as reader,
+    ):
+        for feed in (NEAR, FAR):
+            await holder.friends.follow(feed)
+        claim(holder, FAR, 150_000)
+        await follow_near_and_far(reader)
+        await reader.connect(holder.addresses[0])
+        async with asyncio.timeout(LIMIT_S):
+            await reader.limits.asked()
+        await reader.friends.unfollow(NEAR)  # and so FAR is out of reach
+        await until(lambda: reader.limits.question is None)
+        assert (reader.limits.reach, reader.status()["warnings"]) == (2, [])
+        assert reader.context.log.database.meta("sync.question") is None
 
 
 async def test_nothing_is_asked_about_a_small_sync(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ssb_rtc.errors import MisuseError
+from ssb_rtc.errors import MisuseError, StorageFault
 from ssb_rtc.feeds.links import links_of, target_number
 from ssb_rtc.storage.database import open_database
 from ssb_rtc.storage.index_links import RELS_MAX, LinkIndex, rel_numbers
@@ -179,6 +179,23 @@ async def test_a_failed_slice_changes_nothing(log: Log) -> None:
         await indexes.caught_up()
     assert rows(log) == set()
     assert indexes.cursor("links") == 0
+    await Indexes(log, [LinkIndex()]).caught_up()
+    assert rows(log) == expected(log)
+
+
+@pytest.mark.parametrize("table", ["links", "meta"])
+async def test_rows_and_cursor_are_one_transaction(log: Log, table: str) -> None:
+    """Whichever of the two can't be written, the other is not there either."""
+    log.append(linking_feed(1), 1)
+    await Indexes(log, [LinkIndex()]).caught_up()
+    log.append(linking_feed(2), 1)
+    broken = "BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    log.database.connection.execute(f"CREATE TEMP TRIGGER broken BEFORE INSERT ON main.{table} {broken}")
+    with pytest.raises(StorageFault, match="broken"):
+        await Indexes(log, [LinkIndex()]).caught_up()
+    assert Indexes(log, [LinkIndex()]).cursor("links") == 60
+    assert rows(log) == expected(log, 60)
+    log.database.connection.execute("DROP TRIGGER broken")
     await Indexes(log, [LinkIndex()]).caught_up()
     assert rows(log) == expected(log)
 

@@ -21,6 +21,7 @@ from ssb_rtc.feeds.links import links_of
 from ssb_rtc.feeds.message import create
 from ssb_rtc.feeds.refs import blob_id
 from ssb_rtc.feeds.validate import Checked
+from ssb_rtc.storage import index_links as index_links_module
 from ssb_rtc.storage import indexes as indexes_module
 from ssb_rtc.storage import log as log_module
 from ssb_rtc.storage import query as query_module
@@ -324,6 +325,29 @@ async def test_types_beyond_the_table_are_found(tmp_path: Path, monkeypatch: pyt
         for name in ("post", "vote", "contact", "about", "absent"):
             query = Query(type=name)
             assert [stored async for stored in rig.queries.old(query)] == naive(rig.log, query), name
+
+
+async def test_a_message_that_links_to_a_target_twice_is_found_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        rig.append(1, 12)
+        root = ALL[1][4].key  # message 6 names it as its root and as a branch
+        for newest_first in (False, True):
+            query = Query(links_to=root, newest_first=newest_first)
+            found = [stored async for stored in rig.queries.old(query)]
+            assert [link.rel for link in links_of(found[-newest_first].value()["content"])].count("root") == 1
+            assert found == naive(rig.log, query)
+
+
+async def test_rels_beyond_the_table_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_links_module, "RELS_MAX", 1)
+    async with opened(tmp_path) as rig:
+        rig.append(1, 60)
+        await rig.indexes.caught_up()
+        for rel in ("root", "branch", "vote", "mentions", "absent"):
+            wanted = [(target, rel) for target in TARGETS]
+            answers = [[stored async for stored in rig.queries.old(Query(links_to=t, rel=r))] for t, r in wanted]
+            assert answers == [naive(rig.log, Query(links_to=t, rel=r)) for t, r in wanted], rel
+            assert any(answers) == (rel != "absent"), rel
 
 
 @pytest.mark.parametrize(

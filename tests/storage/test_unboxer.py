@@ -18,7 +18,7 @@ from ssb_rtc.feeds.groups import GroupKey
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import feed_id, msg_id
 from ssb_rtc.storage.database import open_database
-from ssb_rtc.storage.group_keys import KEYS_MAX, KEYS_OF_ONE_MAX, GroupKeys
+from ssb_rtc.storage.group_keys import KEYS_MAX, KEYS_OF_ONE_MAX, STRANGERS_KEYS_MAX, GroupKeys
 from ssb_rtc.storage.unboxer import Unboxer
 from ssb_rtc.types import FeedId, MsgId
 from tests.storage.feedmaker import Store, keys_of
@@ -126,6 +126,14 @@ async def test_nobody_takes_all_the_room(store: Store, caplog: pytest.LogCapture
         kept.add(told_by(author, 0))
     assert kept.count == KEYS_MAX
     assert len(GroupKeys(store.database).keys) == KEYS_MAX
+
+
+async def test_strangers_leave_room_for_friends(store: Store) -> None:
+    kept = GroupKeys(store.database, lambda author: author == FRIEND.id)
+    told = [kept.add(told_by(author, 0)) for author in range(10, 10 + STRANGERS_KEYS_MAX + 5)]
+    assert told == [True] * STRANGERS_KEYS_MAX + [False] * 5
+    assert kept.add(told_by(2, 0))
+    assert told_by(2, 0).added_by == FRIEND.id
 
 
 async def test_messages_in_the_log(unboxer: Unboxer, store: Store) -> None:

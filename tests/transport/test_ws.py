@@ -16,12 +16,17 @@ from aiohttp import web
 from ssb_rtc.errors import ConnectFailed, FrameInvalid, LinkClosed, ListenFailed
 from ssb_rtc.transport import ws
 from ssb_rtc.transport.base import Stream
-from ssb_rtc.transport.ws import WssTransport, WsTransport
-from ssb_rtc.wire.websocket import HEAD_LIMIT_BYTES, NONCE_BYTES, Endpoint, request
+from ssb_rtc.transport.ws import HEAD_LIMIT_BYTES, WssTransport, WsTransport
 from tests.transport.certificates import secure_transport, write_certificate
 from tests.transport.linking import within
 
 LIMIT_S = 10.0
+# RFC 6455, section 1.3.
+REQUEST = (
+    b"GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://example.com\r\n"
+    b"Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 class Served:
@@ -134,7 +139,7 @@ async def test_a_silent_websocket_is_kept_alive(served: Served, monkeypatch: pyt
 async def test_who_asks_for_a_page_hears_what_this_is(served: Served) -> None:
     async with aiohttp.ClientSession() as session, session.get(served.url.replace("ws:", "http:")) as answer:
         assert answer.status == 426
-        assert "SSB peer" in await answer.text()
+        assert "WebSocket" in await answer.text()
     assert not served.streams
 
 
@@ -167,15 +172,19 @@ async def test_silent_connections_keep_nobody_out(served: Served, monkeypatch: p
     ("sent", "fault", "says"),
     [
         (bytes.fromhex("8181 00000000 61"), FrameInvalid, "sent text"),
-        (bytes.fromhex("8201 61"), FrameInvalid, "masks"),
+        (bytes.fromhex("8201 61"), FrameInvalid, "masking"),
+        (bytes.fromhex("c281 00000000 61"), FrameInvalid, "reserved"),
+        (bytes.fromhex("82ff 0000000000100001 00000000"), FrameInvalid, "exceeds"),
         (bytes.fromhex("8285 00000000 61"), LinkClosed, "broke"),
+        (bytes.fromhex("0280 00000000") + bytes.fromhex("0080 00000000") * 999, FrameInvalid, "next to nothing"),
+        (bytes.fromhex("8980 00000000") * 1_000, FrameInvalid, "next to nothing"),
     ],
 )
 async def test_what_breaks_the_rules_ends_the_stream_with_why(
     served: Served, sent: bytes, fault: type[Exception], says: str
 ) -> None:
     async with raw(served.port) as (reader, writer):
-        writer.write(request(Endpoint(False, "h", 80), b"n" * NONCE_BYTES) + sent)
+        writer.write(REQUEST + sent)
         await reader.readuntil(b"\r\n\r\n")
         await within(LIMIT_S, lambda: len(served.streams) == 1)
         writer.write_eof()

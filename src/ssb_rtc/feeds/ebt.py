@@ -124,8 +124,18 @@ class Replicator:
         )
 
     def claimed(self, feed: FeedId) -> int:
-        """Up to where any session says that it has a feed, wanted or not; 0 where none does."""
-        return max((session.remote_sequence(feed) for session in self._sessions.values()), default=0)
+        """Up to where those whom we dialled or replicate say that they have a feed, wanted or not; 0 where none does.
+
+        What strangers who dialled us claim does not count: it costs them nothing and binds our owner's decisions.
+        """
+        return max(
+            (session.remote_sequence(feed) for session in self._sessions.values() if self._is_chosen(session)),
+            default=0,
+        )
+
+    def _is_chosen(self, session: Session) -> bool:
+        """Whether we had a hand in meeting this peer; a stranger who dialled us can come again under any name."""
+        return session.dialled or feed_of(session.peer) in self._wanted
 
     def _start(self, session: Session) -> None:
         session.started = True
@@ -492,7 +502,8 @@ class Replicator:
             for session in self._sessions.values()
             if session.started and session.remote.get(feed) != NOT_REPLICATED
         ]
-        for session in sorted(sessions, key=lambda session: -session.remote_sequence(feed)):
+        # Those first who are no strangers: else two of these who take turns would hold a feed for as long as they like.
+        for session in sorted(sessions, key=lambda one: (not self._is_chosen(one), -one.remote_sequence(feed))):
             if self._may_ask(feed, session):
                 self._behind.setdefault(feed, now_s)
                 session.offers[feed] = None

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict, runtime_checkable
 
 from ssb_rtc.config import Settings
-from ssb_rtc.feeds.hops import BLOCKS
+from ssb_rtc.feeds.hops import BLOCKS, FOLLOWS
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.storage.author import Author
 from ssb_rtc.storage.contacts import Contacts
@@ -235,9 +235,14 @@ class Context:
     queries: Queries = field(init=False)
 
     def __post_init__(self) -> None:
-        self.unboxer = Unboxer(self.keys, GroupKeys(self.log.database))
+        group_keys = GroupKeys(self.log.database, lambda author: self.follows(author) or author == self.keys.id)
+        self.unboxer = Unboxer(self.keys, group_keys)
         self.indexes = Indexes(self.log, [LinkIndex(), PrivateIndex(self.unboxer.unbox_stored)])
         self.queries = Queries(self.log, self.indexes, self.ingest.subscribe)
+
+    def follows(self, feed: FeedId) -> bool:
+        """Whether we follow this feed."""
+        return self.log.graph.kind(self.keys.id, feed) == FOLLOWS
 
     def is_blocked(self, feed: FeedId, peer: PeerId) -> bool:
         """Whether the author of the feed blocks the peer: such feeds are not served to it."""

@@ -216,7 +216,7 @@ class BlobExchange:
                 await self._download(fetch)
             return Outcome.ARRIVED
         except BlobInvalid as fault:
-            logger.warning("%s", fault)
+            (logger.warning if fetch.own else logger.debug)("%s", fault)
             return Outcome.LIED
         except BlobsFull as fault:
             (logger.warning if fetch.own else logger.debug)("%s is not fetched: %s", fetch.blob, fault)

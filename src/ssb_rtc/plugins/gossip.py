@@ -93,7 +93,7 @@ class Gossip:
         return {"ebt.replicate": self._accept, "gossip.ping": self._pong}
 
     def claimed(self, feed: FeedId) -> int:
-        """Up to where the peers that we replicate with say that they have a feed."""
+        """Up to where the peers that we replicate with say that they have a feed; see Replicator.claimed."""
         return max(0, self.replicator.claimed(feed))
 
     def subscribe_clocks(self, listener: Callable[[], None]) -> None:

@@ -12,11 +12,11 @@ with the peer's identity.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from ssb_rtc.errors import ConfigFault
+from ssb_rtc.errors import ConfigFault, StorageFault
 from ssb_rtc.plugins.base import Plugin
 from ssb_rtc.types import JsonObject
 
@@ -45,30 +45,29 @@ def described(loaded: Collection[str]) -> list[JsonObject]:
     ]
 
 
-def load(names: Iterable[str]) -> list[Plugin]:
-    """Makes the named plugins, in this order.
+def load(names: Iterable[str], add: Callable[[Plugin], None]) -> None:
+    """Makes the named plugins and has `add` initialise them, in this order.
 
-    Raises ConfigFault, which names the plugin and its package, where one is absent, can't be imported, or is none.
+    Raises ConfigFault, which names the plugin and its package, where one is absent, can't be imported, is none, or
+    fails while it is initialised; StorageFault as it comes, for then the disk is at fault.
     """
     known = installed()
-    return [_make(name, known) for name in dict.fromkeys(names)]
-
-
-def _make(name: str, known: dict[str, EntryPoint]) -> Plugin:
-    point = known.get(name)
-    if point is None:
-        offered = ", ".join(sorted(known)) or "none"
-        raise ConfigFault(f"there is no plugin {name!r}: install the package that has it (offered here: {offered})")
-    package = point.dist.name if point.dist is not None else point.value
-    try:
-        plugin = point.load()()
-    except Exception as error:
-        raise ConfigFault(
-            f"the plugin {name!r} of {package} can't be loaded: {type(error).__name__}: {error}."
-            " Mend the package, or leave the plugin out."
-        ) from error
-    missing = [part for part in _PARTS if not hasattr(plugin, part)]
-    if missing:
-        raise ConfigFault(f"the plugin {name!r} of {package} is none: it has no {', '.join(missing)}")
-    made: Plugin = plugin
-    return made
+    for name in dict.fromkeys(names):
+        point = known.get(name)
+        if point is None:
+            offered = ", ".join(sorted(known)) or "none"
+            raise ConfigFault(f"there is no plugin {name!r}: install the package that has it (offered here: {offered})")
+        package = point.dist.name if point.dist is not None else point.value
+        try:
+            plugin = point.load()()
+            missing = [part for part in _PARTS if not hasattr(plugin, part)]
+            if missing:
+                raise ConfigFault(f"the plugin {name!r} of {package} is none: it has no {', '.join(missing)}")
+            add(plugin)
+        except (ConfigFault, StorageFault):
+            raise
+        except Exception as error:
+            raise ConfigFault(
+                f"the plugin {name!r} of {package} can't be loaded: {type(error).__name__}: {error}."
+                " Mend the package, or leave the plugin out."
+            ) from error

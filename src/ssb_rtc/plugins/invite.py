@@ -25,7 +25,7 @@ from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import FeedId, Json, JsonObject, PeerId, peer_of
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.invite import SEED_BYTES, Invite, format_invite, parse_invite
-from ssb_rtc.wire.websocket import endpoint
+from ssb_rtc.wire.ws_url import endpoint
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DAYS: Final = 30

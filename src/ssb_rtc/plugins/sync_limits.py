@@ -4,7 +4,8 @@ Both bounds narrow how far we replicate (`Friends.limit`); nothing that is held 
 - The database reaches the setting `storage_max`: only our own feed and those that we follow directly go on, and from a
   tenth beyond it only our own. It ends by itself when there is room: after a purge, or with a greater setting.
 - The clocks of peers say that more than `first_sync_max` messages are missing, and nobody has agreed to that yet: only
-  whom we follow directly until the owner answers. The question and the answer are kept.
+  whom we follow directly until the owner answers. The question is kept while nobody is linked, and goes away when those
+  who are claim no more than that any longer; it comes back when somebody does. The answer is kept for good.
 
 Pages that a purge leaves empty are used again for new messages. What it leaves of pages that others share is not, for
 new messages go to the end of the table: `compact` gives that back, and makes the file smaller.
@@ -187,9 +188,19 @@ class SyncLimits:
         if self._answer is None and found.messages > self._context.settings.first_sync_max:
             if self.question is None:
                 logger.warning("%s; it waits for an answer (`ssb-rtc sync`)", found)
-            self._set(_QUESTION, msgspec.json.encode(found).decode())
-            self.question = found
-            self._apply()
+            self._ask(found)
+        elif self._answer is None and self.question is not None and self._is_linked():
+            logger.warning("no large sync is waiting any more: feeds are fetched as before")
+            self._ask(None)
+
+    def _ask(self, question: Question | None) -> None:
+        self._set(_QUESTION, None if question is None else msgspec.json.encode(question).decode())
+        self.question = question
+        self._apply()
+
+    def _is_linked(self) -> bool:
+        """Whether there are clocks to judge by: a question outlives the links that it came from."""
+        return any(not link.local for link in self._context.links.live())
 
     def _missing(self) -> Question:
         log = self._context.log
@@ -215,9 +226,7 @@ class SyncLimits:
         """The owner's word, which is kept: fetch all within the setting `hops`, or only whom we follow directly."""
         self._answer = "accept" if accept else "decline"
         self._set(_ANSWER, self._answer)
-        self._set(_QUESTION, None)
-        self.question = None
-        self._apply()
+        self._ask(None)
 
     def _set(self, key: str, value: str | None) -> None:
         if self._database.meta(key) != value:

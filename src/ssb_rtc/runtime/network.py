@@ -10,6 +10,7 @@ import dataclasses
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
+from contextlib import AsyncExitStack
 from typing import Final, TypeVar
 
 import msgspec
@@ -85,6 +86,8 @@ class Network:
         self._driver = Driver(state, self._performer, trace=self._trace)
         self._driver.observe(self._links.observe)
         self._watch = NetworkWatch(self._network_changed)
+        self._parts = AsyncExitStack()
+        """What `start` opened, closed in the reverse order."""
 
     # --- life ---
 
@@ -96,16 +99,17 @@ class Network:
         stored, for_this_run = list(stored), list(for_this_run)
         allow_loopback = any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or not ways_out()
         ice = dataclasses.replace(self._ice, allow_loopback=allow_loopback)
-        self._rtc = RtcTransport(self._own, self._backend, ice, self._performer.send_signal, self._performer.on_offer)
-        self._session = open_session()
-        self._signalling = SwarmSignalling(
-            self._own,
-            app_name(settings.network_key),
-            self._session,
-            self._performer.on_signalling,
-            clock=time.monotonic,
+        rtc = RtcTransport(self._own, self._backend, ice, self._performer.send_signal, self._performer.on_offer)
+        session = open_session()
+        self._parts.push_async_callback(session.close)
+        signalling = SwarmSignalling(
+            self._own, app_name(settings.network_key), session, self._performer.on_signalling, clock=time.monotonic
         )
-        self._performer.attach(self._signalling, self._rtc)
+        self._parts.push_async_callback(signalling.close)
+        self._parts.push_async_callback(rtc.close)
+        self._performer.attach(signalling, rtc)
+        self._parts.push_async_callback(self._end_links)
+        self._parts.push_async_callback(self._multiserver.close)
         for where in _listens_on(settings):
             await self._multiserver.listen(where, self._links.inbound)
         self._driver.start()
@@ -117,22 +121,21 @@ class Network:
             self._dispatch(a.ConnectToRemotePeer(peer, Route("address", address)))
         await self._driver.settled()
         self._watch.start()
+        self._parts.push_async_callback(self._watch.close)
 
     async def _network_changed(self) -> None:
         await self._performer.renew_hubs("this machine's network changed")
         self._dispatch(a.NetworkDidReconnect())
 
     async def close(self) -> None:
-        """Says goodbye on hubs and links, then ends everything."""
-        await self._watch.close()
-        await self._multiserver.close()
+        """Says goodbye on hubs and links, then ends everything, however far `start` came."""
+        await self._parts.aclose()
+
+    async def _end_links(self) -> None:
         self._dispatch(a.ShutdownRequested())
         await self._driver.close()
         await self._links.close("shutdown")
         await self._performer.close()
-        await self._rtc.close()
-        await self._signalling.close()
-        await self._session.close()
 
     def _dispatch(self, action: a.Action) -> bool:
         return self._driver.dispatch(action)

@@ -136,6 +136,7 @@ class BlobFiles:
         """Makes the folders; the sizes of the unfinished files, by name, the latest last. Raises StorageFault."""
 
         def work() -> dict[str, int]:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = []
             for path in self._unfinished.iterdir():

@@ -16,6 +16,8 @@ KEYS_MAX: Final = 128
 """In all: each is tried on each private message of the second kind, 12 us a try."""
 KEYS_OF_ONE_MAX: Final = 16
 """From one author, who could else take all the room."""
+STRANGERS_KEYS_MAX: Final = 32
+"""From all authors together whom we don't follow: there are always more names to take the room of friends with."""
 
 OnAdded = Callable[[GroupKey], None]
 
@@ -23,8 +25,10 @@ OnAdded = Callable[[GroupKey], None]
 class GroupKeys:
     """One table, held in memory. Used on the thread that opened the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, follows: Callable[[FeedId], bool] = lambda _author: True) -> None:
+        """follows: whether we follow this author."""
         self._database = database
+        self._follows = follows
         self._on_added: list[OnAdded] = []
         self._keys: dict[bytes, GroupKey] = {}
         for key, group, root, added_by in database.query(
@@ -49,8 +53,7 @@ class GroupKeys:
         """
         if told.key in self._keys:
             return False
-        of_one = sum(known.added_by == told.added_by for known in self._keys.values())
-        if len(self._keys) >= KEYS_MAX or of_one >= KEYS_OF_ONE_MAX:
+        if not self._has_room(told.added_by):
             logger.warning("the key of the private group %s from %s is not kept: too many", told.group, told.added_by)
             return False
         self._save(told)
@@ -58,6 +61,12 @@ class GroupKeys:
         for listener in tuple(self._on_added):
             listener(told)
         return True
+
+    def _has_room(self, author: FeedId) -> bool:
+        authors = [known.added_by for known in self._keys.values()]
+        if len(authors) >= KEYS_MAX or authors.count(author) >= KEYS_OF_ONE_MAX:
+            return False
+        return self._follows(author) or sum(not self._follows(each) for each in authors) < STRANGERS_KEYS_MAX
 
     def _save(self, told: GroupKey) -> None:
         statement = "INSERT OR IGNORE INTO group_keys(key, group_id, root, added_by) VALUES (?, ?, ?, ?)"

@@ -156,8 +156,7 @@ class Queries:
             walk.index = LinkIndex.name
             walk.demand("l.target = ?", target_number(query.links_to))
             if query.rel is not None:
-                number = rel_numbers(self._log.database.connection).get(query.rel, ANY_REL)
-                walk.demand("l.rel IN (?, ?)", number, ANY_REL)
+                walk.demand("l.rel = ?", rel_numbers(self._log.database.connection).get(query.rel, ANY_REL))
         elif query.author is not None:
             walk = _Walk(self._log, "messages AS m INDEXED BY messages_by_feed", "m.sequence")
         elif query.type is not None and self._log.type_number(query.type) is not None:

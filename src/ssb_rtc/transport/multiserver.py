@@ -32,7 +32,7 @@ from ssb_rtc.wire.address import (
     unix_address,
     ws_address,
 )
-from ssb_rtc.wire.websocket import endpoint
+from ssb_rtc.wire.ws_url import endpoint
 
 OUTSIDE_ADDRESSES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses of no one (RFC 5737, RFC 3849), to ask the routing table which of our own would reach outside."""

@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.types import HubUrl
 from ssb_rtc.wire.hub_url import has_credentials, hub_host, is_loopback, normalise_hub
-from ssb_rtc.wire.websocket import endpoint
+from ssb_rtc.wire.ws_url import endpoint
 
 __all__ = [
     "Address",
