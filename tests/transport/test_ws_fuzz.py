@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ssb_rtc.errors import SsbRtcError
@@ -105,6 +105,8 @@ JUNK = st.lists(st.binary(max_size=60), max_size=8)
 
 
 @given(st.one_of(st.binary(max_size=200), heads(b"GET / HTTP/1.1\r\n"), st.just(UPGRADE)), JUNK)
+@example(UPGRADE.replace(b": websocket", b": \xff"), [])
+@example(UPGRADE.replace(b": 13", b": \xff"), [])
 def test_a_listener_survives_what_is_asked(head: bytes, behind: list[bytes]) -> None:
     async def run() -> None:
         _, _, accepted, held = await both()
