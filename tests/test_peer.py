@@ -11,22 +11,28 @@ import pytest
 
 from ssb_rtc import (
     AuthorFault,
+    BlobId,
+    BlobMissing,
     ConfigFault,
     ConnectFailed,
     Context,
     Handler,
     LinkClosed,
     ListenFailed,
+    Message,
     MisuseError,
     MsgId,
     Peer,
     PermissionLists,
     RemoteCallError,
     Settings,
+    StorageFault,
 )
 from ssb_rtc.errors import DatabaseLocked, IdentityMissing, NoPeerRuns
 from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.testing import Swarm
+
+ABSENT = BlobId(f"&{'A' * 43}=.sha256")
 
 
 def offline(folder: Path, **given: object) -> Peer:
@@ -274,6 +280,27 @@ async def test_a_live_reader_may_be_cancelled(swarm: Swarm) -> None:
     await ann.publish({"type": "post"})
 
 
+async def test_closing_a_peer_ends_whoever_waits_for_it(tmp_path: Path) -> None:
+    async with offline(tmp_path) as peer:
+        heard: asyncio.Queue[Message] = asyncio.Queue()
+
+        async def read() -> None:
+            async for message in peer.messages(live=True):
+                heard.put_nowait(message)
+
+        reader = asyncio.create_task(read())
+        fetcher = asyncio.create_task(peer.blobs.want(ABSENT))
+        sent = await peer.publish({"type": "post"})
+        async with asyncio.timeout(30):
+            assert await heard.get() == sent
+    async with asyncio.timeout(30):
+        await reader
+        with pytest.raises(BlobMissing, match="stays wanted"):
+            await fetcher
+    with pytest.raises(StorageFault, match="has ended"):
+        peer.status()
+
+
 async def test_private_messages_are_read_by_whom_they_are_for(swarm: Swarm) -> None:
     ann, ben, cleo = await swarm.peers("ann", "ben", "cleo")
     await swarm.connect("line")
@@ -315,6 +342,8 @@ async def test_no_link_is_held_with_whom_we_block(swarm: Swarm) -> None:
     await swarm.until(lambda: not ann.context.links.live() and not ben.context.links.live(), "the end of the link")
     with pytest.raises(ConnectFailed):
         await ben.connect(ann.addresses[0])
+    with pytest.raises(ConnectFailed, match="we block"):
+        await ann.connect(ben.addresses[0])
     await ann.unblock(ben.id)
     await ben.connect(ann.addresses[0])
 

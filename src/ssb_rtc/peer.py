@@ -127,6 +127,7 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        self.controls.network = None
 
     def _open(self, own: Identity) -> None:
         """Opens the files and makes the plugins; what is opened here is closed by the stack, the last first."""
@@ -154,6 +155,7 @@ class Peer:
         )
         if own.warning:
             self.context.warnings["identity"] = own.warning
+        self._stack.callback(self.context.queries.close)
         self.registry = Registry(self.context)
         self._stack.push_async_callback(self.registry.close)
         history = History()
@@ -275,7 +277,8 @@ class Peer:
 
         links_to: an id that the content links to, `rel` the key under which the link stands there (`root`, `about`...).
         private: True for private messages that we can read, False for public ones, None for all.
-        limit: at most so many. old: those that are here. live: then wait for more, until the loop is left.
+        limit: at most so many. old: those that are here. live: then wait for more, until the loop is left or the peer
+        closes.
         Raises MisuseError for a combination that makes no sense.
         """
         query = Query(

@@ -47,7 +47,7 @@ def test_follow_block_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ssb_rtc(tmp_path, "friends", "--json")
     assert json.loads(capsys.readouterr().out) == {own: 0, friend: 1, foe: -1}
     ssb_rtc(tmp_path, "friends")
-    assert f"kept out  {foe}" in capsys.readouterr().out
+    assert f"blocked  {foe}" in capsys.readouterr().out
 
     with pytest.raises(RemoteCallError, match="within reach") as caught:
         ssb_rtc(tmp_path, "purge", friend)

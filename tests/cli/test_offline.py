@@ -32,6 +32,7 @@ async def test_init_whoami_publish_log(tmp_path: Path) -> None:
     lines = (await run_ok("log", "--json", *path)).json_lines
     assert lines == [first, second, third]
     assert (await run_ok("log", "--json", "--limit", "1", *path)).json_lines == [first]
+    assert (await run_ok("log", "--json", "--limit", "1", "--newest", *path)).json_lines == [third]
     assert "hello" in (await run_ok("log", *path)).out
     shown = (await run_ok("status", "--json", *path)).json
     assert shown["id"] == made["id"]

@@ -76,15 +76,7 @@ def log(arguments: argparse.Namespace) -> int:
 
     As JSON they are as they were signed, unless only private ones are asked for, which are printed decrypted.
     """
-    opened = arguments.private or not arguments.json
-    options: JsonObject = {"live": arguments.follow, "sync": False, "private": opened}
-    if arguments.author is not None:
-        options["author"] = ids.feed_id(arguments.author)
-    if arguments.limit is not None:
-        if arguments.limit < 0:
-            raise MisuseError("--limit takes a number from 0")
-        if not arguments.private:
-            options["limit"] = arguments.limit
+    options = _log_options(arguments)
 
     async def body(link: Link) -> int:
         left = arguments.limit
@@ -104,6 +96,22 @@ def log(arguments: argparse.Namespace) -> int:
         return 0
 
     return run_with_link(arguments, body, need_peer=arguments.follow)
+
+
+def _log_options(arguments: argparse.Namespace) -> JsonObject:
+    """What createLogStream is asked for."""
+    opened = arguments.private or not arguments.json
+    options: JsonObject = {"live": arguments.follow, "sync": False, "private": opened, "reverse": arguments.newest}
+    if arguments.author is not None:
+        options["author"] = ids.feed_id(arguments.author)
+    if arguments.newest and arguments.follow:
+        raise MisuseError("--newest begins at the end, and --follow has none: give one of them")
+    if arguments.limit is not None:
+        if arguments.limit < 0:
+            raise MisuseError("--limit takes a number from 0")
+        if not arguments.private:
+            options["limit"] = arguments.limit
+    return options
 
 
 def _print_message(message: JsonObject) -> None:

@@ -55,11 +55,16 @@ def friends(arguments: argparse.Namespace) -> int:
             output.print_json(hops)
         else:
             nearest = sorted(hops.items(), key=lambda item: (item[1] < 0, abs(item[1]), item[0]))
-            rows = [(hop if hop > 0 else "kept out", feed) for feed, hop in nearest if hop]
+            rows = [(_place(hop), feed) for feed, hop in nearest if hop]
             output.print_table(("hops", "feed"), rows, "nobody yet: `ssb-rtc follow ID` follows a feed")
         return 0
 
     return run_with_link(arguments, body)
+
+
+def _place(hop: int) -> int | str:
+    """-1 is our own block; beyond that stand those whom a friend blocks, and whom we follow or block no longer."""
+    return hop if hop > 0 else "blocked" if hop == -1 else "left out"
 
 
 def purge(arguments: argparse.Namespace) -> int:

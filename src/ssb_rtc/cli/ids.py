@@ -11,5 +11,5 @@ def feed_id(text: str) -> FeedId:
     """A feed's id: with its sigil, or as an ssb: URI. Raises MisuseError."""
     found = uri.to_sigil(text)
     if not refs.is_feed_id(found):
-        raise MisuseError(f"{text!r} is not a feed id; one looks like @<44 characters>=.ed25519")
+        raise MisuseError(f"{text!r} is not a feed id; one looks like @<44 characters>.ed25519")
     return FeedId(found)

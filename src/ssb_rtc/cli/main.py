@@ -88,7 +88,8 @@ def _sync(parser: Parser) -> None:
 
 def _log(parser: Parser) -> None:
     parser.add_argument("--author", metavar="ID", help="only the messages of this feed")
-    parser.add_argument("--limit", metavar="N", type=int, help="at most this many, the earliest first")
+    parser.add_argument("--limit", metavar="N", type=int, help="at most this many")
+    parser.add_argument("--newest", action="store_true", help="the latest first, instead of the earliest")
     parser.add_argument("--private", action="store_true", help="only private messages that we can read")
     parser.add_argument("--follow", action="store_true", help="go on with what arrives from now on (needs a peer)")
 
@@ -217,7 +218,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "log", "print the messages that we hold", "feed:log",
-        ("ssb-rtc log --limit 10", "ssb-rtc log --author @...=.ed25519 --json", "ssb-rtc log --follow"), _log,
+        ("ssb-rtc log --newest --limit 10", "ssb-rtc log --author @...=.ed25519 --json", "ssb-rtc log --follow"), _log,
         settings=OFFLINE,
     ),
     Command(

@@ -35,7 +35,7 @@ def connect(arguments: argparse.Namespace) -> int:
     """Connect to an address and wait until the link is up."""
 
     async def body(link: Link) -> int:
-        peer = await link.call("rtc.connect", arguments.address)
+        peer = await link.call("rtc.connect", arguments.address, timeout_s=None)
         if arguments.json:
             output.print_json(peer)
         else:
@@ -80,7 +80,7 @@ def unlisten(arguments: argparse.Namespace) -> int:
 def disconnect(arguments: argparse.Namespace) -> int:
     """End the link to a peer."""
     if not refs.is_feed_id(arguments.peer):
-        raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>=.ed25519")
+        raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>.ed25519")
 
     async def body(link: Link) -> int:
         await link.call("rtc.disconnect", arguments.peer)

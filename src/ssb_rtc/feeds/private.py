@@ -44,7 +44,7 @@ def recipients_of(recps: Json) -> list[FeedId]:
         link = one.get("link") if isinstance(one, dict) else one
         feed = to_sigil(link) if isinstance(link, str) else None
         if not is_feed_id(feed):
-            raise MisuseError(f"a recipient is a feed id like @<44 characters>=.ed25519, not {one!r:.100}")
+            raise MisuseError(f"a recipient is a feed id like @<44 characters>.ed25519, not {one!r:.100}")
         found[FeedId(str(feed))] = None
     if not 1 <= len(found) <= RECIPIENTS_MAX:
         raise MisuseError(f"a private message has 1 to {RECIPIENTS_MAX} recipients, not {len(found)}")

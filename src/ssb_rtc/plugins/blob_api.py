@@ -136,6 +136,13 @@ class BlobApi:
                 done.set_exception(BlobMissing(f"{blob} is no longer wanted"))
         return self.store.remove(blob) or was_wanted
 
+    def close(self) -> None:
+        """Nothing will come any more: whoever waits hears so."""
+        for blob, waiting in self._waiting.items():
+            for done in waiting:
+                if not done.done():
+                    done.set_exception(BlobMissing(f"the peer was closed before {blob} came; it stays wanted"))
+
     def ls(self) -> list[BlobRecord]:
         """All blobs that are here, the oldest first."""
         return self.store.ls()

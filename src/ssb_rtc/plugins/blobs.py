@@ -76,6 +76,7 @@ class Blobs:
 
     async def close(self) -> None:
         """Ends what runs; what is wanted and pushed goes on after the next start."""
+        self.api.close()
         await self._exchange.close()
         await self._store.close()
 

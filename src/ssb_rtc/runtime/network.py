@@ -221,6 +221,8 @@ class Network:
         peer = PeerId(feed_id(target.key))
         if peer == self._own:
             raise MisuseError("this is our own address")
+        if self._is_blocked(peer):
+            raise ConnectFailed(f"we block {peer}: undo that first (`ssb-rtc block {peer} --undo`)")
         if isinstance(target, addresses.RtcTarget):
             if target.hub not in self._driver.state.hubs:
                 self._dispatch(a.HubAddressAdded(target.hub, "config", stored=True))

@@ -187,6 +187,8 @@ def sync_folder(folder: Path) -> None:
 def translate(path: Path, error: sqlite3.Error) -> StorageFault:
     """The error of ours that says what SQLite's means, with the file and what to do."""
     name = getattr(error, "sqlite_errorname", "")
+    if isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error):
+        return DatabaseUnusable(f"{path} is closed: the peer that it belongs to has ended. Open another one.")
     if name.split("_EXTRA")[0] in _CORRUPT or name.startswith("SQLITE_CORRUPT"):
         return _corrupt(path, str(error))
     if name in _DISK_FULL or "disk is full" in str(error):

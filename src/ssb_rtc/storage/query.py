@@ -75,6 +75,14 @@ class Queries:
         self._log = log
         self._indexes = indexes
         self._subscribe = subscribe
+        self._live: set[asyncio.Event] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends the live readings: nothing will come any more."""
+        self._closed = True
+        for arrived in self._live:
+            arrived.set()
 
     def unbox(self, stored: Stored) -> Json | None:
         """The content of a private message that we can read; None for any other message."""
@@ -109,12 +117,13 @@ class Queries:
             await asyncio.sleep(0)
 
     async def live(self, query: Query, after_rowid: int) -> AsyncGenerator[Stored]:
-        """What comes after a place in the log, without end; `newest_first` has no meaning here."""
+        """What comes after a place in the log, until `close`; `newest_first` has no meaning here."""
         query = replace(query, newest_first=False)
         arrived = asyncio.Event()
+        self._live.add(arrived)
         stop = self._subscribe(lambda _stored: arrived.set())
         try:
-            while query.limit != 0:
+            while query.limit != 0 and not self._closed:
                 arrived.clear()
                 upto = self._log.last_rowid
                 async with aclosing(self.old(replace(query, after_rowid=after_rowid), upto)) as page:
@@ -126,6 +135,7 @@ class Queries:
                 if query.limit != 0 and self._log.last_rowid == upto:
                     await arrived.wait()
         finally:
+            self._live.discard(arrived)
             stop()
 
     async def follow(self, query: Query, *, old: bool = True, live: bool = False) -> AsyncGenerator[Stored]:
