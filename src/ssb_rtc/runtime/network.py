@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Final, TypeVar
 
@@ -76,6 +76,7 @@ class Network:
             turn=_parsed("--turn", parse_turn, settings.turn),
             relay_only=settings.relay_only,
         )
+        self._blocked: set[PeerId] = set()
         self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked, guests)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
@@ -141,7 +142,7 @@ class Network:
         return self._driver.dispatch(action)
 
     def _is_blocked(self, peer: PeerId) -> bool:
-        return peer in self._driver.state.blocked
+        return peer in self._blocked
 
     async def _dial(self, where: str) -> Stream:
         return await self._multiserver.connect(where)
@@ -181,8 +182,11 @@ class Network:
         """End the link to a peer."""
         self._dispatch(a.DisconnectFromRemotePeer(peer))
 
-    def block(self, added: Iterable[PeerId], removed: Iterable[PeerId] = ()) -> None:
+    def block(self, added: Collection[PeerId], removed: Collection[PeerId] = ()) -> None:
         """Hold no link with these; end it with those who have one. Undone for `removed`."""
+        # Counts at once, and not only when the manager has taken it: whoever unblocks may connect in the next line.
+        self._blocked.update(added)
+        self._blocked.difference_update(removed)
         for peer in added:
             self._dispatch(a.PeerBlocked(peer))
         for peer in removed:
