@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ssb_rtc.errors import BlobInvalid, BlobsFull, LinkClosed, RemoteCallError, SsbRtcError, StorageFault
 from ssb_rtc.feeds.blob_wants import BlobWants, Fetch, Outcome, read_notes
 from ssb_rtc.plugins.base import Context
+from ssb_rtc.plugins.tasks import Tasks
 from ssb_rtc.storage.blobs import ROWS_AT_ONCE, BlobRecord, BlobStore, BlobWriter
 from ssb_rtc.transport.link import Incoming, Link
 from ssb_rtc.types import BlobId, Json
@@ -56,7 +57,7 @@ class BlobExchange:
         self._store = store
         self.wants = wants
         self._sessions: dict[int, _Session] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._fetches: dict[BlobId, asyncio.Task[Outcome]] = {}
         self._ticking: asyncio.TimerHandle | None = None
         self._rests_until_s = 0.0
@@ -103,7 +104,7 @@ class BlobExchange:
         if self._closed or self._context.now_s() < self._rests_until_s:
             return
         while (fetch := self.wants.next_fetch()) is not None:
-            task = self._fetches[fetch.blob] = self._spawn(self._fetch(fetch), f"blob {fetch.blob}")
+            task = self._fetches[fetch.blob] = self._tasks.spawn(self._fetch(fetch), f"blob {fetch.blob}")
             # Not at the end of the task itself: one that is cancelled early never begins.
             task.add_done_callback(partial(self._fetch_ended, fetch))
 
@@ -129,7 +130,7 @@ class BlobExchange:
 
     def _opened(self, link: Link) -> None:
         self._session(link)
-        self._spawn(self._hear(link), f"blobs wanted by {link.remote}")
+        self._tasks.spawn(self._hear(link), f"blobs wanted by {link.remote}")
         if self._ticking is None:
             self._tick()
 
@@ -272,26 +273,12 @@ class BlobExchange:
             self.look()
             self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
-    def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("%s failed", task.get_name(), exc_info=task.exception())
-
     async def close(self) -> None:
         """Ends everything that runs; unfinished blobs are resumed after the next start."""
         self._closed = True
         if self._ticking is not None:
             self._ticking.cancel()
-        for task in (tasks := list(self._tasks)):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._tasks.close()
 
 
 def _ask(link: Link, fetch: Fetch, start: int) -> Incoming:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, Final
 
 from ssb_rtc.errors import FrameInvalid, LinkClosed, MessageInvalid, RemoteCallError, SsbRtcError, StorageFault
 from ssb_rtc.feeds.ebt import LAG_S, Replicator
@@ -17,6 +17,7 @@ from ssb_rtc.feeds.ebt_session import SEQUENCE_MAX
 from ssb_rtc.feeds.hops import BLOCKS
 from ssb_rtc.plugins.base import Context, PermissionLists, Progress
 from ssb_rtc.plugins.history import History
+from ssb_rtc.plugins.tasks import Tasks
 from ssb_rtc.storage.clocks import Clocks
 from ssb_rtc.storage.ingest import Intake
 from ssb_rtc.storage.log import Stored
@@ -63,7 +64,7 @@ class Gossip:
     def __init__(self, history: History | None = None) -> None:
         self._history = history
         self._sessions: dict[int, _Session] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._on_clocks: list[Callable[[], None]] = []
         self._ticking: asyncio.TimerHandle | None = None
         self._ticking_slowly = True
@@ -105,8 +106,8 @@ class Gossip:
     def _opened(self, link: Link) -> None:
         if link.dialled:
             if not self._replicates_with(link):
-                self._spawn(self._dial(link), f"ebt {link.remote}")
-            self._spawn(self._ping(link), f"ping {link.remote}")
+                self._tasks.spawn(self._dial(link), f"ebt {link.remote}")
+            self._tasks.spawn(self._ping(link), f"ping {link.remote}")
 
     def _closed(self, link: Link) -> None:
         """A second link with the same peer did not replicate while the first did; it may be its turn now."""
@@ -114,7 +115,7 @@ class Gossip:
         self._context.forget_progress(link.remote)
         for other in others:
             if other.dialled and not self._replicates_with(other):
-                self._spawn(self._dial(other), f"ebt {other.remote}")
+                self._tasks.spawn(self._dial(other), f"ebt {other.remote}")
                 break
 
     def _replicates_with(self, link: Link) -> bool:
@@ -158,11 +159,11 @@ class Gossip:
         progress.replicating = True
         remembered = self._clocks.take(link.remote, context.now_ms())
         if remembered:
-            self._spawn(self._sync_clocks(), "clocks")
+            self._tasks.spawn(self._sync_clocks(), "clocks")
         self.replicator.connect(key, link.remote, dialled=link.dialled, now_s=context.now_s(), remembered=remembered)
         self._start_ticking()
         self._wake_all()
-        sender = self._spawn(self._send(session), f"ebt send {link.remote}")
+        sender = self._tasks.spawn(self._send(session), f"ebt send {link.remote}")
         try:
             await self._receive(session)
         except FrameInvalid as fault:
@@ -203,7 +204,7 @@ class Gossip:
             link.fail(fault)
         else:
             logger.error("replication with %s stops: %s", link.remote, fault)
-            self._spawn(duplex.end(RemoteCallError("replication stopped")), f"ebt end {link.remote}")
+            self._tasks.spawn(duplex.end(RemoteCallError("replication stopped")), f"ebt end {link.remote}")
 
     # --- receiving ---
 
@@ -388,24 +389,10 @@ class Gossip:
         except (LinkClosed, RemoteCallError):
             return
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("%s failed", task.get_name(), exc_info=task.exception())
-
     async def close(self) -> None:
         """Ends everything that runs; the links themselves are the peer's."""
         if self._ticking is not None:
             self._ticking.cancel()
-        for task in (tasks := list(self._tasks)):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._tasks.close()
         for key in tuple(self._sessions):
             self._end(key)
