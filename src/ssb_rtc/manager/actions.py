@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import HubSource, Route
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -31,6 +32,8 @@ class RemotePeerDidAnnounce(_Action, frozen=True, tag="REMOTE_PEER_DID_ANNOUNCE"
 
     hub: HubUrl
     peer: PeerId
+    free_slots: int | None = None
+    """How many links it could take, as it says; None where it does not (JavaScript)."""
 
 
 class RemotePeerDidDisconnect(_Action, frozen=True, tag="REMOTE_PEER_DID_DISCONNECT"):
@@ -45,7 +48,7 @@ class RemotePeerConnectionSucceeded(_Action, frozen=True, tag="REMOTE_PEER_CONNE
 
     Answers SCHEDULE_CONNECT_TO_REMOTE_PEER and ACCEPT_OFFER (`attempt` is theirs), and tells of links that came
     unasked, on a listener (`attempt` is None). The step either takes the link or answers with
-    SCHEDULE_DISCONNECT_FROM_REMOTE_PEER for the one to close. Links of local callers (the unix socket of the control
+    SCHEDULE_DISCONNECT_FROM_REMOTE_PEER for the one to close; USE_LINK says which one replicates. Links of local callers (the unix socket of the control
     rpc) are not peers and are not told to the manager.
     """
 
@@ -96,6 +99,8 @@ class HubAddressAdded(_Action, frozen=True, tag="HUB_ADDRESS_ADDED"):
     """True while the stored table is read: it needs no saving."""
     private: bool = False
     """Never told to other peers."""
+    last_success_wall_s: float | None = None
+    """When it last was healthy, from the stored table: what did well before comes first."""
 
 
 class HubAddressRemoved(_Action, frozen=True, tag="HUB_ADDRESS_REMOVED"):
@@ -154,6 +159,8 @@ class RemotePeerDidOffer(_Action, frozen=True, tag="REMOTE_PEER_DID_OFFER"):
     peer: PeerId
     session: str
     """Names the offer. Made up by the transport where the dialect has none; the same for each copy of one offer."""
+    alone: bool = False
+    """The peer says that it has no link at all: one such a minute may displace a stranger."""
 
 
 class RemotePeerLinkEnded(_Action, frozen=True, tag="REMOTE_PEER_LINK_ENDED"):
@@ -166,6 +173,75 @@ class RemotePeerLinkEnded(_Action, frozen=True, tag="REMOTE_PEER_LINK_ENDED"):
     """The remote closed it in good order (a goodbye), so that the way there is not to blame."""
     not_before_s: float | None = None
     """The remote's goodbye asked us to stay away for that many seconds."""
+
+
+class LinkDidAnswer(_Action, frozen=True, tag="LINK_DID_ANSWER"):
+    """A link works: a ping came back. Answers CHECK_LINK."""
+
+    peer: PeerId
+    link: int
+    rtt_s: float
+    """How long the ping took."""
+
+
+class RemotePeerDidTell(_Action, frozen=True, tag="REMOTE_PEER_DID_TELL"):
+    """The remote says how it stands with this link (TELL_REMOTE_PEER of its manager). JavaScript peers tell nothing."""
+
+    peer: PeerId
+    link: int
+    only_link: bool
+    """It has no other link: it asks not to be rotated."""
+    downloading: bool
+    """It fetches messages from us."""
+
+
+class DownloadStarted(_Action, frozen=True, tag="DOWNLOAD_STARTED"):
+    """The remote has messages that we want from it. Until DOWNLOAD_ENDED the link is busy while they come, or stuck."""
+
+    peer: PeerId
+    link: int
+    missing: int = 0
+    """How many messages, as far as is known."""
+
+
+class DownloadProgressed(_Action, frozen=True, tag="DOWNLOAD_PROGRESSED"):
+    """Some of them came. Told at most once a second per link."""
+
+    peer: PeerId
+    link: int
+    messages: int
+    """New ones since the last time."""
+    missing: int = 0
+
+
+class DownloadStalled(_Action, frozen=True, tag="DOWNLOAD_STALLED"):
+    """Replication has given up on this link and asks elsewhere: the link is stuck from now on, until something comes."""
+
+    peer: PeerId
+    link: int
+    reason: str
+
+
+class DownloadEnded(_Action, frozen=True, tag="DOWNLOAD_ENDED"):
+    """Nothing that we want is missing from this remote any longer."""
+
+    peer: PeerId
+    link: int
+
+
+class InitialSyncStarted(_Action, frozen=True, tag="INITIAL_SYNC_STARTED"):
+    """We hold next to nothing yet: while one peer brings it, nobody else is dialled."""
+
+
+class InitialSyncEnded(_Action, frozen=True, tag="INITIAL_SYNC_ENDED"):
+    """We have caught up. The manager finds that out too, when the first download has ended."""
+
+
+class HubListReceived(_Action, frozen=True, tag="HUB_LIST_RECEIVED"):
+    """A linked peer tells which hubs it knows. Addresses are normalised and fit for us, as far as their form says."""
+
+    peer: PeerId
+    hubs: tuple[HubUrl, ...]
 
 
 class ConnectToRemotePeer(_Action, frozen=True, tag="CONNECT_TO_REMOTE_PEER"):
@@ -186,6 +262,24 @@ class PeerUnblocked(_Action, frozen=True, tag="PEER_UNBLOCKED"):
     """Undoes PEER_BLOCKED."""
 
     peer: PeerId
+
+
+class PeerPinned(_Action, frozen=True, tag="PEER_PINNED"):
+    """A link with this peer is wanted for good: dialled before all others, never rotated, until it is unpinned."""
+
+    peer: PeerId
+
+
+class PeerUnpinned(_Action, frozen=True, tag="PEER_UNPINNED"):
+    """Undoes PEER_PINNED."""
+
+    peer: PeerId
+
+
+class SettingsDidChange(_Action, frozen=True, tag="SETTINGS_DID_CHANGE"):
+    """The policy's numbers are others from now on; links that no longer have a place are ended one by one."""
+
+    settings: Settings
 
 
 class HopsDidChange(_Action, frozen=True, tag="HOPS_DID_CHANGE"):
@@ -250,9 +344,21 @@ Action: TypeAlias = (
     | AnnounceToHubFailed
     | RemotePeerDidOffer
     | RemotePeerLinkEnded
+    | LinkDidAnswer
+    | RemotePeerDidTell
+    | DownloadStarted
+    | DownloadProgressed
+    | DownloadStalled
+    | DownloadEnded
+    | InitialSyncStarted
+    | InitialSyncEnded
+    | HubListReceived
     | ConnectToRemotePeer
     | PeerBlocked
     | PeerUnblocked
+    | PeerPinned
+    | PeerUnpinned
+    | SettingsDidChange
     | HopsDidChange
     | HubsSaved
     | SaveHubsFailed

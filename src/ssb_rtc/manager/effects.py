@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager.state import KnownHub, Route
+from ssb_rtc.manager.state import KnownHub, Route, Term
 from ssb_rtc.types import HubUrl, PeerId
 
 
@@ -85,6 +85,8 @@ class ScheduleAnnounceToHub(_Effect, frozen=True, tag="SCHEDULE_ANNOUNCE_TO_HUB"
     hub: HubUrl
     connection: int
     reason: str
+    free_slots: int = 0
+    """How many more links we could take, for the hearers to know whether it is worth trying."""
 
 
 class ScheduleAnnounceLeaveToHub(_Effect, frozen=True, tag="SCHEDULE_ANNOUNCE_LEAVE_TO_HUB"):
@@ -134,6 +136,10 @@ class ScheduleConnectToRemotePeer(_Effect, frozen=True, tag="SCHEDULE_CONNECT_TO
     """Over a hub (`via` "hub", `where` its address) or to a multiserver address (`via` "address")."""
     attempt: int
     reason: str
+    terms: tuple[Term, ...] = ()
+    """What the peer's score is made of; empty where it was picked at random."""
+    alone: bool = False
+    """We have no link at all, which a dialect that can say so tells with the offer."""
 
 
 class AbortAttempt(_Effect, frozen=True, tag="ABORT_ATTEMPT"):
@@ -197,13 +203,41 @@ class ScheduleDisconnectFromRemotePeer(_Effect, frozen=True, tag="SCHEDULE_DISCO
     reason: str
     """`duplicate` where another link to the same peer stays: no failure on either side."""
     not_before_s: float | None = None
-    """How long the remote should stay away, in seconds from now."""
+    """How long the remote should stay away, in seconds from now; the goodbye carries it with the reason."""
+    terms: tuple[Term, ...] = ()
+    """What the score of the peer is made of, where that decided who has to go."""
+
+
+class UseLink(_Effect, frozen=True, tag="USE_LINK"):
+    """From now on this link is the one that replicates: the plugins hear of it. Answered by nothing.
+
+    Where another one of the same peer replicated, SCHEDULE_DISCONNECT_FROM_REMOTE_PEER of that one comes before, and
+    from then on that one replicates no more.
+    """
+
+    peer: PeerId
+    link: int
+    reason: str
+
+
+class TellRemotePeer(_Effect, frozen=True, tag="TELL_REMOTE_PEER"):
+    """Tell the remote how we stand with this link, so that it does not cut it at a bad time.
+
+    Answered by nothing: best effort, and JavaScript peers don't understand it. The remote's manager gets
+    REMOTE_PEER_DID_TELL.
+    """
+
+    peer: PeerId
+    link: int
+    only_link: bool
+    downloading: bool
+    reason: str
 
 
 class CheckLink(_Effect, frozen=True, tag="CHECK_LINK"):
     """Find out whether the link still works: send a ping, and close the link when no answer comes within 5 s.
 
-    Answered by REMOTE_PEER_LINK_ENDED when it is dead, by nothing when it lives.
+    Answered by LINK_DID_ANSWER when it lives, by REMOTE_PEER_LINK_ENDED when it is dead.
     """
 
     peer: PeerId
@@ -234,6 +268,8 @@ Effect: TypeAlias = (
     | RefuseOffer
     | ResendOffer
     | ScheduleDisconnectFromRemotePeer
+    | UseLink
+    | TellRemotePeer
     | CheckLink
     | IgnoreAction
 )
@@ -255,7 +291,9 @@ ANSWERS: dict[type[Any], tuple[type[Any], ...]] = {
     RefuseOffer: (),
     ResendOffer: (),
     ScheduleDisconnectFromRemotePeer: (a.RemotePeerLinkEnded,),
-    CheckLink: (a.RemotePeerLinkEnded,),
+    UseLink: (),
+    TellRemotePeer: (),
+    CheckLink: (a.LinkDidAnswer, a.RemotePeerLinkEnded),
     IgnoreAction: (),
 }
 """For each effect, the actions that answer it. The flow diagram is drawn from this and from `step.SLICES`."""

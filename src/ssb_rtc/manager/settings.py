@@ -14,6 +14,9 @@ _ABOVE_ZERO = (
     "hub_backoff_s",
     "hub_backoff_min_s",
     "announce_s",
+    "announces_per_min",
+    "handover_s",
+    "stall_s",
     "save_retry_s",
 )
 
@@ -32,7 +35,32 @@ class Settings(msgspec.Struct, frozen=True):
     inbound_attempts_max: int = 3
     """Offers being answered at a time, so that offers that lead nowhere can't use up our own attempts."""
     handovers_max: int = 2
-    """Attempts beyond `peers_max` to peers that are connected already; as many to friends who displace strangers."""
+    """Attempts beyond `peers_max` to peers that are connected already, and second links while one replaces the other;
+    as many attempts to friends who displace strangers.
+    """
+    handover_s: float = 10.0
+    """How long a second link to a peer may stay beside the first: a ping of 5 s for each, and a little time."""
+    random_picks: int = 2
+    """Links of our own dialling to peers picked at random, against clusters in which everybody knows the same few."""
+    lifetime_s: float = 1_800.0
+    """How old a link grows, +-`jitter`, before a full house may end it for somebody who waits."""
+    rotate_s: float = 60.0
+    """A full house ends at most one link in this time, so that it never loses its neighbours at once."""
+    rotation_hold_s: float = 600.0
+    """How long a peer whose time was over stays away, so that others get their turn."""
+    displace_s: float = 60.0
+    """A peer that has no link at all may take the place of a stranger at most so often."""
+    stall_s: float = 30.0
+    """A download that brings fewer than `download_floor` messages in this time is stuck. Replication itself asks
+    elsewhere after 10 s; a link is given up later than a feed is moved.
+    """
+    download_floor: int = 10
+    download_max_s: float = 1_800.0
+    """How long downloading protects a link while others wait."""
+    stuck_hold_s: float = 300.0
+    """How long a peer that was stuck is not dialled."""
+    initial_sync_patience_s: float = 60.0
+    """In the initial sync another peer is dialled after so long without progress."""
     attempt_timeout_s: float = 30.0
     """ICE needs up to 15 s on slow ways, signalling and the handshake come on top."""
     peer_backoff_s: float = 5.0
@@ -60,8 +88,9 @@ class Settings(msgspec.Struct, frozen=True):
     routes_max: int = 8
     blocked_max: int = 100_000
     friends_known_max: int = 100_000
-    announcement_ttl_s: float = 1_200.0
-    """Silence after which a peer is forgotten: four announcements of a peer that is full and two of a quiet one."""
+    pinned_max: int = 64
+    announcement_ttl_s: float = 1_800.0
+    """Silence after which a peer is forgotten: three announcements of a quiet one."""
     hubs_max: int = 32
     hub_timeout_s: float = 30.0
     hub_backoff_s: float = 30.0
@@ -70,10 +99,24 @@ class Settings(msgspec.Struct, frozen=True):
     hub_backoff_min_s: float = 0.5
     announce_s: float = 30.0
     """The pause between announcements while we have no link; it doubles while we have some, +-`jitter`."""
-    announce_max_s: float = 300.0
-    """The pause between announcements when all slots are taken."""
+    announce_max_s: float = 600.0
+    """The longest pause between announcements, when all slots are taken or the hub is crowded."""
+    announces_per_min: float = 20.0
+    """Announcements that a hub should carry for all its peers together: the more peers we hear, the rarer ours are."""
     announce_reconnect_s: float = 300.0
     """After a reconnect, a hub gets an extra announcement at most so often."""
+    hub_failures_max: int = 10
+    """Failures in a row after which a hub that only others told us of is forgotten."""
+    hub_witnesses: int = 2
+    """How many peers that we follow directly have to name a hub before it is tried."""
+    rumours_max: int = 256
+    """Hubs that too few have named so far."""
+    gossiped_hubs_max: int = 4
+    """Of the hubs that others told us of, so many are connected at most, and no more than there are others."""
+    hub_probe_spread_s: float = 3_600.0
+    """A hub that others told us of is tried within this time, so that not all who heard of it come at once."""
+    hub_probe_urgent_s: float = 30.0
+    """The same while we are on no hub at all."""
     broadcast_delay_s: float = 5.0
     """Changes of the hub table within this time go out as one broadcast."""
     save_retry_s: float = 60.0

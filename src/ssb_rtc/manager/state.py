@@ -53,6 +53,13 @@ class Route(msgspec.Struct, frozen=True):
     """The hub's address; the multiserver address; for `inbound` a description for a person."""
 
 
+class Term(NamedTuple):
+    """One summand of a score, by name: what speaks for a peer or a hub (above 0) or against it."""
+
+    name: str
+    value: float
+
+
 class KnownRoute(msgspec.Struct, frozen=True):
     """A route of a peer, with what is known of it."""
 
@@ -71,6 +78,22 @@ class Attempt(msgspec.Struct, frozen=True):
     dialled: bool
     session: str
     """Names the remote's offer; empty where we dialled."""
+    picked_randomly: bool = False
+    alone: bool = False
+    """The remote said that it has no link at all: the attempt may go beyond the slots."""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """Messages that come over a link, or should. Busy while they come at the floor rate, else stuck."""
+
+    since_s: float
+    moved_s: float
+    """When the floor rate was last held: `download_floor` messages within `stall_s`."""
+    counted: int = 0
+    """Messages since then."""
+    missing: int = 0
+    given_up: bool = False
+    """Replication asks elsewhere."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -84,6 +107,17 @@ class Link(msgspec.Struct, frozen=True):
     """The revision of the hub table that was last told over it."""
     checked_s: float = float("-inf")
     """When CHECK_LINK was last asked for."""
+    until_s: float = float("inf")
+    """From then on a full house may end it."""
+    picked_randomly: bool = False
+    download: Download | None = None
+    """What we fetch over it; None while nothing is missing."""
+    served_s: float | None = None
+    """Since when the remote says that it fetches from us; None while it does not."""
+    only_link: bool = False
+    """The remote says that it has no other link."""
+    told: tuple[bool, bool] | None = None
+    """What TELL_REMOTE_PEER last said: only_link, downloading."""
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -95,6 +129,9 @@ class Peer(msgspec.Struct, frozen=True):
     last_seen_wall_s: float
     routes: tuple[KnownRoute, ...] = ()
     link: Link | None = None
+    """The link that replicates."""
+    rival: Link | None = None
+    """A second one, for at most `handover_s`, until it is known which of the two works and stays."""
     attempt: Attempt | None = None
     failures: int = 0
     """In a row, over whatever route. Healed by a link that lasted `healthy_s`."""
@@ -109,6 +146,10 @@ class Peer(msgspec.Struct, frozen=True):
     asked: bool = False
     """Somebody here asked for a link to it; it may use the slots that are reserved for inbound."""
     last_connected_wall_s: float | None = None
+    last_connected_s: float | None = None
+    """When its last link was up."""
+    rtt_s: float | None = None
+    """How long its last ping took."""
     last_error: str = ""
 
     @property
@@ -136,6 +177,8 @@ class Hub(msgspec.Struct, frozen=True):
     """Since when the subscription is confirmed."""
     connection_attempts: int = 0
     """Attempts since the hub last was healthy."""
+    last_success_wall_s: float | None = None
+    """When it last was healthy: connected for `healthy_s`."""
     announced_s: float | None = None
     """When we last announced ourselves there."""
     announce_at_s: float = 0.0
@@ -158,6 +201,7 @@ class KnownHub(msgspec.Struct, frozen=True):
     url: HubUrl
     source: HubSource
     private: bool = False
+    last_success_wall_s: float | None = None
 
 
 class State(msgspec.Struct, frozen=True):
@@ -181,6 +225,10 @@ class State(msgspec.Struct, frozen=True):
     blocked: immutables.Map[PeerId, bool] = immutables.Map()
     hops: immutables.Map[PeerId, int] = immutables.Map()
     """Friends: how far away each peer is whose feed we replicate, from 1 on. All others are strangers."""
+    pinned: immutables.Map[PeerId, bool] = immutables.Map()
+    """Peers with whom a link is wanted for good."""
+    rumours: immutables.Map[HubUrl, tuple[PeerId, ...]] = immutables.Map()
+    """Hubs that are not in the table, and who has named them."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
     due: DueQueue = EMPTY_QUEUE
@@ -193,6 +241,16 @@ class State(msgspec.Struct, frozen=True):
     """Peers with a link, the oldest first."""
     trying: tuple[PeerId, ...] = ()
     """Peers with an attempt, the oldest first."""
+    handovers: tuple[PeerId, ...] = ()
+    """Peers with a second link."""
+    initial_sync: bool = False
+    """While one peer brings what we lack, nobody else is dialled."""
+    rotated_s: float = float("-inf")
+    """When a full house last ended a link for somebody who waited."""
+    displaced_s: float = float("-inf")
+    """When a peer without any link last took the place of a stranger."""
+    refused_s: float = float("-inf")
+    """When somebody was last sent away because all slots were taken."""
     revision: int = 0
     """Of the table of hubs: grows with each change that is to be stored."""
     saved_revision: int = 0
