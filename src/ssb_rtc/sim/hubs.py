@@ -28,6 +28,8 @@ class SimHub:
         self.dice = dice
         self.latency_s = dice.uniform(0.02, 0.12)
         self.up = True
+        self.gone = False
+        """It is dead for good: no healing brings it back."""
         self.slow = 1.0
         """How many times longer everything takes."""
         self.lying = False
@@ -126,7 +128,7 @@ class SimHub:
 
     def rise(self) -> None:
         """It is there again; who waited in silence has to come anew."""
-        self.up = True
+        self.up = not self.gone
 
     def heal(self) -> None:
         """Nothing is wrong with it any longer."""
@@ -134,7 +136,7 @@ class SimHub:
             for party in self.world.parties:
                 if self.url in party.subscribed:
                     self.lose(party, "silent for too long", self.dice.uniform(0.0, SILENT_S))
-        self.up, self.slow, self.lying, self.deaf = True, 1.0, False, False
+        self.up, self.slow, self.lying, self.deaf = not self.gone, 1.0, False, False
         self.dropping = self.replaying = self.late_s = self.limit_s = 0.0
         self.cut.clear()
 

@@ -290,6 +290,10 @@ class Network:
         for end in party.links.values():
             self._dies(end.link)
 
+    def expire(self, end: End) -> None:
+        """A dead link that its owner still believes in: it finds that out in time."""
+        self.world.later(self.dice.uniform(1.0, CONSENT_S), self._ended, end, "silent", False, None)
+
     def _dies(self, link: Link) -> None:
         if not link.dead:
             link.dead = True

@@ -45,6 +45,8 @@ class Node(Party):
         self.overheard = 0
         """What it had no CPU for."""
         self._level, self._level_s = 0.0, 0.0
+        self.asleep = False
+        self._asleep_s = 0.0
         self.shutting_down = False
 
     @property
@@ -54,7 +56,9 @@ class Node(Party):
         return Now(now_s + self.mono_offset_s, now_s * (1 + self.wall_drift) + self.wall_offset_s)
 
     def start(self) -> None:
-        """Begin with what the disk has."""
+        """Begin with what the disk has, unless it runs already."""
+        if self.awake or self.asleep:
+            return
         super().start()
         self.shutting_down = False
         self.timers = {}
@@ -70,25 +74,36 @@ class Node(Party):
             stored = {"private": hub.private, "last_success_wall_s": hub.last_success_wall_s}
             self.act(a.HubAddressAdded(hub.url, hub.source, stored=True, **stored))
 
+    def stop(self) -> None:
+        """Be gone without a word."""
+        self.asleep = False
+        super().stop()
+
     def leave(self) -> None:
         """End in good order."""
         self.shutting_down = True
         self.act(a.ShutdownRequested())
-        self.world.later(3.0, self.stop)
+        self.world.later(3.0, self._left, self.lives)
+
+    def _left(self, life: int) -> None:
+        if self.lives == life and self.shutting_down:
+            self.stop()
 
     def sleep(self) -> None:
         """The machine sleeps: nothing is heard, no timer goes on."""
-        self.awake = False
-        self.timers_frozen_s = self.world.now_s
+        self.awake, self.asleep = False, True
+        self._asleep_s = self.world.now_s
         for hub in list(self.subscribed):
             self.world.hubs[hub].lose(self, "silent", 0.0)
         self.world.network.fell_silent(self)
 
     def wake(self) -> None:
         """It goes on: the monotonic clock has stood still."""
-        slept_s = self.world.now_s - self.timers_frozen_s
+        if not self.asleep:
+            return
+        slept_s = self.world.now_s - self._asleep_s
         self.mono_offset_s -= slept_s
-        self.awake = True
+        self.awake, self.asleep = True, False
         for key, due_s in self.timers.items():
             self._fire_at(key, due_s)
         for hub, connection in [*self.subscribing.items(), *self.subscribed.items()]:
@@ -110,7 +125,7 @@ class Node(Party):
 
     def act(self, action: a.Action) -> None:
         """Have the manager take an action, and do what it orders."""
-        if not self.awake or type(action) not in manager.SLICES:
+        if not self.awake:
             return
         world = self.world
         self.state, effects = manager.step(self.state, action, self.now)

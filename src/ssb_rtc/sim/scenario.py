@@ -15,7 +15,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A table of the file: what it does not know, it refuses."""
 
 
-class Bounds(_Table, frozen=True):
+class Bounds(_Table, frozen=True, kw_only=True):
     """What has to hold; 0 leaves something unchecked."""
 
     converged_s: float
@@ -32,7 +32,7 @@ class Bounds(_Table, frozen=True):
     """In the end the links make one mesh of all honest peers."""
 
 
-class Scenario(_Table, frozen=True):
+class Scenario(_Table, frozen=True, kw_only=True):
     """One scenario."""
 
     what: str
