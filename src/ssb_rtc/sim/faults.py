@@ -120,7 +120,7 @@ def hub_cut(world: World, dice: Dice, strength: float) -> None:
         node, hub = _some_node(world, dice), _some_hub(world, dice)
         if node is not None:
             hub.cut_off(node)
-            world.later(dice.uniform(60.0, 240.0), hub.cut.pop, node.number, None)
+            world.later(dice.uniform(60.0, 240.0), hub.restore, node)
 
     again_and_again(world, dice, _every_s(world, strength), cut)
 

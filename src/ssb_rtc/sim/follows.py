@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from ssb_rtc.sim.dice import Dice
 
-FAR = 0.08
-"""The share of follows that lead far away."""
 
-
-def follow_graph(number: int, follows: int, dice: Dice) -> list[list[int]]:
-    """Whom each of so many peers follows."""
+def follow_graph(number: int, follows: int, far: float, dice: Dice) -> list[list[int]]:
+    """Whom each of so many peers follows; `far` is the share of follows that lead far away."""
     if follows == 0 or follows >= number - 1:
         return [[other for other in range(number) if other != peer] for peer in range(number)]
     graph: list[dict[int, bool]] = [{} for _ in range(number)]
     for peer in range(number):
         for step in range(1, follows // 2 + 1):
             for other in ((peer + step) % number, (peer - step) % number):
-                chosen = dice.below(number) if dice.chance(FAR) else other
+                chosen = dice.below(number) if dice.chance(far) else other
                 if chosen != peer:
                     graph[peer][chosen] = True
     return [list(followed) for followed in graph]

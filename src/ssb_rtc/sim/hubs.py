@@ -145,6 +145,10 @@ class SimHub:
         self.cut[party.number] = True
         self.lose(party, "silent for too long", SILENT_S)
 
+    def restore(self, party: Party) -> None:
+        """Somebody can reach it again."""
+        self.cut.pop(party.number, None)
+
     def post(self, party: Party, channel: bytes, message: Message) -> str | float | None:
         """Somebody says something: None, or what is wrong, or for how long it should be quiet."""
         if not self.up or party.number in self.cut:

@@ -207,7 +207,7 @@ class Network:
         answerer.attempts.pop(dial.answer, None)
         dialler.attempts.pop(dial.attempt, None)
         latency_s = self._latency_s(dialler, answerer)
-        link = Link(dialler, answerer, route, latency_s, self.dice.uniform(50.0, 500.0))
+        link = Link(dialler, answerer, route, latency_s, self.dice.uniform(0.1, 1.0) * self.world.scenario.rate_s)
         mine, theirs = link.ends
         self._note(dialler, answerer)
         # The server of the secret handshake is done first, the client when it has its answer.

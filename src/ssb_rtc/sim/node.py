@@ -71,8 +71,8 @@ class Node(Party):
         for peer in self.blocked:
             self.act(a.PeerBlocked(peer))
         for hub in self.disk:
-            stored = {"private": hub.private, "last_success_wall_s": hub.last_success_wall_s}
-            self.act(a.HubAddressAdded(hub.url, hub.source, stored=True, **stored))
+            success_s = hub.last_success_wall_s
+            self.act(a.HubAddressAdded(hub.url, hub.source, True, hub.private, success_s))
 
     def stop(self) -> None:
         """Be gone without a word."""

@@ -1,4 +1,4 @@
-"""Who takes part: whatever has an identity, subscribes to hubs and has links. Nodes, neighbours and attackers are such."""
+"""Who takes part: whatever has an identity, subscribes to hubs and has links, ours or not."""
 
 from __future__ import annotations
 

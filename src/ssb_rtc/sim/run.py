@@ -46,7 +46,7 @@ class Run:
         dice = world.dice("population")
         late = scenario.newcomers
         honest = scenario.peers + late
-        graph = follow_graph(honest, scenario.follows, world.dice("follows"))
+        graph = follow_graph(honest, scenario.follows, scenario.far, world.dice("follows"))
         for number in range(honest):
             javascript = number < scenario.peers and dice.chance(scenario.javascript)
             known = dice.some(list(world.hubs), 1 + dice.below(min(scenario.hubs_each, scenario.hubs)))

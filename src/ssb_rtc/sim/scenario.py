@@ -42,9 +42,13 @@ class Scenario(_Table, frozen=True, kw_only=True):
     hubs_each: int = 2
     """The most hubs that a peer is on at first."""
     follows: int = 0
-    """How many others each peer follows, near it on a ring and some far away; 0 is everybody."""
+    """How many others each peer follows, near it on a ring; 0 is everybody."""
+    far: float = 0.0
+    """Which share of these is far away instead."""
     messages: int = 20
     """How many a feed has at the start, at most."""
+    rate_s: float = 500.0
+    """How many messages a second the best link carries; the worst carries a tenth of that."""
     published_per_h: float = 12.0
     """How often each peer writes, until the convergence begins."""
     start_s: float = 30.0
@@ -85,8 +89,7 @@ class Scenario(_Table, frozen=True, kw_only=True):
         for name in self.settings:
             if name not in known:
                 raise ConfigFault(f"the manager has no setting {name}")
-        whole = {name: int(x) if isinstance(getattr(Settings(), name), int) else x for name, x in self.settings.items()}
-        return Settings(**whole)
+        return msgspec.convert(self.settings, Settings, strict=False)
 
 
 def parse(text: str) -> dict[str, Scenario]:
