@@ -149,14 +149,16 @@ class World:
         check(self.state, self.books)
         return effects
 
-    def pass_time(self, duration_s: float) -> None:
-        """Let time pass, and expire the timers that are due on the way."""
+    def pass_time(self, duration_s: float) -> tuple[e.Effect, ...]:
+        """Let time pass, and expire the timers that are due on the way; what was ordered."""
+        effects: list[e.Effect] = []
         until_s = self.now.mono_s + duration_s
         while due := sorted((due_s, key) for key, due_s in self.books.timers.items() if due_s <= until_s):
             due_s, key = due[0]
             self._set_clock(max(due_s, self.now.mono_s))
-            self.do(a.TimerExpired(key, due_s))
+            effects += self.do(a.TimerExpired(key, due_s))
         self._set_clock(until_s)
+        return tuple(effects)
 
     def _set_clock(self, mono_s: float) -> None:
         self.now = Now(mono_s, self.now.wall_s + mono_s - self.now.mono_s)
