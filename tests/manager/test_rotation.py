@@ -185,6 +185,17 @@ def test_a_stuck_link_is_given_up_when_there_is_another_one() -> None:
     assert row.last_error == gone.reason
 
 
+def test_a_stuck_link_over_which_the_other_fetches_stays() -> None:
+    story = Story(Settings(peers_max=2, inbound_reserved=0))
+    story.meet(AMY, BOB)
+    link = story.books.used[AMY]
+    story.do(a.DownloadStarted(AMY, link, 50))
+    story.do(a.RemotePeerDidTell(AMY, link, only_link=False, downloading=True))
+    assert disconnects_without_progress(story, 300) == []
+    story.do(a.RemotePeerDidTell(AMY, link, only_link=False, downloading=False))
+    assert [gone.peer for gone in disconnects_without_progress(story, 30)] == [AMY]
+
+
 def disconnects_without_progress(story: Story, duration_s: float) -> list[e.ScheduleDisconnectFromRemotePeer]:
     return [effect for effect in story.pass_time(duration_s) if isinstance(effect, GONE)]
 

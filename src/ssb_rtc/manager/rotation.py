@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from msgspec.structs import replace
 
-from ssb_rtc.manager.activity import mono_s, protected, stuck
+from ssb_rtc.manager.activity import mono_s, protected, serves, stuck
 from ssb_rtc.manager.peers import hold, part
 from ssb_rtc.manager.score import link_terms, told, total
 from ssb_rtc.manager.slots import count, is_near
@@ -54,7 +54,8 @@ def end_stuck(turn: Turn) -> None:
     """End the links that move nothing, as long as another one stays. Never the last one: open a second one first."""
     for peer in turn.linked:
         row = turn.peers[peer]
-        if len(turn.linked) > 1 and row.link is not None and stuck(row.link, turn.settings, turn.mono_s):
+        link, settings, now_s = _link(row), turn.settings, turn.mono_s
+        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not serves(link, settings, now_s):
             hold_s = turn.jittered(turn.settings.stuck_hold_s)
             reason = "it says that it has messages for us, and sends none"
             hold(turn, replace(part(turn, row, reason, hold_s), last_error=reason), hold_s)
