@@ -35,7 +35,7 @@ PEER = {
     "addresses": "-> list[str]",
     "blobs": "-> BlobApi",
     "block": "async (feed: FeedId, reason: str | None = None) -> Message",
-    "connect": "async (address: str) -> Link",
+    "connect": "async (address: str, *, pin: bool = False) -> Link",
     "follow": "async (feed: FeedId) -> Message",
     "get": "(key: MsgId) -> Message | None",
     "id": "-> FeedId",
@@ -52,6 +52,7 @@ PEER = {
     "status": "() -> JsonObject",
     "unblock": "async (feed: FeedId) -> Message",
     "unfollow": "async (feed: FeedId) -> Message",
+    "unpin": "(peer: str) -> None",
 }
 
 SWARM = {

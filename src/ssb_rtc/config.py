@@ -133,9 +133,16 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("peers_max", _number(1, 64), 8, "connect to at most this many peers", "N"),
     Setting("strangers_max", _number(0, 64), 3, "of these, at most this many whose feeds we don't fetch", "N"),
+    Setting(
+        "lifetime", _number(1, 10_080), 30, "end links after so many minutes if others wait", "MIN", unit="minutes"
+    ),
+    Setting(
+        "learnt_hubs_max", _number(0, 32), 4, "meet on at most this many hubs that only other peers told us of", "N"
+    ),
     Setting("sympathy", _number(0, 8), 3, "fetch blobs for peers up to this many links away", "N"),
     Setting("blob_max", _number(1, 1 << 40), 5 << 20, "take blobs of fewer bytes than this", "BYTES", unit="bytes"),
     Setting("blob_quota", _number(1, 1 << 30), 2048, "keep at most this many MiB of blobs", "MIB", unit="MiB"),
+    Setting("trace", str, None, "write every step of the peers state manager to this file, to be replayed", "FILE"),
     Setting("plugin", str, (), "load this plugin of an installed package (repeatable)", "NAME", many=True),
     Setting("network_key", _key_bytes, MAIN_NETWORK_KEY, "the key of the network, 32 bytes in base64", "KEY"),
     Setting("hmac_key", _key_bytes, None, "sign and check messages with this key too, 32 bytes in base64", "KEY"),
@@ -163,9 +170,12 @@ class Settings:
     first_sync_max: int = 100_000
     peers_max: int = 8
     strangers_max: int = 3
+    lifetime: int = 30
+    learnt_hubs_max: int = 4
     sympathy: int = 3
     blob_max: int = 5 << 20
     blob_quota: int = 2048
+    trace: str | None = None
     plugin: tuple[str, ...] = ()
     network_key: bytes = MAIN_NETWORK_KEY
     hmac_key: bytes | None = field(default=None, repr=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssb_rtc.errors import MisuseError, NoPeerRuns
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
-from ssb_rtc.storage.contacts import HubRecord
+from ssb_rtc.storage.contacts import HubRecord, PeerRecord
 from ssb_rtc.types import HubUrl, JsonObject, PeerId
 from ssb_rtc.wire.address import normalise_hub
 
@@ -46,22 +47,37 @@ class PeerControls:
             "feeds": {feed: head.sequence for feed, head in sorted(context.log.heads().items())},
             "following": sorted(context.log.graph.follows(context.keys.id)),
             "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
-            "peers": network.status_of_peers() if network else [],
+            "peers": network.reports.status_of_peers() if network else [],
             "warnings": [*context.warnings.values(), *([frozen] if frozen else [])],
         }
 
     def peers(self, *, everyone: bool) -> list[JsonObject]:
         """What `ssb-rtc peers --json` prints."""
-        return self.running().peers(everyone=everyone)
+        return self.running().reports.peers(everyone=everyone)
 
     def hubs(self) -> list[JsonObject]:
-        """What `ssb-rtc hubs --json` prints: [{url, state, source, attempts, error}]."""
+        """What `ssb-rtc hubs --json` prints: [{url, state, source, private, attempts, error}]."""
         if self.network is not None:
-            return self.network.hubs()
+            return self.network.reports.hubs()
         return [
-            {"url": hub.url, "state": "DISCONNECTED", "source": hub.source, "attempts": 0, "error": None}
+            {
+                "url": hub.url,
+                "state": "DISCONNECTED",
+                "source": hub.source,
+                "private": hub.private,
+                "attempts": 0,
+                "error": None,
+            }
             for hub in self._context.contacts.hubs()
         ]
+
+    def why_peer(self, peer: str) -> JsonObject:
+        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next}."""
+        return self.running().reports.why_peer(peer)
+
+    def why_hub(self, url: str) -> JsonObject:
+        """What `ssb-rtc hubs --why` prints: {subject, state, because, terms, next}."""
+        return self.running().reports.why_hub(self._hub_named(url))
 
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
@@ -73,35 +89,65 @@ class PeerControls:
 
     def trace(self) -> AsyncIterator[JsonObject]:
         """Actions and effects from now on."""
-        return self.running().follow_trace()
+        return self.running().reports.follow_trace()
 
     # --- what is ordered ---
 
-    def add_hub(self, url: str, *, allow_http: tuple[str, ...] = ()) -> None:
-        """Keeps a hub, and meets there if the peer runs. Raises ConfigFault, StorageFault."""
+    def add_hub(self, url: str, *, allow_http: tuple[str, ...] = (), private: bool = False) -> None:
+        """Keeps a hub, and meets there if the peer runs; a private one is never told to others.
+
+        Raises ConfigFault, StorageFault.
+        """
         context = self._context
         hub = normalise_hub(url, allow_http=(*context.settings.allow_http, *allow_http))
+        record = context.contacts.hub(hub) or HubRecord(hub, "user", context.now_ms())
         # The manager saves its hubs too, but later: whoever asks shall hear of a full disk now.
-        context.contacts.save_hub(HubRecord(hub, "user", context.now_ms()))
+        context.contacts.save_hub(replace(record, source="user", private=private))
         if self.network is not None:
-            self.network.add_hub(hub)
+            self.network.add_hub(hub, private=private)
 
     def remove_hub(self, url: str) -> None:
         """Forgets a hub. Raises MisuseError when it is not there."""
-        known = [HubUrl(str(hub["url"])) for hub in self.hubs()]
-        wanted = next((hub for hub in known if hub == url.rstrip("/")), None) or normalise_hub(
-            url, allow_http=[url.partition("://")[2].partition(":")[0].partition("/")[0]]
-        )
-        if wanted not in known:
+        wanted = self._hub_named(url)
+        if all(hub["url"] != wanted for hub in self.hubs()):
             raise MisuseError(f"{wanted} is not among the hubs; `ssb-rtc hubs` lists them")
         if self.network is not None:
             self.network.remove_hub(wanted)
         else:
             self._context.contacts.remove_hub(wanted)
 
-    async def connect(self, address: str) -> JsonObject:
-        """Connects to a multiserver address and waits for the link: {id, state, transport}. Raises ConnectFailed."""
-        return await self.running().connect(address)
+    def _hub_named(self, url: str) -> HubUrl:
+        """The hub that somebody here means, whether over http or https."""
+        known = [HubUrl(str(hub["url"])) for hub in self.hubs()]
+        return next((hub for hub in known if hub == url.rstrip("/")), None) or normalise_hub(
+            url, allow_http=[url.partition("://")[2].partition(":")[0].partition("/")[0]]
+        )
+
+    async def connect(self, address: str, *, pin: bool = False) -> JsonObject:
+        """Connects to a multiserver address and waits for the link: {id, state, transport}.
+
+        pin: a link with that peer is wanted for good, whatever comes of this attempt.
+        Raises ConnectFailed, ConfigFault.
+        """
+        network = self.running()
+        if pin:
+            peer = network.peer_at(address)
+            self._keep_pin(peer, pinned=True, address=address)
+            network.pin(peer)
+        return await network.connect(address)
+
+    def unpin(self, peer: PeerId) -> None:
+        """A link with this peer is wanted like any other."""
+        self._keep_pin(peer, pinned=False)
+        if self.network is not None:
+            self.network.unpin(peer)
+
+    def _keep_pin(self, peer: PeerId, *, pinned: bool, address: str | None = None) -> None:
+        contacts = self._context.contacts
+        record = contacts.peer(peer)
+        if pinned or (record is not None and record.pinned):
+            record = record or PeerRecord(peer)
+            contacts.save_peers([replace(record, pinned=pinned, address=address or record.address)])
 
     async def visit(self, address: str, host: PeerId, keys: Keys) -> Link:
         """A link to `host` as somebody else; see Network.visit."""
@@ -116,8 +162,10 @@ class PeerControls:
         await self.running().unlisten(where)
 
     def disconnect(self, peer: PeerId) -> None:
-        """Ends the link to a peer, and holds it off for a while."""
-        self.running().disconnect(peer)
+        """Ends the link to a peer, unpins it, and holds it off for a while."""
+        network = self.running()
+        self._keep_pin(peer, pinned=False)
+        network.disconnect(peer)
 
     def running(self) -> Network:
         """The network. Raises NoPeerRuns where the peer is not online."""

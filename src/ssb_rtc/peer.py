@@ -29,8 +29,10 @@ from ssb_rtc.plugins.feed import Feed
 from ssb_rtc.plugins.friends import Friends
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
+from ssb_rtc.plugins.hubs import ToldHubs
 from ssb_rtc.plugins.indexes import IndexKeeping
 from ssb_rtc.plugins.invite import InvitePlugin
+from ssb_rtc.plugins.peering import Peering
 from ssb_rtc.plugins.private import Private
 from ssb_rtc.plugins.registry import Registry
 from ssb_rtc.plugins.stack import Stack
@@ -53,6 +55,7 @@ from ssb_rtc.wire.address import normalise_hub
 
 if TYPE_CHECKING:
     from ssb_rtc.hub.server import HubServer
+    from ssb_rtc.runtime.network import Network
 
 
 def _now_ms() -> int:
@@ -164,7 +167,7 @@ class Peer:
         self.limits = SyncLimits(self.friends, gossip)
         built_in: list[Plugin] = [self.friends, history, gossip, self.limits, self._blobs, Feed()]
         built_in += [IndexKeeping(), Private()]
-        built_in.append(Control(self.controls))
+        built_in += [Control(self.controls), Peering(self._network), ToldHubs(self._network)]
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
         for plugin in built_in:
@@ -172,6 +175,9 @@ class Peer:
         installed.load(self.settings.plugin, self.registry.add)
         for plugin in self._extra:
             self.registry.add(plugin)
+
+    def _network(self) -> Network | None:
+        return self.controls.network
 
     def _open_database(self) -> Database:
         try:
@@ -185,7 +191,7 @@ class Peer:
         """Goes online: local socket, listeners, hubs. Raises ListenFailed, ConfigFault, StorageFault."""
         # The network brings aiohttp and a WebRTC library along, which commands that only read must not pay for.
         from ssb_rtc.hub.server import serve as serve_hub
-        from ssb_rtc.runtime.network import Network
+        from ssb_rtc.runtime.network import Network, hubs_at_start
 
         context, settings = self.context, self.settings
         if self.controls.network is not None:
@@ -194,13 +200,13 @@ class Peer:
         if self._transports is None:
             await self._unix.listen(str(files.socket_path(self.folder)), self._serve_local)
             files.write_manifest(self.folder, self.registry.manifest_json())
-        hubs = [normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub]
+        for_this_run = [normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub]
         if settings.with_hub is not None:
             server = await serve_hub(settings.host, settings.with_hub)
             self._stack.push_async_callback(server.close)
             # Who listens on every address of this machine is not reached at 0.0.0.0 itself.
             url = server.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-            hubs.append(normalise_hub(url, allow_http=[settings.host]))
+            for_this_run.append(normalise_hub(url, allow_http=[settings.host]))
         network = Network(
             context.keys,
             settings,
@@ -209,6 +215,7 @@ class Peer:
             contacts=context.contacts,
             now_ms=context.now_ms,
             guests=context.guests,
+            progress=context.progress,
             transports=self._transports,
         )
         self.controls.network = network
@@ -218,10 +225,12 @@ class Peer:
         self.friends.subscribe(network.hops_changed)
         network.hops_changed(self.friends.hops())
         friends = set(context.log.graph.follows(context.keys.id))
+        peers = context.contacts.peers()
         await network.start(
-            stored=[record.url for record in context.contacts.hubs()],
-            for_this_run=hubs,
-            known=[(p.id, p.address) for p in context.contacts.peers() if p.address and feed_of(p.id) in friends],
+            hubs=hubs_at_start(context.contacts.hubs(), for_this_run),
+            known=[(p.id, p.address) for p in peers if p.address and (p.pinned or feed_of(p.id) in friends)],
+            pinned=[p.id for p in peers if p.pinned],
+            initial_sync=all(feed == context.keys.id for feed in context.log.heads()),
         )
 
     # --- who we are ---
@@ -330,10 +339,17 @@ class Peer:
         """Publishes that we no longer block this feed. Raises as `publish`."""
         return self._message(await self.friends.unblock(feed))
 
-    async def connect(self, address: str) -> Link:
-        """A link to the peer at a multiserver address (`net:...~shs:...`). Raises ConnectFailed, ConfigFault."""
-        linked = await self.controls.running().connect(address)
+    async def connect(self, address: str, *, pin: bool = False) -> Link:
+        """A link to the peer at a multiserver address (`net:...~shs:...`). Raises ConnectFailed, ConfigFault.
+
+        pin: a link with it is wanted for good, also after a restart and where this attempt fails, until `unpin`.
+        """
+        linked = await self.controls.connect(address, pin=pin)
         return self.rpc(PeerId(str(linked["id"])))
+
+    def unpin(self, peer: str) -> None:
+        """A link with this peer is wanted like any other from now on. Raises StorageFault."""
+        self.controls.unpin(PeerId(peer))
 
     def rpc(self, peer: str) -> Link:
         """The live link to a peer, on which its methods can be called. Raises ConnectFailed where there is none."""

@@ -195,7 +195,7 @@ async def test_the_manager_learns_who_is_near(tmp_path: Path) -> None:
         one, two = [await stack.enter_async_context(online(tmp_path / name, network)) for name in ("one", "two")]
         await one.friends.follow(two.id)
         await one.connect(two.addresses[0])
-        (row,) = one.controls.running().peers(everyone=True)
+        (row,) = one.controls.running().reports.peers(everyone=True)
         assert row["hops"] == 1
         await one.friends.unfollow(two.id)
-        await until(lambda: one.controls.running().peers(everyone=True)[0]["hops"] is None)
+        await until(lambda: one.controls.running().reports.peers(everyone=True)[0]["hops"] is None)

@@ -46,7 +46,7 @@ class Hubs(Signalling):
         self.up.discard(hub)
         await asyncio.sleep(0)
 
-    async def announce(self, hub: HubUrl) -> None:
+    async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
         raise NotImplementedError
 
     async def leave(self, hub: HubUrl) -> None:

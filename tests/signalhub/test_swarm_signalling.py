@@ -128,8 +128,10 @@ async def test_two_meet(parties: list[Party], urls: list[HubUrl]) -> None:
     assert await ann.until_counts(SignalReceived, 1) == [SignalReceived(hub, bob.id, "s1", OFFER)]
     await ann.signalling.leave(hub)
     assert await bob.until_counts(Left, 1) == [Left(hub, ann.id)]
+    await ann.signalling.announce(hub, 5)
+    assert await bob.until_counts(Announced, 2) == [Announced(hub, ann.id), Announced(hub, ann.id, 5)]
     assert len(ann.events) == 2
-    assert ann.signalling.dropped == {"own": 2}
+    assert ann.signalling.dropped == {"own": 3}
 
 
 async def test_a_signal_reaches_only_its_receiver(parties: list[Party], urls: list[HubUrl]) -> None:

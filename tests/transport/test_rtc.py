@@ -28,9 +28,11 @@ class Desk:
 
     def __init__(self) -> None:
         self.offers: list[tuple[HubUrl, PeerId, str]] = []
+        self.alone: list[bool] = []
 
-    def on_offer(self, hub: HubUrl, peer: PeerId, session: str) -> None:
+    def on_offer(self, hub: HubUrl, peer: PeerId, session: str, alone: bool) -> None:
         self.offers.append((hub, peer, session))
+        self.alone.append(alone)
 
 
 async def say_hello(ours: Stream, theirs: Stream) -> None:
@@ -47,8 +49,9 @@ async def test_an_offer_is_reported_accepted_and_becomes_a_stream(offerer: str, 
     meeting, desk = Meeting(named=named), Desk()
     a, b = meeting.join(A, offerer), meeting.join(B, answerer, desk.on_offer)
     b.listen_on(HUB)
-    offering = asyncio.create_task(a.offer(HUB, B, "s1"))
+    offering = asyncio.create_task(a.offer(HUB, B, "s1", alone=named))
     await within(5, lambda: desk.offers)
+    assert desk.alone == [named]
     hub, peer, session = desk.offers[0]
     assert (hub, peer) == (HUB, A)
     assert (session == "s1") == named

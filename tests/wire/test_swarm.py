@@ -18,6 +18,7 @@ from ssb_rtc.wire.swarm import (
     ALL,
     BODY_LIMIT_BYTES,
     CANDIDATE_LIMIT_BYTES,
+    FREE_MAX,
     SDP_LIMIT_BYTES,
     Connect,
     Leave,
@@ -39,7 +40,8 @@ BOB = PeerId("@6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=.ed25519")
 
 short_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=50)
 signals = st.one_of(
-    st.builds(Signal, st.sampled_from(["offer", "answer"]), sdp=short_text),
+    st.builds(Signal, st.just("offer"), sdp=short_text, alone=st.booleans()),
+    st.builds(Signal, st.just("answer"), sdp=short_text),
     st.builds(
         Signal,
         st.just("candidate"),
@@ -102,6 +104,38 @@ def test_what_is_said_on_all() -> None:
     assert format_leave(ALICE) == f'{{"type":"leave","from":"{ALICE}"}}'
     assert parse_message(format_connect(ALICE)) == Connect(ALICE)
     assert parse_message(format_leave(ALICE)) == Leave(ALICE)
+    assert format_connect(ALICE, 3) == f'{{"type":"connect","from":"{ALICE}","free":3}}'
+
+
+@given(st.integers(0, FREE_MAX))
+def test_free_slots_read_back_the_same(free: int) -> None:
+    assert parse_message(format_connect(BOB, free)) == Connect(BOB, free)
+
+
+@pytest.mark.parametrize(("free", "told"), [(-1, 0), (FREE_MAX + 1, FREE_MAX), (10**9, FREE_MAX)])
+def test_we_say_no_number_that_others_would_not_take(free: int, told: int) -> None:
+    assert parse_message(format_connect(BOB, free)) == Connect(BOB, told)
+
+
+@pytest.mark.parametrize("free", [None, True, "3", 3.0, -1, FREE_MAX + 1, 10**30, [3], {}])
+def test_malformed_free_slots_are_none(free: Any) -> None:
+    assert parse_message(body(type="connect", free=free)) == Connect(ALICE, None)
+
+
+@pytest.mark.parametrize("alone", [False, None, 1, "true", [True], {}])
+def test_alone_is_true_or_nothing(alone: Any) -> None:
+    offer = {"type": "offer", "sdp": "v=0"}
+    assert parse_message(body(signal=offer, alone=alone)) == SignalFrom(ALICE, None, Signal("offer", sdp="v=0"))
+
+
+def test_only_an_offer_says_alone() -> None:
+    assert parse_message(body(signal={"type": "offer", "sdp": "v=0"}, alone=True)) == SignalFrom(
+        ALICE, None, Signal("offer", sdp="v=0", alone=True)
+    )
+    assert parse_message(body(signal={"type": "answer", "sdp": "v=0"}, alone=True)) == SignalFrom(
+        ALICE, None, Signal("answer", sdp="v=0")
+    )
+    assert "alone" not in json.loads(format_signal(BOB, "s", Signal("answer", sdp="v=0", alone=True)))
 
 
 @given(signals, st.none() | st.text("abc0", min_size=1, max_size=64))
@@ -212,13 +246,20 @@ def test_outside_bytes_only_ever_raise_signal_invalid(text: str | bytes) -> None
         parse_message(text)
 
 
-@given(st.dictionaries(st.sampled_from(["type", "sdp", "candidate", "renegotiate"]), jsons), jsons)
-def test_outside_signals_only_ever_raise_signal_invalid(signal: dict[str, Any], session: Any) -> None:
+@given(st.dictionaries(st.sampled_from(["type", "sdp", "candidate", "renegotiate"]), jsons), jsons, jsons)
+def test_outside_signals_only_ever_raise_signal_invalid(signal: dict[str, Any], session: Any, alone: Any) -> None:
     try:
-        message = parse_message(body(signal=signal, session=session))
+        message = parse_message(body(signal=signal, session=session, alone=alone))
     except SignalInvalid:
         return
     assert message is None or isinstance(message, SignalFrom)
+
+
+@given(jsons)
+def test_outside_announcements_are_taken_whatever_they_say_of_slots(free: Any) -> None:
+    message = parse_message(body(type="connect", free=free))
+    assert isinstance(message, Connect)
+    assert message.free is None or 0 <= message.free <= FREE_MAX
 
 
 def test_our_own_mistakes() -> None:

@@ -118,10 +118,14 @@ def _blobs(parser: Parser) -> None:
 
 def _peers(parser: Parser) -> None:
     parser.add_argument("--all", action="store_true", help="also those that we know of and are not linked to")
+    parser.add_argument(
+        "--why", metavar="PEER", help="tell why this one is connected or not; its id, or the beginning of it"
+    )
 
 
 def _connect(parser: Parser) -> None:
     parser.add_argument("address", metavar="ADDRESS", help="like net:HOST:PORT~shs:KEY or rtc:HUB~shs:KEY")
+    parser.add_argument("--pin", action="store_true", help="keep a link with this peer from now on, until `disconnect`")
 
 
 def _listen(parser: Parser) -> None:
@@ -155,6 +159,14 @@ def _hubs(parser: Parser) -> None:
     parser.add_argument(
         "url", nargs="?", metavar="URL", help="of the hub to add or remove, like https://hub.example.org"
     )
+    parser.add_argument("--private", action="store_true", help="add: never tell other peers of it")
+    parser.add_argument("--why", metavar="URL", help="tell why this hub is connected or not")
+
+
+def _trace(parser: Parser) -> None:
+    parser.add_argument(
+        "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
+    )
 
 
 def _hub(parser: Parser) -> None:
@@ -175,8 +187,8 @@ def _demo(parser: Parser) -> None:
 
 NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "with_hub", "stun", "turn", "relay_only",
-    "rtc_backend", "hops", "peers_max", "strangers_max", "storage_max",
-    "first_sync_max", "sympathy", "blob_max", "blob_quota", "plugin", "network_key", "hmac_key",
+    "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "storage_max",
+    "first_sync_max", "sympathy", "blob_max", "blob_quota", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 
@@ -240,10 +252,13 @@ COMMANDS: tuple[Command, ...] = (
          "ssb-rtc blobs get '&...=.sha256' -o photo.jpg", "ssb-rtc blobs ls --json"),
         _blobs, settings=("blob_max", "blob_quota"),
     ),
-    Command("peers", "show the peers of the running peer", "network:peers", ("ssb-rtc peers --all",), _peers),
+    Command(
+        "peers", "show the peers of the running peer", "network:peers",
+        ("ssb-rtc peers --all", "ssb-rtc peers --why @6kps"), _peers,
+    ),
     Command(
         "connect", "connect the running peer to an address", "network:connect",
-        ("ssb-rtc connect net:192.0.2.7:8008~shs:...=",), _connect,
+        ("ssb-rtc connect net:192.0.2.7:8008~shs:...=", "ssb-rtc connect --pin rtc:hub.example.org~shs:...="), _connect,
     ),
     Command(
         "listen", "show where peers can reach us, or listen at one more place", "network:listen",
@@ -254,12 +269,13 @@ COMMANDS: tuple[Command, ...] = (
         ("ssb-rtc unlisten ws:0.0.0.0:8989",), _unlisten,
     ),
     Command(
-        "disconnect", "end the link to a peer", "network:disconnect",
+        "disconnect", "end the link to a peer, and unpin it", "network:disconnect",
         ("ssb-rtc disconnect @...=.ed25519",), _disconnect,
     ),
     Command(
         "hubs", "list, add or remove signalhubs", "network:hubs",
-        ("ssb-rtc hubs", "ssb-rtc hubs add https://hub.example.org", "ssb-rtc hubs remove https://hub.example.org"),
+        ("ssb-rtc hubs", "ssb-rtc hubs add https://hub.example.org", "ssb-rtc hubs remove https://hub.example.org",
+         "ssb-rtc hubs add https://hub.example.net --private", "ssb-rtc hubs --why https://hub.example.org"),
         _hubs, settings=("allow_http",),
     ),
     Command(
@@ -269,6 +285,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "status", "show who we are, what we hold, and whom we are linked to", "network:status",
         ("ssb-rtc status --json",),
+    ),
+    Command(
+        "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
+        ("ssb-rtc trace", "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
     ),
     Command(
         "plugins", "list the plugins of installed packages, and which the running peer has loaded", "plugins:plugins",

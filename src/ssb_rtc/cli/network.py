@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssb_rtc.cli import flags, output
 from ssb_rtc.cli.local import run_with_link
@@ -18,6 +18,8 @@ def peers(arguments: argparse.Namespace) -> int:
     """Show the peers that the running peer is linked to, or all it knows of."""
 
     async def body(link: Link) -> int:
+        if arguments.why is not None:
+            return _print_why(await link.call("rtc.whyPeer", arguments.why), as_json=arguments.json)
         found = await link.call("rtc.peers", {"all": arguments.all})
         if arguments.json:
             output.print_json(found)
@@ -35,7 +37,7 @@ def connect(arguments: argparse.Namespace) -> int:
     """Connect to an address and wait until the link is up."""
 
     async def body(link: Link) -> int:
-        peer = await link.call("rtc.connect", arguments.address, timeout_s=None)
+        peer = await link.call("rtc.connect", arguments.address, {"pin": arguments.pin}, timeout_s=None)
         if arguments.json:
             output.print_json(peer)
         else:
@@ -78,7 +80,7 @@ def unlisten(arguments: argparse.Namespace) -> int:
 
 
 def disconnect(arguments: argparse.Namespace) -> int:
-    """End the link to a peer."""
+    """End the link to a peer, and unpin it."""
     if not refs.is_feed_id(arguments.peer):
         raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>.ed25519")
 
@@ -96,24 +98,51 @@ def hubs(arguments: argparse.Namespace) -> int:
     allowed = flags.settings_of(arguments).allow_http
     if (arguments.url is None) != (arguments.action == "list"):
         raise MisuseError("hubs takes `list`, `add URL` or `remove URL`")
+    if arguments.private and arguments.action != "add":
+        raise MisuseError("--private goes with `hubs add URL`")
+    if arguments.why is not None and arguments.action != "list":
+        raise MisuseError("--why stands alone: `hubs --why URL`")
 
     async def body(link: Link) -> int:
+        if arguments.why is not None:
+            return _print_why(await link.call("rtc.whyHub", arguments.why), as_json=arguments.json)
         if arguments.action == "add":
-            await link.call("rtc.addHub", arguments.url, {"allowHttp": list(allowed)})
+            options = {"allowHttp": list(allowed), "private": arguments.private}
+            await link.call("rtc.addHub", arguments.url, options)
         elif arguments.action == "remove":
             await link.call("rtc.removeHub", arguments.url)
         found = await link.call("rtc.hubs")
         if arguments.json:
             output.print_json(found)
         else:
-            rows = [(h["url"], h["state"], h["source"], h["error"] or "") for h in found]
+            rows = [
+                (h["url"], h["state"], h["source"] + (", private" if h["private"] else ""), h["error"] or "")
+                for h in found
+            ]
             output.print_table(
                 ("hub", "state", "source", "last fault"), rows,
                 "no hubs: add one with `ssb-rtc hubs add https://...`",
             )  # fmt: skip
         return 0
 
-    return run_with_link(arguments, body)
+    return run_with_link(arguments, body, need_peer=arguments.why is not None)
+
+
+def _print_why(found: Any, *, as_json: bool) -> int:
+    """An explanation: {subject, state, because, terms, next}."""
+    if as_json:
+        output.print_json(found)
+        return 0
+    print(f"{found['subject']} is {found['state']}")
+    for heading, sentences in (("because", found["because"]), ("next", found["next"])):
+        for sentence in sentences:
+            print(f"  {heading:8} {output.printable(sentence)}")
+            heading = ""  # noqa: PLW2901 - said once
+    terms = {name: value for name, value in found["terms"].items() if value}
+    if terms:
+        told = ", ".join(f"{name} {value:+.1f}" for name, value in terms.items())
+        print(f"  {'score':8} {sum(terms.values()):+.1f} = {told}")
+    return 0
 
 
 def status(arguments: argparse.Namespace) -> int:

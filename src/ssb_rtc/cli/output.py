@@ -25,6 +25,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, separators=(",", ":")), flush=True)
 
 
+def printable(text: str) -> str:
+    """A text of others on one line, without what could steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """A table for a person; `empty` is the sentence for no rows."""
     from rich.console import Console

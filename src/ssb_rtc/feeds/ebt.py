@@ -123,6 +123,15 @@ class Replicator:
             if feed in self._behind
         )
 
+    def given_up(self, key: Hashable, now_s: float) -> bool:
+        """Whether this session is ahead of us, and nothing is asked of it because it was too slow of late."""
+        session = self._sessions.get(key)
+        if session is None or session.slow_until_s <= now_s:
+            return False
+        if any(feed in self._behind for feed in session.asked):
+            return False
+        return any(session.remote_sequence(feed) > self._heads.get(feed, 0) for feed in self._behind)
+
     def claimed(self, feed: FeedId) -> int:
         """Up to where those whom we dialled or replicate say that they have a feed, wanted or not; 0 where none does.
 

@@ -88,7 +88,10 @@ class Closing(Protocol):
 
 
 class Links:
-    """The live links of a peer, and who wants to hear of them. The peer calls `opened` and `closed`."""
+    """The links of a peer that are in use, and who wants to hear of them. The peer calls `opened` and `closed`.
+
+    There is one for each remote at a time. A link that is in use no longer may still be open, to be said goodbye on.
+    """
 
     def __init__(self) -> None:
         self._live: dict[int, Link] = {}
@@ -96,7 +99,7 @@ class Links:
         self._on_link_closed: list[OnLink] = []
 
     def live(self) -> list[Link]:
-        """All links now, oldest first."""
+        """All links in use now, oldest first."""
         return list(self._live.values())
 
     def on_link(self, listener: OnLink) -> None:
@@ -104,7 +107,7 @@ class Links:
         self._on_link.append(listener)
 
     def on_link_closed(self, listener: OnLink) -> None:
-        """Calls `listener(link)` once for each link that ended."""
+        """Calls `listener(link)` once for each link that ended, or is about to: nothing begins on it any longer."""
         self._on_link_closed.append(listener)
 
     def opened(self, link: Link) -> None:
@@ -114,7 +117,7 @@ class Links:
             listener(link)
 
     def closed(self, link: Link) -> None:
-        """A link ended; a second call does nothing."""
+        """A link ended, or is in use no longer; a second call does nothing."""
         if self._live.pop(id(link), None) is not None:
             for listener in self._on_link_closed:
                 listener(link)
@@ -200,6 +203,8 @@ class Progress:
     last_received_s: float | None = None
     replicating: bool = False
     """A replication stream is open."""
+    given_up: bool = False
+    """It claims to have what is missing, and was so slow that others are asked for it."""
 
 
 @dataclass(slots=True)

@@ -21,7 +21,11 @@ class Controls(Protocol):
 
     def hubs(self) -> list[JsonObject]: ...
 
-    def add_hub(self, url: str, *, allow_http: tuple[str, ...] = ()) -> None: ...
+    def why_peer(self, peer: str) -> JsonObject: ...
+
+    def why_hub(self, url: str) -> JsonObject: ...
+
+    def add_hub(self, url: str, *, allow_http: tuple[str, ...] = (), private: bool = False) -> None: ...
 
     def remove_hub(self, url: str) -> None: ...
 
@@ -33,7 +37,7 @@ class Controls(Protocol):
 
     async def unlisten(self, where: str) -> None: ...
 
-    async def connect(self, address: str) -> JsonObject: ...
+    async def connect(self, address: str, *, pin: bool = False) -> JsonObject: ...
 
     def disconnect(self, peer: PeerId) -> None: ...
 
@@ -49,6 +53,8 @@ class Control:
         "rtc.status": "async",
         "rtc.peers": "async",
         "rtc.hubs": "async",
+        "rtc.whyPeer": "async",
+        "rtc.whyHub": "async",
         "rtc.addHub": "async",
         "rtc.removeHub": "async",
         "rtc.addresses": "async",
@@ -71,6 +77,8 @@ class Control:
             "rtc.status": self._status,
             "rtc.peers": self._peers,
             "rtc.hubs": self._hubs,
+            "rtc.whyPeer": self._why_peer,
+            "rtc.whyHub": self._why_hub,
             "rtc.addHub": self._add_hub,
             "rtc.removeHub": self._remove_hub,
             "rtc.addresses": self._addresses,
@@ -91,10 +99,18 @@ class Control:
     async def _hubs(self, _link: Link) -> Json:
         return self._controls.hubs()
 
+    async def _why_peer(self, _link: Link, peer: Json = None) -> Json:
+        return self._controls.why_peer(_text(peer, "a peer's id, or its beginning"))
+
+    async def _why_hub(self, _link: Link, url: Json = None) -> Json:
+        return self._controls.why_hub(_text(url, "the hub's address"))
+
     async def _add_hub(self, _link: Link, url: Json = None, options: Json = None) -> Json:
-        allowed = options.get("allowHttp") if isinstance(options, dict) else None
+        chosen: JsonObject = options if isinstance(options, dict) else {}
+        allowed = chosen.get("allowHttp")
         hosts = tuple(host for host in allowed if isinstance(host, str)) if isinstance(allowed, list) else ()
-        self._controls.add_hub(_text(url, "the hub's address"), allow_http=hosts)
+        private = chosen.get("private") is True
+        self._controls.add_hub(_text(url, "the hub's address"), allow_http=hosts, private=private)
         return True
 
     async def _remove_hub(self, _link: Link, url: Json = None) -> Json:
@@ -114,8 +130,9 @@ class Control:
         await self._controls.unlisten(_text(where, "where we listen"))
         return True
 
-    async def _connect(self, _link: Link, address: Json = None) -> Json:
-        return await self._controls.connect(_text(address, "an address"))
+    async def _connect(self, _link: Link, address: Json = None, options: Json = None) -> Json:
+        pin = isinstance(options, dict) and options.get("pin") is True
+        return await self._controls.connect(_text(address, "an address"), pin=pin)
 
     async def _disconnect(self, _link: Link, peer: Json = None) -> Json:
         if not refs.is_feed_id(peer):

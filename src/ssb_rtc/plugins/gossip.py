@@ -51,6 +51,7 @@ class _Session:
         self.counted = 0
         self.malformed = 0
         self.wake = asyncio.Event()
+        self.sender: asyncio.Task[None] | None = None
 
 
 class Gossip:
@@ -110,7 +111,15 @@ class Gossip:
             self._tasks.spawn(self._ping(link), f"ping {link.remote}")
 
     def _closed(self, link: Link) -> None:
-        """A second link with the same peer did not replicate while the first did; it may be its turn now."""
+        """Ends its replication, also where the link itself is still open for its goodbye; another may begin then.
+
+        A second link with the same peer did not replicate while the first did; it may be its turn now.
+        """
+        session = self._sessions.get(id(link))
+        if session is not None:
+            self._end(id(link))
+            self._tasks.spawn(session.duplex.aclose(), f"ebt end {link.remote}")
+            self._wake_all()  # what was asked of it is asked of others
         others = [other for other in self._context.links.live() if other.remote == link.remote]
         self._context.forget_progress(link.remote)
         for other in others:
@@ -163,7 +172,7 @@ class Gossip:
         self.replicator.connect(key, link.remote, dialled=link.dialled, now_s=context.now_s(), remembered=remembered)
         self._start_ticking()
         self._wake_all()
-        sender = self._tasks.spawn(self._send(session), f"ebt send {link.remote}")
+        session.sender = self._tasks.spawn(self._send(session), f"ebt send {link.remote}")
         try:
             await self._receive(session)
         except FrameInvalid as fault:
@@ -172,15 +181,18 @@ class Gossip:
         except (MessageInvalid, StorageFault):
             pass  # the intake has told it already
         finally:
-            sender.cancel()
-            progress.replicating = False
-            self._end(key)
+            if self._sessions.get(key) is session:
+                self._end(key)
             self._wake_all()
 
     def _end(self, key: int) -> None:
         """Forgets a session; what it said is remembered for the next one with that peer."""
         session = self._sessions.pop(key, None)
         if session is not None:
+            if session.sender is not None:
+                session.sender.cancel()
+            session.progress.replicating = session.progress.given_up = False
+            session.progress.missing = 0
             clock = self.replicator.disconnect(key, self._context.now_s())
             try:
                 self._clocks.save(session.link.remote, clock, self._context.now_ms())
@@ -317,6 +329,7 @@ class Gossip:
     def _wanted_changed(self, added: frozenset[FeedId], removed: frozenset[FeedId]) -> None:
         self.replicator.unwant(removed)
         self.replicator.want(added, self._context.now_s())
+        self._watch()
         self._wake_all()
 
     def _fork_changed(self, feed: FeedId, forked: bool) -> None:
@@ -348,6 +361,7 @@ class Gossip:
         for key, session in self._sessions.items():
             # Counts over all feeds that are behind, so not at each commit.
             session.progress.missing = self.replicator.missing(key)
+            session.progress.given_up = self.replicator.given_up(key, self._context.now_s())
         self._wake_all()
         self._start_ticking()
 

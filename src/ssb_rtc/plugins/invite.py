@@ -187,7 +187,10 @@ class InvitePlugin:
         await self._ask(invite, peer_of(host))
         await self._follow_host(invite, host)
         # Nobody meets on a hub for this: the address is dialled at each start, as long as we follow the host.
-        context.contacts.save_peers([PeerRecord(peer_of(host), invite.address, context.now_ms(), pinned=True)])
+        record = context.contacts.peer(peer_of(host)) or PeerRecord(peer_of(host))
+        context.contacts.save_peers(
+            [dataclasses.replace(record, address=invite.address, last_seen_ms=context.now_ms())]
+        )
         try:
             connected = bool(await self._network.connect(invite.address))
         except SsbRtcError:

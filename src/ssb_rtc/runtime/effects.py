@@ -1,5 +1,7 @@
 """Effects into I/O: what each order of the manager does to hubs, links and the disk, and what is heard back.
 
+USE_LINK, CHECK_LINK, TELL_REMOTE_PEER, SCHEDULE_DISCONNECT_FROM_REMOTE_PEER, SCHEDULE_BROADCAST_KNOWN_HUBS
+                                 -> runtime.links    -> LINK_DID_ANSWER, REMOTE_PEER_LINK_ENDED
 SCHEDULE_CONNECT_TO_HUB          -> signalling.connect  -> HubUp, HubDown     -> HUB_CONNECTION_...
 SCHEDULE_CONNECT_TO_REMOTE_PEER  -> rtc or an address   -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 ACCEPT_OFFER                     -> rtc.accept          -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
@@ -12,13 +14,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.manager.state import Route
+from ssb_rtc.manager.state import HubSource, KnownHub, Route
 from ssb_rtc.runtime.links import LinkTable
 from ssb_rtc.signalhub.client import HubRefused
 from ssb_rtc.signalhub.signalling import Announced, HubDown, HubUp, Left, Signalling, SignallingEvent, SignalReceived
@@ -29,8 +32,11 @@ from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
 
 LEAVE_LIMIT_S: Final = 3.0
-FOR_THIS_RUN: Final = "config"
+FOR_THIS_RUN: Final[HubSource] = "config"
 """The source of hubs that a flag or the environment named: they are not saved."""
+FROM_ELSEWHERE: Final[HubSource] = "gossip"
+"""The source of stored hubs whose source this version does not know: the one that is trusted least."""
+HUB_SOURCES: Final[tuple[HubSource, ...]] = get_args(HubSource)
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +96,22 @@ class EffectPerformer:
                 self._rtc.refuse(effect.hub, effect.peer, effect.session)
             case e.ResendOffer():
                 self._resend(effect)
+            case _:
+                return self._link_effect(effect)
+        return None
+
+    def _link_effect(self, effect: e.Effect) -> Work:
+        match effect:
             case e.ScheduleDisconnectFromRemotePeer():
-                return self._links.disconnect(effect.link, effect.reason)
+                return self._links.disconnect(effect.link, effect.reason, effect.not_before_s)
+            case e.UseLink():
+                self._links.use(effect.link)
             case e.CheckLink():
                 return self._links.check(effect.link)
-            case _:
-                # Timers are the driver's, and no protocol carries hub tables between peers yet.
-                logger.debug("nothing to perform for %s", effect.kind)
+            case e.TellRemotePeer():
+                return self._links.tell(effect.link, only_link=effect.only_link, downloading=effect.downloading)
+            case e.ScheduleBroadcastKnownHubs():
+                return self._links.tell_hubs(effect.peers, effect.hubs)
         return None
 
     # --- hubs ---
@@ -115,14 +130,14 @@ class EffectPerformer:
             case e.ScheduleDisconnectFromHub():
                 return self._disconnect_hub(effect.hub, effect.connection)
             case e.ScheduleAnnounceToHub():
-                return self._announce(effect.hub)
+                return self._announce(effect.hub, effect.free_slots)
             case e.ScheduleAnnounceLeaveToHub():
                 gone = self._leaving[effect.hub] = asyncio.Event()
                 return self._leave(effect.hub, gone)
 
-    async def _announce(self, hub: HubUrl) -> None:
+    async def _announce(self, hub: HubUrl, free_slots: int) -> None:
         try:
-            await self._signalling.announce(hub)
+            await self._signalling.announce(hub, free_slots)
         except HubRefused as fault:
             if fault.retry_after_s is None:
                 raise
@@ -150,7 +165,7 @@ class EffectPerformer:
     async def _save_hubs(self, effect: e.ScheduleSaveHubs) -> None:
         known = {record.url: record for record in self._contacts.hubs()}
         self._contacts.save_hubs(
-            known.get(hub.url) or HubRecord(hub.url, hub.source, self._now_ms())
+            recorded(hub, known.get(hub.url) or HubRecord(hub.url, hub.source, self._now_ms()))
             for hub in effect.hubs
             if hub.source != FOR_THIS_RUN
         )
@@ -171,8 +186,8 @@ class EffectPerformer:
                 self._on_hub_up(hub)
             case HubDown(hub):
                 self._on_hub_down(event)
-            case Announced(hub, peer):
-                self._dispatch(a.RemotePeerDidAnnounce(hub, peer))
+            case Announced(hub, peer, free_slots):
+                self._dispatch(a.RemotePeerDidAnnounce(hub, peer, free_slots))
             case Left(hub, peer):
                 self._dispatch(a.RemotePeerDidDisconnect(hub, peer))
             case SignalReceived(hub, peer, session, signal):
@@ -195,9 +210,9 @@ class EffectPerformer:
         else:
             self._dispatch(a.HubConnectionFailed(event.hub, connection, event.reason, event.retry_after_s))
 
-    def on_offer(self, hub: HubUrl, peer: PeerId, session: str) -> None:
+    def on_offer(self, hub: HubUrl, peer: PeerId, session: str, alone: bool) -> None:
         """The rtc transport's callback: it holds an offer until the manager has decided."""
-        if not self._dispatch(a.RemotePeerDidOffer(hub, peer, session)):
+        if not self._dispatch(a.RemotePeerDidOffer(hub, peer, session, alone)):
             self._rtc.refuse(hub, peer, session)
 
     def send_signal(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
@@ -230,7 +245,7 @@ class EffectPerformer:
         if route.via == "hub":
             hub, session = HubUrl(route.where), secrets.token_hex(8)
             self._offers[effect.attempt] = (hub, effect.peer, session)
-            stream = await self._rtc.offer(hub, effect.peer, session)
+            stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone)
         else:
             stream = await self._dial(route.where)
         await self._links.outbound(stream, effect.peer, route, effect.attempt)
@@ -255,3 +270,21 @@ class EffectPerformer:
         for task in list(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+
+
+def recorded(hub: KnownHub, record: HubRecord) -> HubRecord:
+    """The stored row of a hub, with what the manager knows of it now."""
+    success_s = hub.last_success_wall_s
+    return replace(
+        record,
+        source=hub.source,
+        private=hub.private,
+        last_success_ms=record.last_success_ms if success_s is None else int(success_s * 1000),
+    )
+
+
+def known_hub(record: HubRecord) -> KnownHub:
+    """What the manager is told of a stored hub."""
+    source = next((name for name in HUB_SOURCES if name == record.source), FROM_ELSEWHERE)
+    success_s = None if record.last_success_ms is None else record.last_success_ms / 1000
+    return KnownHub(record.url, source, record.private, success_s)

@@ -1,24 +1,25 @@
 """The links of a peer: brought about by attempts and listeners, told to the manager, closed on its orders.
 
 The manager knows a link by its number only. A link serves the remote's calls from the moment it is open; our own
-plugins hear of it (`Links.opened`) once the manager has taken it, so that of two links to one peer only one replicates.
+plugins hear of it (`Links.opened`) once the manager uses it, and that it is over (`Links.closed`) as soon as the
+manager gives it up, before the goodbye is under way: so of two links to one peer never two replicate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
-from typing import Final, Protocol
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from ssb_rtc.errors import RemoteCallError, SsbRtcError, TransportFault
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager import effects as e
-from ssb_rtc.manager.state import Route, State
+from ssb_rtc.manager.state import Route
+from ssb_rtc.runtime.remarks import Remarks
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.link import Caller, Link, Router, open_link
-from ssb_rtc.types import PeerId, peer_of
+from ssb_rtc.types import HubUrl, PeerId, peer_of
 
 INBOUND_HANDSHAKES_MAX: Final = 64
 """Inbound streams that may be in their handshake at once."""
@@ -27,16 +28,25 @@ GUESTS_MAX: Final = 16
 GUEST_LIMIT_S: Final = 60.0
 """The longest that such a link may last."""
 PING_LIMIT_S: Final = 5.0
+PARTING_LIMIT_S: Final = 5.0
+"""A remote that said goodbye closes the link within this time, or we do."""
 
 logger = logging.getLogger(__name__)
 
 
 class Hears(Protocol):
-    """Who is told of links that the manager has taken: plugins.base.Links."""
+    """Who is told of links that the manager uses: plugins.base.Links."""
 
     def opened(self, link: Link) -> None: ...
 
     def closed(self, link: Link) -> None: ...
+
+
+class _Goodbye(NamedTuple):
+    """What a remote said before it closed a link."""
+
+    reason: str
+    not_before_s: float | None
 
 
 class LinkTable:
@@ -63,7 +73,11 @@ class LinkTable:
         self._visits: set[Link] = set()
         """Links of owners and guests. The manager, which looks for peers, never hears of them."""
         self._links: dict[int, Link] = {}
-        self._taken: set[int] = set()
+        self._numbers: dict[Link, int] = {}
+        self._used: dict[PeerId, int] = {}
+        """The link with each peer of which the plugins know."""
+        self._goodbyes: dict[Link, _Goodbye] = {}
+        self._remarks = Remarks()
         self._last_id = 0
         self._shaking: dict[Stream, None] = {}
         """Inbound streams that are in their handshake, the oldest first."""
@@ -71,6 +85,10 @@ class LinkTable:
     def get(self, number: int) -> Link | None:
         """The open link of this number."""
         return self._links.get(number)
+
+    def used(self, peer: PeerId) -> int | None:
+        """The number of the link to this peer that replicates."""
+        return self._used.get(peer)
 
     async def outbound(self, stream: Stream, peer: PeerId, route: Route, attempt: int) -> None:
         """We dialled: prove both sides, then tell the manager. Raises RemoteFault or TransportFault."""
@@ -147,49 +165,112 @@ class LinkTable:
         self._last_id += 1
         number = self._last_id
         self._links[number] = link
+        self._numbers[link] = number
         link.closed.add_done_callback(lambda _: self._ended(number, link))
         self._dispatch(a.RemotePeerConnectionSucceeded(link.remote, number, route, link.dialled, attempt))
 
     def _ended(self, number: int, link: Link) -> None:
-        del self._links[number]
-        if number in self._taken:
-            self._taken.discard(number)
-            self._hears.closed(link)
-        self._dispatch(a.RemotePeerLinkEnded(link.remote, number, link.closed.result(), clean=link.ended_cleanly))
+        del self._links[number], self._numbers[link]
+        self._unuse(number, link)
+        goodbye = self._goodbyes.pop(link, None)
+        if goodbye is None or link.fault is not None:
+            goodbye, clean = _Goodbye(link.closed.result(), None), link.ended_cleanly
+        else:
+            clean = True
+        self._dispatch(
+            a.RemotePeerLinkEnded(link.remote, number, goodbye.reason, clean=clean, not_before_s=goodbye.not_before_s)
+        )
 
-    def observe(self, state: State, action: a.Action, _effects: tuple[e.Effect, ...]) -> None:
-        """A driver's observer: a link that the manager has just taken is handed to the plugins."""
-        if not isinstance(action, a.RemotePeerConnectionSucceeded):
+    # --- what the manager orders ---
+
+    def use(self, number: int) -> None:
+        """From now on this link is the one of its peer that replicates."""
+        link = self._links.get(number)
+        if link is None or link.closed.done():
             return
-        link = self._links.get(action.link)
-        peer = state.peers.get(action.peer)
-        taken = peer is not None and peer.link is not None and peer.link.id == action.link
-        if link is not None and taken and not link.closed.done():
-            self._taken.add(action.link)
-            self._hears.opened(link)
+        before = self._used.get(link.remote)
+        if before is not None:
+            self._unuse(before, self._links[before])
+        self._used[link.remote] = number
+        self._hears.opened(link)
 
-    async def disconnect(self, number: int, reason: str) -> None:
-        """Close a link in good order."""
+    def _unuse(self, number: int, link: Link) -> None:
+        if self._used.get(link.remote) == number:
+            del self._used[link.remote]
+            self._hears.closed(link)
+
+    def disconnect(
+        self, number: int, reason: str, not_before_s: float | None = None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Close a link in good order: the plugins hear it at once, the remote is told why by what this returns."""
+        link = self._links.get(number)
+        if link is None:
+            return None
+        self._unuse(number, link)
+        return self._part(link, reason, not_before_s)
+
+    async def _part(self, link: Link, reason: str, not_before_s: float | None) -> None:
+        await self._remarks.goodbye(link, reason, not_before_s)
+        await link.close(reason)
+
+    async def tell(self, number: int, *, only_link: bool, downloading: bool) -> None:
+        """Tell the remote how we stand with this link."""
         link = self._links.get(number)
         if link is not None:
-            await link.close(reason)
+            await self._remarks.tell(link, only_link=only_link, downloading=downloading)
+
+    async def tell_hubs(self, peers: Iterable[PeerId], hubs: Sequence[HubUrl]) -> None:
+        """Tell these peers which hubs we know, those of them that are linked."""
+        links = [self._links[self._used[peer]] for peer in peers if peer in self._used]
+        await asyncio.gather(*(self._remarks.tell_hubs(link, hubs) for link in links))
 
     async def check(self, number: int) -> None:
         """Ping, and close the link when no answer comes. A refusal is an answer: not every peer knows gossip.ping."""
         link = self._links.get(number)
         if link is None:
             return
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
         try:
             async with asyncio.timeout(PING_LIMIT_S):
-                ping = link.duplex("gossip.ping", {"timeout": int(PING_LIMIT_S * 1000)})
-                await ping.send(0)
-                await ping.read_batch()
-                await ping.aclose()
-        except RemoteCallError:
-            return
+                await _ping(link)
         except (TimeoutError, SsbRtcError):
             await link.close("it did not answer a ping")
+        else:
+            self._dispatch(a.LinkDidAnswer(link.remote, number, clock() - began_s))
+
+    # --- what remotes say ---
+
+    def hear_goodbye(self, link: Link, reason: str, not_before_s: float | None) -> None:
+        """The remote is about to close the link; why, and how long we should stay away."""
+        if link not in self._numbers or link in self._goodbyes:
+            return
+        self._goodbyes[link] = _Goodbye(reason, not_before_s)
+        late = TransportFault(f"it said goodbye and did not go within {PARTING_LIMIT_S:g} s")
+        timer = asyncio.get_running_loop().call_later(PARTING_LIMIT_S, link.fail, late)
+        link.closed.add_done_callback(lambda _: timer.cancel())
+
+    def hear(self, link: Link, *, only_link: bool, downloading: bool) -> None:
+        """The remote says how it stands with this link."""
+        number = self._numbers.get(link)
+        if number is not None:
+            self._dispatch(a.RemotePeerDidTell(link.remote, number, only_link, downloading))
+
+    def hear_hubs(self, link: Link, hubs: tuple[HubUrl, ...]) -> None:
+        """The remote says which hubs it knows."""
+        if link in self._numbers:
+            self._dispatch(a.HubListReceived(link.remote, hubs))
 
     async def close(self, reason: str) -> None:
         """Close every link."""
         await asyncio.gather(*(link.close(reason) for link in [*self._links.values(), *self._visits]))
+
+
+async def _ping(link: Link) -> None:
+    try:
+        ping = link.duplex("gossip.ping", {"timeout": int(PING_LIMIT_S * 1000)})
+        await ping.send(0)
+        await ping.read_batch()
+        await ping.aclose()
+    except RemoteCallError:
+        return

@@ -1,19 +1,19 @@
 """A peer's network: the driver of the manager with everything that it drives, started and stopped as one.
 
-Also the read side for people: peers and hubs as the command line and the control rpc show them.
+The read side for people is runtime.reports.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final, TypeVar
-
-import msgspec
 
 from ssb_rtc.config import Settings
 from ssb_rtc.errors import ConfigFault, ConnectFailed, HandshakeRefused, MisuseError
@@ -22,16 +22,18 @@ from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings as Policy
-from ssb_rtc.manager.state import Now, Route, State, initial
-from ssb_rtc.manager.view import PeerView, hubs_view, peers_view
+from ssb_rtc.manager.state import KnownHub, Now, Route, State, initial
+from ssb_rtc.manager.view import hubs_view
+from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
-from ssb_rtc.runtime.effects import EffectPerformer
+from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerformer, known_hub
 from ssb_rtc.runtime.links import Hears, LinkTable
+from ssb_rtc.runtime.reports import Reports
 from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
-from ssb_rtc.storage.contacts import Contacts
+from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
 from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
@@ -44,18 +46,19 @@ from ssb_rtc.wire.address import hub_host, is_loopback
 from ssb_rtc.wire.swarm import app_name
 
 CONNECT_LIMIT_S: Final = 60.0
-TRACE_QUEUE_MAX: Final = 1_000
 HOPS_BATCH_MAX: Final = 500
 """Peers that one action tells of, so that no step takes long."""
 LISTENS: Final = ("net", "ws", "wss")
 """The transports that can be listened on while we run; the local socket and hubs have their own ways."""
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 
 class Network:
     """Everything of a peer that talks to others. Making one raises ConfigFault, when there is nothing to close yet."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords only, each of its own
         self,
         keys: Keys,
         settings: Settings,
@@ -65,6 +68,7 @@ class Network:
         contacts: Contacts,
         now_ms: Callable[[], int],
         guests: Container[str] = (),
+        progress: Mapping[PeerId, Progress] | None = None,
         transports: Iterable[Transport] | None = None,
     ) -> None:
         self._keys = keys
@@ -81,24 +85,32 @@ class Network:
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
         now = Now(time.monotonic(), time.time())
-        policy = Policy(peers_max=settings.peers_max, strangers_max=settings.strangers_max)
-        state = initial(self._own, seed=secrets.randbits(64), settings=policy, now=now)
-        self._trace = Trace()
-        self._driver = Driver(state, self._performer, trace=self._trace)
-        self._driver.observe(self._links.observe)
+        state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
+        self._downloads = DownloadWatch(progress or {}, self._links.used, self._dispatch)
         self._watch = NetworkWatch(self._network_changed)
+        self._trace = Trace(Path(settings.trace) if settings.trace is not None else None)
+        self._driver = Driver(state, self._performer, trace=self._trace)
         self._parts = AsyncExitStack()
-        """What `start` opened, closed in the reverse order."""
+        """What was opened, closed in the reverse order."""
+        self._parts.callback(self._trace.close)
+        self.reports = Reports(self._driver, self._links)
 
     # --- life ---
 
     async def start(
-        self, *, stored: Iterable[HubUrl], for_this_run: Iterable[HubUrl], known: Iterable[tuple[PeerId, str]] = ()
+        self,
+        *,
+        hubs: Iterable[KnownHub],
+        known: Iterable[tuple[PeerId, str]] = (),
+        pinned: Iterable[PeerId] = (),
+        initial_sync: bool = False,
     ) -> None:
-        """Listens, meets on these hubs, and dials the peers whose addresses are known. Raises ListenFailed."""
-        settings = self._settings
-        stored, for_this_run = list(stored), list(for_this_run)
-        allow_loopback = any(is_loopback(hub_host(hub)) for hub in (*stored, *for_this_run)) or not ways_out()
+        """Listens, meets on these hubs, and dials the peers whose addresses are known. Raises ListenFailed.
+
+        initial_sync: we hold nothing of anybody else yet.
+        """
+        settings, hubs = self._settings, list(hubs)
+        allow_loopback = any(is_loopback(hub_host(hub.url)) for hub in hubs) or not ways_out()
         ice = dataclasses.replace(self._ice, allow_loopback=allow_loopback)
         rtc = RtcTransport(self._own, self._backend, ice, self._performer.send_signal, self._performer.on_offer)
         session = open_session()
@@ -114,15 +126,37 @@ class Network:
         for where in _listens_on(settings):
             await self._multiserver.listen(where, self._links.inbound)
         self._driver.start()
-        for hub in stored:
-            self._dispatch(a.HubAddressAdded(hub, "user", stored=True))
-        for hub in for_this_run:
-            self._dispatch(a.HubAddressAdded(hub, "config", stored=True))
+        if initial_sync:
+            self._dispatch(a.InitialSyncStarted())
+        for peer in pinned:
+            self._dispatch(a.PeerPinned(peer))
+        for hub in hubs:
+            self._dispatch(a.HubAddressAdded(hub.url, hub.source, True, hub.private, hub.last_success_wall_s))
         for peer, address in known:
-            self._dispatch(a.ConnectToRemotePeer(peer, Route("address", address)))
+            self._meet(peer, address)
         await self._driver.settled()
+        self._downloads.start(initial_sync=initial_sync)
+        self._parts.callback(self._downloads.close)
         self._watch.start()
         self._parts.push_async_callback(self._watch.close)
+
+    def _meet(self, peer: PeerId, text: str) -> None:
+        """Dials a peer at an address that was kept, as far as it leads anywhere."""
+        try:
+            route = self._route_to(addresses.parse(text)[0])
+        except ConfigFault as fault:
+            logger.warning("the address of %s is of no use: %s", peer, fault)
+        else:
+            self._dispatch(a.ConnectToRemotePeer(peer, route))
+
+    def _route_to(self, address: addresses.Address) -> Route:
+        """How an address is dialled; a hub that it names is met on for this run. Raises ConfigFault."""
+        target = addresses.target(address, allow_http=self._settings.allow_http)
+        if not isinstance(target, addresses.RtcTarget):
+            return Route("address", str(address))
+        if target.hub not in self._driver.state.hubs:
+            self._dispatch(a.HubAddressAdded(target.hub, FOR_THIS_RUN, stored=True))
+        return Route("hub", target.hub)
 
     async def _network_changed(self) -> None:
         await self._performer.renew_hubs("this machine's network changed")
@@ -170,16 +204,26 @@ class Network:
             raise MisuseError(f"nothing listens at {where}: `ssb-rtc listen` shows where we do")
         await listener.close()
 
-    def add_hub(self, hub: HubUrl) -> None:
-        """Keep this hub and meet there."""
-        self._dispatch(a.HubAddressAdded(hub, "user"))
+    def add_hub(self, hub: HubUrl, *, private: bool = False) -> None:
+        """Keep this hub and meet there; a private one is never told to others."""
+        self._dispatch(a.HubAddressAdded(hub, "user", private=private))
 
     def remove_hub(self, hub: HubUrl) -> None:
         """Forget this hub and leave it."""
         self._dispatch(a.HubAddressRemoved(hub))
 
+    def pin(self, peer: PeerId) -> None:
+        """A link with this peer is wanted for good."""
+        self._dispatch(a.PeerPinned(peer))
+
+    def unpin(self, peer: PeerId) -> None:
+        """A link with this peer is wanted like any other."""
+        self._dispatch(a.PeerUnpinned(peer))
+
     def disconnect(self, peer: PeerId) -> None:
-        """End the link to a peer."""
+        """End the link to a peer, and no longer want it for good."""
+        if peer in self._driver.state.pinned:
+            self.unpin(peer)
         self._dispatch(a.DisconnectFromRemotePeer(peer))
 
     def block(self, added: Collection[PeerId], removed: Collection[PeerId] = ()) -> None:
@@ -216,10 +260,9 @@ class Network:
         except HandshakeRefused as fault:
             raise ConnectFailed(f"no link to {host}: {fault}") from None
 
-    async def connect(self, text: str) -> JsonObject:
-        """Connect to a multiserver address; gives {id, state, transport}. Raises ConfigFault, ConnectFailed."""
-        address = addresses.parse(text)[0]
-        target = addresses.target(address, allow_http=self._settings.allow_http)
+    def peer_at(self, text: str) -> PeerId:
+        """Whom a multiserver address leads to. Raises ConfigFault, and ConnectFailed for whom we don't connect to."""
+        target = addresses.target(addresses.parse(text)[0], allow_http=self._settings.allow_http)
         if target.key is None:
             raise MisuseError(f"{text}: the address names no key: add ~shs:KEY")
         peer = PeerId(feed_id(target.key))
@@ -227,12 +270,12 @@ class Network:
             raise MisuseError("this is our own address")
         if self._is_blocked(peer):
             raise ConnectFailed(f"we block {peer}: undo that first (`ssb-rtc block {peer} --undo`)")
-        if isinstance(target, addresses.RtcTarget):
-            if target.hub not in self._driver.state.hubs:
-                self._dispatch(a.HubAddressAdded(target.hub, "config", stored=True))
-            route = Route("hub", target.hub)
-        else:
-            route = Route("address", str(address))
+        return peer
+
+    async def connect(self, text: str) -> JsonObject:
+        """Connect to a multiserver address; gives {id, state, transport}. Raises ConfigFault, ConnectFailed."""
+        peer = self.peer_at(text)
+        route = self._route_to(addresses.parse(text)[0])
         outcome = self._outcome_of(peer)
         self._dispatch(a.ConnectToRemotePeer(peer, route))
         try:
@@ -242,7 +285,7 @@ class Network:
             row = self._driver.state.peers.get(peer)
             why = (row and row.last_error) or "nobody answered"
             raise ConnectFailed(f"no link to {peer} within {CONNECT_LIMIT_S:g} s: {why}") from None
-        return self._short(peer)
+        return self.reports.short(peer)
 
     def _outcome_of(self, peer: PeerId) -> asyncio.Future[None]:
         """Done when the peer is connected; ConnectFailed when an attempt at it failed."""
@@ -261,71 +304,43 @@ class Network:
         done.add_done_callback(lambda _: stop())
         return done
 
-    # --- what people see ---
+    # --- what remotes say ---
 
-    def _state_now(self) -> State:
-        """The state, with the present time in place of that of the last step."""
-        return msgspec.structs.replace(self._driver.state, now=Now(time.monotonic(), time.time()))
+    @property
+    def meets_on_loopback(self) -> bool:
+        """A hub of ours is on this machine, so we may be told of others there."""
+        return any(is_loopback(hub_host(hub)) for hub in self._driver.state.hubs)
+
+    def hear_goodbye(self, link: Link, reason: str, not_before_s: float | None) -> None:
+        """See LinkTable.hear_goodbye."""
+        self._links.hear_goodbye(link, reason, not_before_s)
+
+    def hear(self, link: Link, *, only_link: bool, downloading: bool) -> None:
+        """See LinkTable.hear."""
+        self._links.hear(link, only_link=only_link, downloading=downloading)
+
+    def hear_hubs(self, link: Link, hubs: tuple[HubUrl, ...]) -> None:
+        """See LinkTable.hear_hubs."""
+        self._links.hear_hubs(link, hubs)
+
+    # --- what people see ---
 
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
         hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED"]
         return [*self._multiserver.addresses(), *(addresses.rtc_address(hub, self._keys.public) for hub in hubs)]
 
-    def hubs(self) -> list[JsonObject]:
-        """Every hub: {url, state, source, attempts, error}."""
-        return [
-            {
-                "url": hub.url,
-                "state": hub.state,
-                "source": hub.source,
-                "attempts": hub.connection_attempts,
-                "error": hub.last_error or None,
-            }
-            for hub in hubs_view(self._driver.state)
-        ]
 
-    def peers(self, *, everyone: bool) -> list[JsonObject]:
-        """Peers with a link or an attempt, or all: {id, state, transport, hubs, hops, failures, reason}."""
-        return [
-            {
-                **self._short(peer.id),
-                "hubs": list(peer.connected_hubs),
-                "hops": peer.hops,
-                "failures": peer.failures,
-                "reason": _reason(peer),
-            }
-            for peer in peers_view(self._state_now())
-            if everyone or peer.state != "DISCONNECTED"
-        ]
+def hubs_at_start(stored: Iterable[HubRecord], for_this_run: Iterable[HubUrl]) -> list[KnownHub]:
+    """The hubs to begin with: what is stored, and what a flag or the environment named.
 
-    def status_of_peers(self) -> list[JsonObject]:
-        """Every known peer: {id, state, transport}."""
-        return [self._short(peer) for peer in sorted(self._driver.state.peers)]
-
-    def _short(self, peer: PeerId) -> JsonObject:
-        row = self._driver.state.peers.get(peer)
-        link = self._links.get(row.link.id) if row is not None and row.link is not None else None
-        return {
-            "id": peer,
-            "state": row.connection_state if row is not None else "DISCONNECTED",
-            "transport": link.transport if link is not None else None,
-        }
-
-    async def follow_trace(self) -> AsyncIterator[JsonObject]:
-        """Each action from now on, with its effects; a reader that is too slow misses some."""
-        queue: asyncio.Queue[JsonObject] = asyncio.Queue(TRACE_QUEUE_MAX)
-
-        def take(_state: State, action: a.Action, effects: tuple[e.Effect, ...]) -> None:
-            if not queue.full():
-                queue.put_nowait({"action": _plain(action), "effects": [_plain(effect) for effect in effects]})
-
-        stop = self._driver.observe(take)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            stop()
+    A stored hub stays what it is, unless nobody here had a hand in it.
+    """
+    hubs = {record.url: known_hub(record) for record in stored}
+    for url in for_this_run:
+        if url not in hubs or hubs[url].source == FROM_ELSEWHERE:
+            hubs[url] = KnownHub(url, FOR_THIS_RUN)
+    return list(hubs.values())
 
 
 def _parsed(flag: str, parse: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
@@ -353,13 +368,11 @@ def _at(name: str, host: str, port: int) -> str:
     return f"{name}:{join_host_port(host, port)}"
 
 
-def _reason(peer: PeerView) -> str:
-    if peer.connected_for_s is not None:
-        return f"linked for {peer.connected_for_s:.0f} s"
-    return f"{peer.last_error}; {peer.reason}" if peer.last_error else peer.reason
-
-
-def _plain(record: a.Action | e.Effect) -> JsonObject:
-    plain = msgspec.to_builtins(record)
-    assert isinstance(plain, dict)
-    return plain
+def _policy(settings: Settings) -> Policy:
+    """The manager's settings, with the numbers that people choose."""
+    return Policy(
+        peers_max=settings.peers_max,
+        strangers_max=settings.strangers_max,
+        lifetime_s=settings.lifetime * 60.0,
+        gossiped_hubs_max=settings.learnt_hubs_max,
+    )

@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from ssb_rtc.errors import ConfigFault
+from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.manager.actions import Action
 from ssb_rtc.manager.effects import Effect
 from ssb_rtc.manager.settings import Settings
@@ -143,9 +143,26 @@ def _records(lines: Iterator[bytes]) -> Iterator[Record]:
 
 def replay(lines: Iterable[bytes]) -> list[Mismatch]:
     """Run a trace file's actions through `step` again; gives the steps whose effects differ. Raises ConfigFault."""
+    return replayed(lines)[1]
+
+
+def replayed(lines: Iterable[bytes]) -> tuple[int, list[Mismatch]]:
+    """As `replay`, with the number of steps."""
     header, records = read_trace(lines)
-    state = initial(header.own, seed=header.seed, settings=header.settings, now=Now(header.mono_s, header.wall_s))
-    return replay_records(state, records)
+    try:
+        state = initial(header.own, seed=header.seed, settings=header.settings, now=Now(header.mono_s, header.wall_s))
+    except MisuseError as error:
+        raise ConfigFault(f"this is no trace: {error}") from error
+    counted = 0
+
+    def counting() -> Iterator[Record]:
+        nonlocal counted
+        for record in records:
+            counted += 1
+            yield record
+
+    mismatches = replay_records(state, counting())
+    return counted, mismatches
 
 
 def replay_records(state: State, records: Iterable[Record]) -> list[Mismatch]:

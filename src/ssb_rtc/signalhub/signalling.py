@@ -40,6 +40,8 @@ class Announced:
 
     hub: HubUrl
     peer: PeerId
+    free_slots: int | None = None
+    """How many links it could take, where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,11 @@ class Signalling(ABC):
         """End the subscription; no event follows from this hub. Unknown hubs are no error."""
 
     @abstractmethod
-    async def announce(self, hub: HubUrl) -> None:
-        """Say that we are here. Raises TransportFault (HubRefused carries `retry_after_s`)."""
+    async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
+        """Say that we are here, and how many links we could take.
+
+        Raises TransportFault (HubRefused carries `retry_after_s`).
+        """
 
     @abstractmethod
     async def leave(self, hub: HubUrl) -> None:

@@ -1,8 +1,8 @@
 """The swarm dialect over many hubs: what npm `webrtc-swarm` 2.9 speaks, with feed ids as the swarm's ids.
 
 Channel `all` carries `{"type":"connect","from":id}` (and our own `{"type":"leave","from":id}`, which JavaScript
-ignores); a peer's id is its channel and carries `{"from":id,"signal":...}`. Nothing here proves who speaks: the secret
-handshake on the opened channel does.
+ignores); a peer's id is its channel and carries `{"from":id,"signal":...}`; see wire.swarm for the rest. Nothing here
+proves who speaks: the secret handshake on the opened channel does.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ class SwarmSignalling(Signalling):
             held.up = False
             await held.client.close()
 
-    async def announce(self, hub: HubUrl) -> None:
+    async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
         """See `Signalling.announce`."""
-        await self._post(hub, swarm.ALL, swarm.format_connect(self._own))
+        await self._post(hub, swarm.ALL, swarm.format_connect(self._own, free_slots))
 
     async def leave(self, hub: HubUrl) -> None:
         """See `Signalling.leave`."""
@@ -208,11 +208,12 @@ class SwarmSignalling(Signalling):
             return
         match message:
             case swarm.Connect(sender=sender) | swarm.Leave(sender=sender):
-                if self._announcers.take((hub, sender), now_s):
-                    said = Announced if isinstance(message, swarm.Connect) else Left
-                    self._emit(said(hub, sender))
-                else:
+                if not self._announcers.take((hub, sender), now_s):
                     self._dropped["flood"] += 1
+                elif isinstance(message, swarm.Connect):
+                    self._emit(Announced(hub, sender, message.free))
+                else:
+                    self._emit(Left(hub, sender))
             case swarm.SignalFrom(sender=sender, session=session, signal=signal):
                 digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
                 if not self._senders.take(sender, now_s):

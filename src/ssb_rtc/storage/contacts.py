@@ -16,13 +16,15 @@ PEERS_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class HubRecord:
-    """A hub: where its address came from (`user`, `default`, `peer`, ...), when, and how it did. Times are wall ms."""
+    """A hub: where its address came from (`user`, `gossip`, ...), when, and how it did. Times are wall ms."""
 
     url: HubUrl
     source: str
     added_ms: int
     last_success_ms: int | None = None
     failures: int = 0
+    private: bool = False
+    """Never told to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,16 @@ class Contacts:
     def hubs(self) -> list[HubRecord]:
         """All hubs, in the order in which they were added."""
         rows = self._database.query(
-            "SELECT url, source, added_ms, last_success_ms, failures FROM hubs ORDER BY added_ms, rowid"
+            "SELECT url, source, added_ms, last_success_ms, failures, private FROM hubs ORDER BY added_ms, rowid"
         )
-        return [HubRecord(HubUrl(url), *rest) for url, *rest in rows]
+        return [
+            HubRecord(HubUrl(url), source, added, succeeded, failures, bool(private))
+            for url, source, added, succeeded, failures, private in rows
+        ]
+
+    def hub(self, url: HubUrl) -> HubRecord | None:
+        """What is known of this hub."""
+        return next((record for record in self.hubs() if record.url == url), None)
 
     def save_hub(self, hub: HubRecord) -> None:
         """Adds a hub or replaces what is known of it."""
@@ -69,10 +78,13 @@ class Contacts:
             if replace_all:
                 connection.execute("DELETE FROM hubs")
             connection.executemany(
-                "INSERT INTO hubs(url, source, added_ms, last_success_ms, failures) VALUES (?, ?, ?, ?, ?)"
+                "INSERT INTO hubs(url, source, added_ms, last_success_ms, failures, private) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT(url) DO UPDATE SET source = excluded.source, added_ms = excluded.added_ms,"
-                " last_success_ms = excluded.last_success_ms, failures = excluded.failures",
-                [(hub.url, hub.source, hub.added_ms, hub.last_success_ms, hub.failures) for hub in hubs],
+                " last_success_ms = excluded.last_success_ms, failures = excluded.failures, private = excluded.private",
+                [
+                    (hub.url, hub.source, hub.added_ms, hub.last_success_ms, hub.failures, int(hub.private))
+                    for hub in hubs
+                ],
             )
             connection.execute(
                 "DELETE FROM hubs WHERE url IN (SELECT url FROM hubs ORDER BY"
@@ -90,6 +102,10 @@ class Contacts:
             PeerRecord(PeerId(peer), address, seen, connected, failures, bool(pinned), bool(blocked))
             for peer, address, seen, connected, failures, pinned, blocked in rows
         ]
+
+    def peer(self, peer: PeerId) -> PeerRecord | None:
+        """What is known of this peer."""
+        return next((record for record in self.peers() if record.id == peer), None)
 
     def save_peers(self, peers: Iterable[PeerRecord]) -> None:
         """Adds peers or replaces what is known of them, in one transaction."""

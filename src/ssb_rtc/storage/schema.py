@@ -83,5 +83,8 @@ _INVITES: Final[Migration] = (
 
 _SECOND: Final[Migration] = (*_BLOBS, *_INDEXES, *_PRIVATE, *_REPLICATION, *_FRIENDS, *_INVITES)
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND)
+# A private hub is never told to others.
+_THIRD: Final[Migration] = ("ALTER TABLE hubs ADD COLUMN private INTEGER NOT NULL DEFAULT 0",)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND, _THIRD)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

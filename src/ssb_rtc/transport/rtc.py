@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from typing import ClassVar
@@ -40,7 +40,8 @@ ACCEPTS_MAX = 16
 """Offers that are being answered at once where no manager decides."""
 
 SendSignal = Callable[[HubUrl, PeerId, str, Signal], None]
-OnOffer = Callable[[HubUrl, PeerId, str], None]
+OnOffer = Callable[[HubUrl, PeerId, str, bool], None]
+"""Hub, peer, session, and whether the peer says that it has no link at all."""
 
 
 class Superseded(ConnectFailed):
@@ -56,6 +57,8 @@ class _Attempt:
     session: str
     ours: bool
     """We made the offer."""
+    alone: bool = False
+    """Our offer says that we have no link at all."""
     unnamed: bool = False
     """The other side names no session."""
     channel: Channel | None = None
@@ -126,13 +129,15 @@ class RtcTransport(Transport):
         self._listening.pop(hub, None)
         self._held.drop_hub(hub)
 
-    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> Stream:
-        """Offers a connection; we are the dialler of the stream that comes of it.
+    async def offer(
+        self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool = False, allow_private: bool = True
+    ) -> Stream:
+        """Offers a connection; we are the dialler of the stream that comes of it. `alone`: we have no link at all.
 
         Raises Superseded when we answer an offer of theirs instead, ConnectFailed with why there is no way (after
         ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense. Cancelling it closes all.
         """
-        return await self._open(_Attempt(hub, peer, session, ours=True), allow_private=allow_private)
+        return await self._open(_Attempt(hub, peer, session, ours=True, alone=alone), allow_private=allow_private)
 
     async def accept(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> Stream:
         """Answers a held offer; the peer is the dialler. Our own attempt with the peer, if any, ends as Superseded.
@@ -194,7 +199,7 @@ class RtcTransport(Transport):
         if session is None:
             self._adopt_unnamed_candidates(key)
         if self._on_offer is not None:
-            self._on_offer(hub, peer, key[1])
+            self._on_offer(hub, peer, key[1], signal.alone)
         else:
             self._decide(hub, key)
 
@@ -290,6 +295,8 @@ class RtcTransport(Transport):
             opening.cancel()
 
     def _say(self, attempt: _Attempt, signal: Signal) -> None:
+        if attempt.alone and signal.kind == "offer":
+            signal = replace(signal, alone=True)
         if not attempt.opened:
             attempt.sent.append(signal)
         self._send_signal(attempt.hub, attempt.peer, attempt.session, signal)

@@ -1,15 +1,16 @@
 """The swarm dialect of signalling: the JSON of npm webrtc-swarm 2.9, with simple-peer's signal objects.
 
 Channel `all` carries `{"type":"connect","from":id}`; a peer's own id is its channel and carries
-`{"from":id,"signal":{...}}`. Ours besides, which JavaScript ignores: `{"type":"leave","from":id}`, and `session`, the
-name of an attempt. Ids are feed ids, spelled `@...=.ed25519`; a sender that is none can't be one of our peers.
+`{"from":id,"signal":{...}}`. Ours besides, which JavaScript ignores: `{"type":"leave","from":id}`, `free` in a connect,
+how many links its sender could take, `session`, the name of an attempt, and `alone`, beside an offer of who has no link
+at all. Ids are feed ids, spelled `@...=.ed25519`; a sender that is none can't be one of our peers.
 `from` proves nothing before the secret handshake.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
@@ -28,6 +29,8 @@ CANDIDATE_LIMIT_BYTES: Final = 1024
 MID_LIMIT_CHARS: Final = 64
 SESSION_LIMIT_CHARS: Final = 64
 LINE_INDEX_MAX: Final = 65_535
+FREE_MAX: Final = 64
+"""No peer has room for more links than this."""
 
 SignalKind: TypeAlias = Literal["offer", "answer", "candidate"]
 
@@ -44,6 +47,8 @@ class Signal:
     candidate: str = ""
     sdp_mid: str | None = None
     sdp_m_line_index: int | None = None
+    alone: bool = False
+    """Beside an offer: its sender has no link at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Connect:
     """Somebody says that it is there; in this dialect every hearer offers."""
 
     sender: PeerId
+    free: int | None = None
+    """How many links it could take; None from JavaScript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +112,11 @@ def parse_message(body: str | bytes) -> SwarmMessage | None:
     sender = _sender(value.get("from"))
     if "signal" in value:
         signal = parse_signal(value["signal"])
+        if signal is not None and signal.kind == "offer" and value.get("alone") is True:
+            signal = replace(signal, alone=True)
         return None if signal is None else SignalFrom(sender, _session(value.get("session")), signal)
     if value.get("type") == "connect":
-        return Connect(sender)
+        return Connect(sender, _free(value.get("free")))
     if value.get("type") == "leave":
         return Leave(sender)
     return None
@@ -130,9 +139,12 @@ def parse_signal(value: Json) -> Signal | None:
     raise SignalInvalid("a signal has no type")
 
 
-def format_connect(sender: PeerId) -> str:
-    """The body that says on `all` that we are there."""
-    return _text_of({"type": "connect", "from": sender})
+def format_connect(sender: PeerId, free: int | None = None) -> str:
+    """The body that says on `all` that we are there, and how many links we could take."""
+    message: dict[str, Any] = {"type": "connect", "from": sender}
+    if free is not None:
+        message["free"] = max(0, min(free, FREE_MAX))
+    return _text_of(message)
 
 
 def format_leave(sender: PeerId) -> str:
@@ -150,6 +162,8 @@ def format_signal(sender: PeerId, session: str | None, signal: Signal) -> str:
         if not 0 < len(session) <= SESSION_LIMIT_CHARS:
             raise MisuseError(f"a session has 1 to {SESSION_LIMIT_CHARS} characters")
         message["session"] = session
+    if signal.alone and signal.kind == "offer":
+        message["alone"] = True
     message["signal"] = signal_to_json(signal)
     try:
         parse_signal(message["signal"])
@@ -204,6 +218,11 @@ def _text(value: Json, what: str, limit_bytes: int) -> str:
 def _session(value: Json) -> str | None:
     # JavaScript knows no session, so one that is malformed is none, not a fault.
     return value if isinstance(value, str) and 0 < len(value) <= SESSION_LIMIT_CHARS else None
+
+
+def _free(value: Json) -> int | None:
+    # As with a session: whoever says nothing that makes sense has said nothing.
+    return value if type(value) is int and 0 <= value <= FREE_MAX else None
 
 
 def _text_of(message: JsonObject) -> str:

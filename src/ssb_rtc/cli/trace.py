@@ -1,0 +1,85 @@
+"""`ssb-rtc trace`: the steps of the peers state manager, live, or a recorded run once more."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from ssb_rtc.cli import output
+from ssb_rtc.cli.local import run_with_link
+
+if TYPE_CHECKING:
+    from ssb_rtc.runtime.trace import Mismatch
+    from ssb_rtc.transport.link import Link
+
+MISMATCHES_SHOWN = 10
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    """Follow the running peer until interrupted, or replay a file."""
+    if arguments.replay is not None:
+        return _replay(arguments.replay, as_json=arguments.json)
+
+    async def body(link: Link) -> int:
+        async for step in link.source("rtc.trace"):
+            if arguments.json:
+                output.print_json(step)
+            else:
+                _print_step(step)
+        return 0
+
+    return run_with_link(arguments, body, need_peer=True)
+
+
+def _print_step(step: Any) -> None:
+    if "missed" in step:
+        print(f"({step['missed']} steps were missed: this output is too slow)")
+    when = time.strftime("%H:%M:%S", time.localtime(step["wall_s"]))
+    print(f"{when} {_line(step['action'])}")
+    for effect in step["effects"]:
+        print(f"{'':8}   -> {_line(effect)}", flush=True)
+
+
+def _line(record: Any) -> str:
+    """An action or an effect on one line: its name, what it is about, and why."""
+    fields = {name: value for name, value in record.items() if name not in {"kind", "reason"}}
+    told = " ".join(f"{name}={_value(value)}" for name, value in fields.items() if value not in (None, [], ""))
+    reason = f"  ({record['reason']})" if record.get("reason") else ""
+    return output.printable(f"{record['kind']} {told}{reason}")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(map(_value, value.values()))
+    if isinstance(value, list):
+        return f"[{' '.join(map(_value, value))}]"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _replay(file: str, *, as_json: bool) -> int:
+    import msgspec
+
+    from ssb_rtc.runtime.trace import replayed
+
+    with output.open_input(file) as source:
+        count, differing = replayed(source)
+    if as_json:
+        mismatches = [msgspec.to_builtins(mismatch) for mismatch in differing]
+        output.print_json({"steps": count, "same": not differing, "mismatches": mismatches})
+    elif not differing:
+        print(f"{count} steps: the same effects")
+    else:
+        print(f"{len(differing)} of {count} steps have other effects than recorded")
+        for mismatch in differing[:MISMATCHES_SHOWN]:
+            _print_mismatch(mismatch)
+    return 1 if differing else 0
+
+
+def _print_mismatch(mismatch: Mismatch) -> None:
+    import msgspec
+
+    print(f"step {mismatch.record}:")
+    for sign, effects in (("-", mismatch.recorded), ("+", mismatch.replayed)):
+        for effect in effects:
+            print(f"  {sign} {_line(msgspec.to_builtins(effect))}")

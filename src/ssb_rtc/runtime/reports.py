@@ -1,0 +1,153 @@
+"""What the owner of a running peer sees of its network: peers, hubs, why they are as they are, and each step live."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from ssb_rtc.errors import MisuseError
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.explain import Explanation, explain_hub, explain_peer
+from ssb_rtc.manager.identity import public_key
+from ssb_rtc.manager.state import Now, State
+from ssb_rtc.manager.view import PeerView, hubs_view, peers_view
+from ssb_rtc.runtime.driver import Driver
+from ssb_rtc.runtime.links import LinkTable
+from ssb_rtc.types import HubUrl, JsonObject, PeerId
+
+TRACE_QUEUE_MAX: Final = 1_000
+
+
+class Reports:
+    """The read side of one network."""
+
+    def __init__(self, driver: Driver, links: LinkTable) -> None:
+        self._driver = driver
+        self._links = links
+
+    def _state_now(self) -> State:
+        """The state, with the present time in place of that of the last step."""
+        return msgspec.structs.replace(self._driver.state, now=Now(time.monotonic(), time.time()))
+
+    def hubs(self) -> list[JsonObject]:
+        """Every hub: {url, state, source, private, attempts, error}."""
+        return [
+            {
+                "url": hub.url,
+                "state": hub.state,
+                "source": hub.source,
+                "private": hub.private,
+                "attempts": hub.connection_attempts,
+                "error": hub.last_error or None,
+            }
+            for hub in hubs_view(self._driver.state)
+        ]
+
+    def peers(self, *, everyone: bool) -> list[JsonObject]:
+        """Peers with a link or an attempt, or all: {id, state, transport, hubs, hops, pinned, failures, reason}."""
+        state = self._state_now()
+        return [
+            {
+                **self.short(peer.id),
+                "hubs": list(peer.connected_hubs),
+                "hops": peer.hops,
+                "pinned": peer.id in state.pinned,
+                "failures": peer.failures,
+                "reason": _reason(peer),
+            }
+            for peer in peers_view(state)
+            if everyone or peer.state != "DISCONNECTED"
+        ]
+
+    def status_of_peers(self) -> list[JsonObject]:
+        """Every known peer: {id, state, transport}."""
+        return [self.short(peer) for peer in sorted(self._driver.state.peers)]
+
+    def short(self, peer: PeerId) -> JsonObject:
+        """One peer, known or not: {id, state, transport}."""
+        row = self._driver.state.peers.get(peer)
+        link = self._links.get(row.link.id) if row is not None and row.link is not None else None
+        return {
+            "id": peer,
+            "state": row.connection_state if row is not None else "DISCONNECTED",
+            "transport": link.transport if link is not None else None,
+        }
+
+    def why_peer(self, text: str) -> JsonObject:
+        """Why a peer is connected or not: {subject, state, because, terms, next}.
+
+        `text` is its id, or the beginning of a known one's. Raises MisuseError where it is neither.
+        """
+        return _told(explain_peer(self._state_now(), self._peer_named(text)))
+
+    def _peer_named(self, text: str) -> PeerId:
+        if public_key(PeerId(text)) is not None:
+            return PeerId(text)
+        state = self._driver.state
+        known = {*state.peers, *state.pinned, *state.hops, *state.blocked}
+        beginning = text if text.startswith("@") else f"@{text}"
+        found = sorted(peer for peer in known if peer.startswith(beginning))
+        if not found:
+            raise MisuseError(f"{text!r} is neither a peer's id nor the beginning of one that is known here")
+        if len(found) > 1:
+            raise MisuseError(f"{len(found)} known peers begin with {text!r}, {found[0]} and {found[1]} among them")
+        return found[0]
+
+    def why_hub(self, hub: HubUrl) -> JsonObject:
+        """Why a hub is connected or not: {subject, state, because, terms, next}."""
+        return _told(explain_hub(self._state_now(), hub))
+
+    async def follow_trace(self) -> AsyncIterator[JsonObject]:
+        """Each step from now on: {wall_s, action, effects}. A reader that is too slow is told in `missed` how many
+        steps it did not get.
+        """
+        queue: asyncio.Queue[JsonObject] = asyncio.Queue(TRACE_QUEUE_MAX)
+        missed = 0
+
+        def take(state: State, action: a.Action, effects: tuple[e.Effect, ...]) -> None:
+            nonlocal missed
+            if queue.full():
+                missed += 1
+                return
+            told: JsonObject = {
+                "wall_s": state.now.wall_s,
+                "action": _plain(action),
+                "effects": list(map(_plain, effects)),
+            }
+            if missed:
+                told["missed"], missed = missed, 0
+            queue.put_nowait(told)
+
+        stop = self._driver.observe(take)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            stop()
+
+
+def _reason(peer: PeerView) -> str:
+    if peer.connected_for_s is not None:
+        return f"linked for {peer.connected_for_s:.0f} s"
+    return f"{peer.last_error}; {peer.reason}" if peer.last_error else peer.reason
+
+
+def _told(explanation: Explanation) -> JsonObject:
+    return {
+        "subject": explanation.subject,
+        "state": explanation.state,
+        "because": list(explanation.because),
+        "terms": {term.name: term.value for term in explanation.terms},
+        "next": list(explanation.next),
+    }
+
+
+def _plain(record: a.Action | e.Effect) -> JsonObject:
+    plain = msgspec.to_builtins(record)
+    assert isinstance(plain, dict)
+    return plain
