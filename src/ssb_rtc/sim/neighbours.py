@@ -21,7 +21,7 @@ RETRY_HUB_S: Final = (5.0, 15.0)
 
 
 class JavaScript(Party):
-    """webrtc-swarm: it announces itself for ever, offers to whomever it hears, takes every offer, and says no goodbye."""
+    """webrtc-swarm: it announces itself for ever, offers to whomever it hears, takes every offer, says no goodbye."""
 
     tells = False
 
