@@ -111,20 +111,18 @@ def _violations(report: Report) -> list[dict[str, object]]:
 
 
 def _show(report: Report, took_s: float | None) -> None:
+    took = "" if took_s is None else f" in {took_s:.1f} s"
     rows: list[tuple[str, object]] = [
         ("seed", report.seed),
         ("trace hash", report.trace_hash),
         ("peers, hubs", f"{report.peers}, {report.hubs}"),
         ("faults", ", ".join(report.faults) or "none"),
         ("converged", _when(report.converged_after_s)),
-        (
-            "events, actions",
-            f"{report.events:,}, {report.actions:,}" + ("" if took_s is None else f" in {took_s:.1f} s"),
-        ),
+        ("events, actions", f"{report.events:,}, {report.actions:,}{took}"),
         ("connections", f"{report.connections:,}; {report.links_mean} links a peer in the end"),
         (
             "messages a peer and hour",
-            f"{report.posts_peer_h} posted on hubs, {report.announcements_peer_h} to announce",
+            f"{report.posts_peer_h} posted, {report.announcements_peer_h} of them to announce",
         ),
         ("heard a peer and hour", report.heard_peer_h),
         ("busiest hub", f"{report.hub_requests_s} requests a second"),
