@@ -30,9 +30,9 @@ from ssb_rtc.types import HubUrl, PeerId
 WHAT: Final = "presence alone: what the peers of one hub announce and hear as they grow more, beside webrtc-swarm"
 SIZES: Final = (10, 100, 1_000, 10_000)
 WHOLE_MAX: Final = 100
-SAMPLE: Final = {1_000: 30, 10_000: 12}
+SAMPLE: Final = {1_000: 20, 10_000: 10}
 """How many managers are run of a crowd of more than so many."""
-WARM_S: Final = 2_400.0
+WARM_S: Final = 1_200.0
 MEASURED_S: Final = 1_800.0
 ECHO_S: Final = 300.0
 """Echoes announce themselves within this time after whom they echo."""
@@ -104,7 +104,7 @@ class _CrowdedHub(SimHub):
 
 def measure(peers: int, seed: int) -> Presence:
     """What presence costs in a crowd of this size."""
-    sampled = peers if peers <= WHOLE_MAX else min(peers, next((n for most, n in SAMPLE.items() if peers <= most), 12))
+    sampled = peers if peers <= WHOLE_MAX else min(peers, next((n for most, n in SAMPLE.items() if peers <= most), 10))
     nodes = _sample(peers, sampled, seed)
     hours = MEASURED_S / 3_600.0
     announced = sum(sum(at_s >= WARM_S for at_s in node.announced) for node in nodes) / len(nodes) / hours

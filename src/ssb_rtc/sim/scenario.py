@@ -39,8 +39,9 @@ class Scenario(_Table, frozen=True, kw_only=True):
     """What it is about, in a sentence."""
     peers: int
     hubs: int
+    hubs_least: int = 1
     hubs_each: int = 2
-    """The most hubs that a peer is on at first."""
+    """The fewest and the most hubs that a peer is on at first."""
     follows: int = 0
     """How many others each peer follows, near it on a ring; 0 is everybody."""
     far: float = 0.0
