@@ -148,7 +148,6 @@ def test_only_hubs_that_were_seen_at_work_are_passed_on() -> None:
     story.hub_up(TWO)
     story.pass_time(80)
     assert story.hub(TWO).last_success_wall_s is not None
-    story.do(a.HubAddressAdded(THREE))
     story.do(a.HubsSaved(story.books.unsaved[-1]))
     assert TWO in only(story.pass_time(1.5), e.ScheduleBroadcastKnownHubs).hubs
 

@@ -242,7 +242,7 @@ class Turn:
         """Write a row of the table of peers, and what the other tables say of it."""
         old = self.peers.get(peer.id)
         self._index(old, peer)
-        if old is None or (old.routes is not peer.routes and old.connected_hubs != peer.connected_hubs):
+        if old is None or not _same_ways(old, peer):
             self._count_heard(old, -1)
             self._count_heard(peer, 1)
         self.peers = self.peers.set(peer.id, peer)
@@ -310,6 +310,13 @@ class Turn:
     def _listed(self, peers: tuple[PeerId, ...], peer: PeerId, is_now: bool) -> tuple[PeerId, ...]:
         self.refill = True
         return (*peers, peer) if is_now else tuple(other for other in peers if other != peer)
+
+
+def _same_ways(old: Peer, new: Peer) -> bool:
+    """Whether a row knows the routes that it knew, by identity, which errs on the safe side."""
+    if len(old.routes) != len(new.routes):
+        return False
+    return all(before.route is after.route for before, after in zip(old.routes, new.routes, strict=True))
 
 
 def _open(row: Peer | None) -> tuple[bool, bool, bool]:
