@@ -81,6 +81,7 @@ class Turn:
         "mono_s",
         "next_id",
         "now",
+        "online_s",
         "own_key",
         "parked",
         "peers",
@@ -125,6 +126,7 @@ class Turn:
         self.trying = state.trying
         self.handovers = state.handovers
         self.initial_sync = state.initial_sync
+        self.online_s = state.online_s
         self.swept_s = state.swept_s
         self.rotated_s = state.rotated_s
         self.displaced_s = state.displaced_s
@@ -171,6 +173,7 @@ class Turn:
             trying=self.trying,
             handovers=self.handovers,
             initial_sync=self.initial_sync,
+            online_s=self.online_s,
             swept_s=self.swept_s,
             rotated_s=self.rotated_s,
             displaced_s=self.displaced_s,
