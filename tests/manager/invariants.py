@@ -8,11 +8,14 @@ from typing import Any
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.downloads import syncing_until_s
+from ssb_rtc.manager.explain import explain_hub, explain_peer
+from ssb_rtc.manager.hubs import gossiped_max, is_spare
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.step import step
-from ssb_rtc.manager.turn import CONNECT, TICK, announce_timer, attempt_timer, hub_timer
+from ssb_rtc.manager.turn import CONNECT, TICK, announce_timer, attempt_timer, handover_timer, hub_timer
 from ssb_rtc.manager.view import hubs_view, peer_view, peers_view
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -33,6 +36,8 @@ class Books:
     attempts: dict[int, PeerId] = field(default_factory=dict)
     dialled: dict[int, bool] = field(default_factory=dict)
     links: dict[int, PeerId] = field(default_factory=dict)
+    used: dict[PeerId, int] = field(default_factory=dict)
+    """The link of each peer that replicates."""
     connections: dict[int, HubUrl] = field(default_factory=dict)
     confirmed: set[int] = field(default_factory=set)
     unsaved: list[int] = field(default_factory=list)
@@ -50,7 +55,7 @@ class Books:
             case a.RemotePeerConnectionFailed():
                 self.attempts.pop(action.attempt, None)
             case a.RemotePeerLinkEnded():
-                self.links.pop(action.link, None)
+                self._end(action.link)
             case a.HubConnectionSucceeded() if action.connection in self.connections:
                 self.confirmed.add(action.connection)
             case a.HubConnectionFailed() | a.HubConnectionLost():
@@ -60,6 +65,11 @@ class Books:
                 self.saved = max(self.saved, action.revision)
             case a.SaveHubsFailed() if action.revision in self.unsaved:
                 self.unsaved.remove(action.revision)
+
+    def _end(self, link: int) -> None:
+        peer = self.links.pop(link, None)
+        if peer is not None and self.used.get(peer) == link:
+            del self.used[peer]
 
     def _close(self, connection: int) -> None:
         self.connections.pop(connection, None)
@@ -84,7 +94,14 @@ class Books:
             case e.ResendOffer():
                 assert self.attempts[effect.attempt] == effect.peer
             case e.ScheduleDisconnectFromRemotePeer():
-                assert self.links.pop(effect.link) == effect.peer
+                assert self.links[effect.link] == effect.peer
+                self._end(effect.link)
+            case e.UseLink():
+                assert self.links[effect.link] == effect.peer
+                assert effect.peer not in self.used, "two links would replicate"
+                self.used[effect.peer] = effect.link
+            case e.TellRemotePeer():
+                assert self.used[effect.peer] == effect.link
             case e.CheckLink():
                 assert self.links[effect.link] == effect.peer
             case e.ScheduleConnectToHub():
@@ -154,22 +171,32 @@ def _check_caps(state: State) -> None:
     assert len(state.peers) <= settings.known_peers_max
     assert len(state.hubs) <= settings.hubs_max
     assert len(state.blocked) <= settings.blocked_max
-    assert len(state.timers) <= 2 * settings.hubs_max + settings.attempts_max * 2 + settings.inbound_attempts_max + 4
+    most = 2 * settings.hubs_max + settings.attempts_max * 2 + settings.inbound_attempts_max
+    assert len(state.timers) <= most + settings.handovers_max + 4
     assert all(len(row.routes) <= settings.routes_max for row in state.peers.values())
     assert slots.dialling <= settings.attempts_max
     # Two offers that cross turn an own attempt into an answer, beyond the limit of those.
     assert slots.answering <= settings.inbound_attempts_max + settings.attempts_max
-    # Friends who are to displace strangers go beyond.
+    # Who is to displace a stranger goes beyond, and one who comes before a stuck link is given up.
     assert slots.used <= settings.peers_max + settings.handovers_max
-    assert len(state.linked) <= settings.peers_max
+    assert len(state.linked) + len(state.handovers) <= settings.peers_max + settings.handovers_max
+    assert len(state.handovers) <= settings.handovers_max
+    assert len(state.pinned) <= settings.pinned_max
+    assert len(state.rumours) <= settings.rumours_max
+    assert all(len(witnesses) <= settings.hub_witnesses for witnesses in state.rumours.values())
+    assert sum(hub.connection is not None and hub.source == "gossip" for hub in state.hubs.values()) <= (
+        settings.gossiped_hubs_max
+    )
     assert len(state.hops) <= settings.friends_known_max
-    assert slots.handovers <= settings.handovers_max
-    assert slots.used == sum(1 for row in state.peers.values() if row.link or row.attempt)
+    assert slots.handovers <= settings.handovers_max + settings.inbound_attempts_max
+    assert slots.used + slots.stuck == sum(1 for row in state.peers.values() if row.link or row.attempt)
 
 
 def _check_books(state: State, books: Books) -> None:
     assert dict(state.timers) == books.timers
-    assert {row.link.id: row.id for row in state.peers.values() if row.link} == books.links
+    links = {link.id: row.id for row in state.peers.values() for link in (row.link, row.rival) if link}
+    assert links == books.links
+    assert {row.id: row.link.id for row in state.peers.values() if row.link} == books.used
     assert {row.attempt.id: row.id for row in state.peers.values() if row.attempt} == books.attempts
     assert {hub.connection: hub.url for hub in state.hubs.values() if hub.connection is not None} == books.connections
     for row in state.peers.values():
@@ -185,6 +212,11 @@ def _check_indexes(state: State) -> None:
     assert list(state.friends) == sorted((row.ready_s, row.id) for row in unasked if row.id in state.hops)
     assert list(state.asked) == sorted((row.ready_s, row.id) for row in waiting if row.asked)
     assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)
+    assert sorted(state.handovers) == sorted(row.id for row in state.peers.values() if row.rival)
+    assert all(row.link for row in state.peers.values() if row.rival)
+    assert not set(state.rumours) & set(state.hubs)
+    assert not set(state.pinned) & set(state.blocked)
+    assert all(row.asked for row in state.peers.values() if row.id in state.pinned)
     assert sorted(state.trying) == sorted(row.id for row in state.peers.values() if row.attempt)
     assert not set(state.blocked) & set(state.peers)
     assert dict(state.heard) == Counter(hub for row in state.peers.values() for hub in row.connected_hubs or ("",))
@@ -199,8 +231,11 @@ def _check_timers(state: State) -> None:
     assert TICK in state.timers
     for row in state.peers.values():
         assert (attempt_timer(row.id) in state.timers) == (row.attempt is not None)
+        assert (handover_timer(row.id) in state.timers) == (row.rival is not None)
     for hub in state.hubs.values():
-        assert (hub_timer(hub.url) in state.timers) == (hub.connected_s is None)
+        waits = hub.connected_s is None and not is_spare(state, hub)
+        assert (hub_timer(hub.url) in state.timers) == waits
+        assert hub.source == "gossip" or not is_spare(state, hub)
         assert (announce_timer(hub.url) in state.timers) == (hub.connected_s is not None)
 
 
@@ -208,16 +243,29 @@ def _check_nobody_stalls(state: State) -> None:
     """Every disconnected peer with a route is waiting for a timer, for a slot, or for a hub."""
     if state.closing:
         return
-    slots, crowded = count(state), crowded_hubs(state)
+    slots, crowded, syncing_s = count(state), crowded_hubs(state), syncing_until_s(state) or 0.0
     for queue in (state.asked, state.friends, state.due):
-        asked, friend = queue is state.asked, queue is state.friends
+        asked, near = queue is state.asked, queue is not state.due
         first = next((entry for entry in queue if asked or not only_over(state.peers[entry[1]], crowded)), None)
-        if first is not None and not slots.refuses_dial(state.settings, asked=asked, friend=friend):
-            assert state.timers[CONNECT] <= first[0] or state.timers[CONNECT] <= state.now.mono_s
+        if first is not None and not slots.refuses_dial(state.settings, near=near, asked=asked):
+            latest_s = max(first[0], state.now.mono_s, 0.0 if asked else syncing_s)
+            assert state.timers[CONNECT] <= latest_s
+    room = gossiped_max(state) - sum(h.source == "gossip" and h.connection is not None for h in state.hubs.values())
+    assert room <= 0 or not any(is_spare(state, hub) for hub in state.hubs.values())
 
 
 def _check_views(state: State) -> None:
     for view in peers_view(state):
         assert view == peer_view(state, view.id)
         assert (view.state == "CONNECTED") == (view.id in state.linked) == (view.reason == "")
+        explanation = explain_peer(state, view.id)
+        assert explanation.state == view.state
+        assert explanation.because
+        assert all(explanation.because)
+        assert all(explanation.next)
     assert len(hubs_view(state)) == len(state.hubs)
+    for hub in hubs_view(state):
+        assert (hub.state == "CONNECTED") == (hub.reason == "")
+        explanation = explain_hub(state, hub.url)
+        assert explanation.because
+        assert all(explanation.next)

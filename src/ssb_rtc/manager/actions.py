@@ -48,8 +48,8 @@ class RemotePeerConnectionSucceeded(_Action, frozen=True, tag="REMOTE_PEER_CONNE
 
     Answers SCHEDULE_CONNECT_TO_REMOTE_PEER and ACCEPT_OFFER (`attempt` is theirs), and tells of links that came
     unasked, on a listener (`attempt` is None). The step either takes the link or answers with
-    SCHEDULE_DISCONNECT_FROM_REMOTE_PEER for the one to close; USE_LINK says which one replicates. Links of local callers (the unix socket of the control
-    rpc) are not peers and are not told to the manager.
+    SCHEDULE_DISCONNECT_FROM_REMOTE_PEER for the one to close; USE_LINK says which one replicates. Links of local
+    callers (the unix socket of the control rpc) are not peers and are not told to the manager.
     """
 
     peer: PeerId
@@ -215,7 +215,7 @@ class DownloadProgressed(_Action, frozen=True, tag="DOWNLOAD_PROGRESSED"):
 
 
 class DownloadStalled(_Action, frozen=True, tag="DOWNLOAD_STALLED"):
-    """Replication has given up on this link and asks elsewhere: the link is stuck from now on, until something comes."""
+    """Replication has given up on this link and asks elsewhere: the link is stuck until something comes."""
 
     peer: PeerId
     link: int

@@ -1,11 +1,12 @@
-"""The slice of hubs: connect to all of them, announce ourselves, keep and pass on the table.
+"""The slice of hubs: connect to them, announce ourselves, keep the table.
 
     HUB_ADDRESS_ADDED -> SCHEDULE_CONNECT_TO_HUB
         -> HUB_CONNECTION_SUCCEEDED -> SCHEDULE_ANNOUNCE_TO_HUB, again and again
         -> HUB_CONNECTION_FAILED or HUB_CONNECTION_LOST -> back-off -> SCHEDULE_CONNECT_TO_HUB
 
-A hub is tried for ever, because a person put it there; its pauses grow to `hub_backoff_max_s`. Every hub that is not
-connected has the timer `hub:<url>`: the time-out of its attempt, or its back-off.
+A hub that a person put there is tried for ever; its pauses grow to `hub_backoff_max_s`. Of the hubs that others told us
+of, the best are connected, the others are spare, and one that fails too often is forgotten. Every hub that is neither
+connected nor spare has the timer `hub:<url>`: the time-out of its attempt, or its back-off.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.chance import backoff_s
+from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed, save
 from ssb_rtc.manager.peers import abort, unpark
+from ssb_rtc.manager.score import hubs_by_score
 from ssb_rtc.manager.slots import count
-from ssb_rtc.manager.state import Hub, KnownHub, Route
-from ssb_rtc.manager.turn import BROADCAST, SAVE, Turn, announce_timer, hub_timer, short
+from ssb_rtc.manager.state import Hub, Route, State
+from ssb_rtc.manager.turn import Turn, announce_timer, hub_timer, short
 from ssb_rtc.types import HubUrl
-
-URL_CHARACTERS_MAX = 2_048
 
 
 def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
@@ -31,20 +32,36 @@ def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
         return _added_again(turn, known, action)
     if not 0 < len(action.hub) <= URL_CHARACTERS_MAX:
         return turn.ignore(action, f"a hub's address has 1 to {URL_CHARACTERS_MAX} characters")
-    if len(turn.hubs) >= turn.settings.hubs_max:
+    if len(turn.hubs) >= turn.settings.hubs_max and not _make_room(turn, action):
         return turn.ignore(action, f"the table is full with {turn.settings.hubs_max} hubs")
-    hub = Hub(action.hub, action.source, action.private)
-    _connect(turn, hub, "the hub was added to the table")
+    success_s = action.last_success_wall_s
+    hub = Hub(action.hub, action.source, action.private, last_success_wall_s=success_s, tried=action.stored)
+    turn.rumours = turn.rumours.delete(hub.url) if hub.url in turn.rumours else turn.rumours
+    if hub.source == "gossip":
+        turn.put_hub(hub)  # whether it is connected depends on the others: see `fill`
+    else:
+        _connect(turn, hub, "the hub was added to the table")
     if not action.stored:
-        _changed(turn, "a hub was added")
+        changed(turn, "a hub was added")
     return None
+
+
+def _make_room(turn: Turn, action: a.HubAddressAdded) -> bool:
+    """Forget the worst hub that others told us of, for one that a person wants."""
+    gossiped = [url for url in hubs_by_score(turn, turn.wall_s) if turn.hubs[url].source == "gossip"]
+    if action.source == "gossip" or not gossiped:
+        return False
+    _remove(turn, turn.hubs[gossiped[-1]], "a hub that somebody here wants needs the place")
+    return True
 
 
 def _added_again(turn: Turn, hub: Hub, action: a.HubAddressAdded) -> None:
     if action.stored or action.source != "user" or (hub.source, hub.private) == ("user", action.private):
         return turn.ignore(action, "the hub is in the table already")
     turn.put_hub(replace(hub, source="user", private=action.private))
-    return _changed(turn, "somebody here wants the hub for good")
+    if is_spare(turn, hub):
+        _connect(turn, turn.hubs[hub.url], "somebody here wants the hub")
+    return changed(turn, "somebody here wants the hub for good")
 
 
 def address_removed(turn: Turn, action: a.HubAddressRemoved) -> None:
@@ -52,14 +69,17 @@ def address_removed(turn: Turn, action: a.HubAddressRemoved) -> None:
     hub = turn.hubs.get(action.hub)
     if hub is None:
         return turn.ignore(action, "the hub is not in the table")
-    reason = "the hub was removed from the table"
+    _remove(turn, hub, "the hub was removed from the table")
+    return changed(turn, "a hub was removed")
+
+
+def _remove(turn: Turn, hub: Hub, reason: str) -> None:
     for peer in turn.trying:
         row = turn.peers[peer]
         if row.attempt is not None and row.attempt.route == Route("hub", hub.url):
             turn.put_peer(abort(turn, row, reason))
     leave(turn, hub, reason)
     turn.drop_hub(hub.url)
-    return _changed(turn, "a hub was removed")
 
 
 def leave(turn: Turn, hub: Hub, reason: str) -> None:
@@ -106,8 +126,11 @@ def connection_lost(turn: Turn, action: a.HubConnectionLost) -> None:
 def timer_expired(turn: Turn, where: str) -> None:
     """The timer `hub:<url>`: an attempt took too long, or a back-off is over."""
     hub = turn.hubs[HubUrl(where)]
-    if hub.connection is None:
+    if hub.connection is None and hub.source != "gossip":
         return _connect(turn, hub, "its back-off is over")
+    if hub.connection is None:
+        turn.refill_hubs = True
+        return None
     reason = f"no answer within {turn.settings.hub_timeout_s:.0f} s"
     turn.emit(e.ScheduleDisconnectFromHub(hub.url, hub.connection, reason))
     return _down(turn, hub, reason, None)
@@ -118,10 +141,51 @@ def reconnect_now(turn: Turn, hub: Hub, reason: str) -> None:
     hub = replace(hub, connection_attempts=0, announcements=0)
     if hub.connected_s is not None:
         be_eager(turn, hub, reason)
-    elif hub.connection is None:
+    elif hub.connection is None and hub.source != "gossip":
         _connect(turn, hub, reason)
     else:
+        if hub.connection is None:
+            turn.cancel(hub_timer(hub.url), reason)
         turn.put_hub(hub)
+        turn.refill_hubs = True
+
+
+def is_spare(tables: State | Turn, hub: Hub) -> bool:
+    """Whether the hub waits for a place among those that others told us of."""
+    return hub.connection is None and hub_timer(hub.url) not in tables.timers
+
+
+def gossiped_max(tables: State | Turn) -> int:
+    """How many of the hubs that others told us of may be connected: at most half of all, but one in any case."""
+    ours = sum(hub.source != "gossip" for hub in tables.hubs.values())
+    return min(tables.settings.gossiped_hubs_max, max(1, ours))
+
+
+def fill(turn: Turn) -> None:
+    """Connect to the best spare hubs, as far as there is room; and try none that others told us of all at once."""
+    gossiped = [hub for hub in map(turn.hubs.__getitem__, hubs_by_score(turn, turn.wall_s)) if hub.source == "gossip"]
+    room = gossiped_max(turn) - sum(hub.connection is not None for hub in gossiped)
+    for hub in gossiped:
+        if room > 0 and is_spare(turn, hub):
+            room -= 1
+            if hub.tried:
+                _connect(turn, hub, "it is the best of the hubs that others told us of")
+            else:
+                turn.put_hub(replace(hub, tried=True))
+                online = any(each.connected_s is not None for each in turn.hubs.values())
+                spread_s = turn.settings.hub_probe_spread_s if online else turn.settings.hub_probe_urgent_s
+                at_s = turn.mono_s + turn.uniform(0.0, spread_s)
+                turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is tried at a random time")
+
+
+def note_health(turn: Turn) -> None:
+    """A hub that has been connected for `healthy_s` has made up for earlier failures."""
+    for url in sorted(turn.hubs):
+        hub = turn.hubs[url]
+        since_s = hub.connected_s
+        if since_s is not None and turn.mono_s - since_s >= turn.settings.healthy_s and hub.healthy_s != since_s:
+            turn.put_hub(replace(hub, healthy_s=since_s, connection_attempts=0, last_success_wall_s=turn.wall_s))
+            save(turn, "a hub did well")
 
 
 def be_eager(turn: Turn, hub: Hub, reason: str) -> None:
@@ -155,60 +219,6 @@ def announce_failed(turn: Turn, action: a.AnnounceToHubFailed) -> None:
     return _announce_at(turn, hub, at_s, "the announcement did not get out")
 
 
-def hubs_saved(turn: Turn, action: a.HubsSaved) -> None:
-    """The table is on disk: from now on it may be told."""
-    if not turn.saved_revision < action.revision <= turn.revision:
-        return turn.ignore(action, "a newer table is saved already")
-    turn.saved_revision = action.revision
-    return broadcast_soon(turn, "the table of hubs was saved")
-
-
-def save_failed(turn: Turn, action: a.SaveHubsFailed) -> None:
-    """The disk did not take the table: later again."""
-    if action.revision != turn.revision:
-        return turn.ignore(action, "a newer table is being saved")
-    return turn.arm(SAVE, turn.mono_s + turn.settings.save_retry_s, f"saving the hubs failed: {short(action.reason)}")
-
-
-def save(turn: Turn, reason: str) -> None:
-    """Order the table as it is now to be stored."""
-    rows = [turn.hubs[url] for url in sorted(turn.hubs)]
-    known = tuple(KnownHub(row.url, row.source, row.private) for row in rows)
-    turn.emit(e.ScheduleSaveHubs(turn.revision, known, reason))
-
-
-def broadcast_soon(turn: Turn, reason: str) -> None:
-    """Tell the hubs that we know to those who are linked, a moment later, so that changes go out together."""
-    if turn.linked and BROADCAST not in turn.timers:
-        turn.arm(BROADCAST, turn.mono_s + turn.settings.broadcast_delay_s, reason)
-
-
-def broadcast(turn: Turn) -> None:
-    """Tell the table to each linked peer that has not heard this revision. One that is not saved yet waits for that."""
-    if turn.saved_revision < turn.revision:
-        return
-    rows = [turn.hubs[url] for url in sorted(turn.hubs)]
-    hubs = tuple(row.url for row in rows if not row.private and not _has_credentials(row.url))
-    told = []
-    for peer in turn.linked:
-        row = turn.peers[peer]
-        if row.link is not None and row.link.told_revision < turn.revision:
-            turn.put_peer(replace(row, link=replace(row.link, told_revision=turn.revision)))
-            told.append(peer)
-    if told and hubs:
-        turn.emit(e.ScheduleBroadcastKnownHubs(turn.revision, hubs, tuple(told), "they have not heard of these hubs"))
-
-
-def _has_credentials(url: HubUrl) -> bool:
-    return "@" in url.partition("//")[2].partition("/")[0]
-
-
-def _changed(turn: Turn, reason: str) -> None:
-    turn.revision += 1
-    turn.cancel(SAVE, reason)
-    save(turn, reason)
-
-
 def _connect(turn: Turn, hub: Hub, reason: str) -> None:
     connection = turn.new_id()
     turn.put_hub(replace(hub, connection=connection, connection_attempts=hub.connection_attempts + 1))
@@ -224,20 +234,30 @@ def _down(turn: Turn, hub: Hub, reason: str, retry_after_s: float | None) -> Non
     wait_s = turn.believed_s(retry_after_s) or 0.0
     delay_s = wait_s + max(settings.hub_backoff_min_s, turn.uniform(0.0, span_s))
     turn.cancel(announce_timer(hub.url), "the hub is not connected")
+    if hub.source == "gossip" and attempts >= settings.hub_failures_max:
+        turn.cancel(hub_timer(hub.url), "it failed too often")
+        turn.drop_hub(hub.url)
+        return changed(turn, "a hub that others told us of failed too often")
     reason = short(reason)
     turn.put_hub(replace(hub, connection=None, connected_s=None, connection_attempts=attempts, last_error=reason))
-    turn.arm(hub_timer(hub.url), turn.mono_s + delay_s, f"{reason}; attempts so far: {attempts}")
+    return turn.arm(hub_timer(hub.url), turn.mono_s + delay_s, f"{reason}; attempts so far: {attempts}")
 
 
 def _announce(turn: Turn, hub: Hub, reason: str) -> None:
-    settings = turn.settings
-    turn.emit(e.ScheduleAnnounceToHub(hub.url, hub.connection or 0, reason))
+    settings, slots = turn.settings, count(turn)
+    free = slots.free(settings)
+    turn.emit(e.ScheduleAnnounceToHub(hub.url, hub.connection or 0, reason, free))
     announcements = hub.announcements + 1 if turn.linked else 0
-    full = count(turn).used >= settings.peers_max
-    pause_s = settings.announce_max_s if full else settings.announce_s * 2.0 ** min(announcements, 16)
+    heard = turn.heard.get(hub.url, 0)
+    pause_s = settings.announce_s * 2.0 ** min(announcements, 16)
+    why = "slots are free"
+    if not free:
+        pause_s, why = settings.announce_max_s, "all slots are taken"
+    elif turn.linked and heard * 60 / settings.announces_per_min > pause_s:
+        pause_s, why = heard * 60 / settings.announces_per_min, f"slots are free, and {heard} peers are heard there"
     at_s = turn.mono_s + turn.jittered(min(pause_s, settings.announce_max_s))
     hub = replace(hub, announced_s=turn.mono_s, announcements=announcements)
-    _announce_at(turn, hub, at_s, "all slots are taken" if full else "slots are free")
+    _announce_at(turn, hub, at_s, why)
 
 
 def _announce_at(turn: Turn, hub: Hub, at_s: float, reason: str) -> None:

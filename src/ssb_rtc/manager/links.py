@@ -1,7 +1,6 @@
-"""The slice of attempts and links: what came of dialling, which of two links stays, what a lost link means.
+"""The slice of attempts and links: what came of dialling, who is taken in, what a lost link means.
 
-One live link per peer. Of two links the newest from the same dialler stays; between two diallers the one that the
-greater key dialled. Both sides know both keys, so they close the same one, with the reason `duplicate`.
+One link per peer replicates. Where a second one comes, see `handover`.
 """
 
 from __future__ import annotations
@@ -10,20 +9,22 @@ from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.manager import hubs
+from ssb_rtc.manager import handover
 from ssb_rtc.manager.chance import backoff_s
-from ssb_rtc.manager.peers import abort, admit, keep, part, seen
-from ssb_rtc.manager.slots import count, is_stranger
-from ssb_rtc.manager.state import Attempt, KnownRoute, Link, Peer, Route
+from ssb_rtc.manager.handover import DUPLICATE, worked
+from ssb_rtc.manager.peers import admit, hold, keep, seen
+from ssb_rtc.manager.rotation import make_room
+from ssb_rtc.manager.slots import count, is_near
+from ssb_rtc.manager.state import Attempt, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn, attempt_timer, short
 from ssb_rtc.types import PeerId
 
-DUPLICATE = "duplicate"
 
-
-def begin(turn: Turn, row: Peer, route: Route, *, session: str, dialled: bool) -> int:
-    """Write an attempt into the row, with its one time-out; its number."""
-    attempt = Attempt(turn.new_id(), route, dialled, session)
+def begin(
+    turn: Turn, row: Peer, route: Route, *, session: str | None = None, randomly: bool = False, alone: bool = False
+) -> int:
+    """Write an attempt into the row, with its one time-out; its number. With a session it answers that offer."""
+    attempt = Attempt(turn.new_id(), route, session is None, session or "", randomly, alone)
     turn.put_peer(replace(row, attempt=attempt))
     turn.arm(attempt_timer(row.id), turn.mono_s + turn.settings.attempt_timeout_s, "the time-out of this attempt")
     return attempt.id
@@ -52,19 +53,12 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
     if row.link is not None:
         return turn.put_peer(row)
     if hold_s is not None:
-        return _hold(turn, row, hold_s)
+        return hold(turn, row, hold_s)
     if not attempt.dialled:
         # Who offered is proven by nothing yet, so the peer that was named bears no blame.
         ready_s = turn.mono_s + turn.jittered(turn.settings.peer_backoff_s)
         return keep(turn, replace(row, ready_s=max(row.ready_s, ready_s)))
     return _failed(turn, row, attempt.route)
-
-
-def _hold(turn: Turn, row: Peer, hold_s: float) -> None:
-    # Only our dialling waits: a remote that comes sooner than it said has changed its mind.
-    until_s = turn.mono_s + hold_s
-    ready_s = until_s + turn.uniform(0.0, hold_s * turn.settings.jitter)
-    keep(turn, replace(row, not_before_s=until_s, ready_s=ready_s))
 
 
 def _failed(turn: Turn, row: Peer, route: Route) -> None:
@@ -75,77 +69,61 @@ def _failed(turn: Turn, row: Peer, route: Route) -> None:
         replace(known, failures=known.failures + 1) if known.route == route else known for known in row.routes
     )
     row = replace(row, failures=failures, ready_s=turn.mono_s + pause_s, routes=routes)
-    if failures >= settings.peer_failures_max:
+    if failures >= settings.peer_failures_max and row.id not in turn.pinned:
         row = replace(row, routes=(), asked=False)
     keep(turn, row)
 
 
 def connection_succeeded(turn: Turn, action: a.RemotePeerConnectionSucceeded) -> None:
-    """A proven link: take it, or close it, or close the one that it replaces."""
+    """A proven link: take it, close it, or have it and the one that there is settled."""
     if turn.closing:
         return _close(turn, action, "shutdown")
     row = admit(turn, action.peer, proven=True)
     if isinstance(row, str):
         return _close(turn, action, row)
-    if row.link is not None and row.link.id == action.link:
+    if any(link is not None and link.id == action.link for link in (row.link, row.rival)):
         return turn.ignore(action, "that link was told before")
-    ours = row.attempt is not None and row.attempt.id == action.attempt
-    if ours:
+    attempt = row.attempt if row.attempt is not None and row.attempt.id == action.attempt else None
+    if attempt is not None:
         turn.cancel(attempt_timer(row.id), "the attempt succeeded")
         row = replace(row, attempt=None)
         turn.put_peer(row)
+    link = _link_of(turn, action, attempt)
     if row.link is not None:
-        return _second_link(turn, row, row.link, action)
-    if not ours:
-        held_s = row.refused_until_s - turn.mono_s
-        if held_s > 0:
-            return _close(turn, action, "too early", held_s)
-    friend = row.id in turn.hops
-    slots = count(turn)
-    if ours or row.attempt is not None:
-        full = slots.refuses_attempted(turn.settings, friend=friend)
+        return handover.second_link(turn, row, row.link, link)
+    refused, hold_s = _refuses(turn, row, attempt)
+    if refused:
+        return _close(turn, action, refused, hold_s)
+    handover.use(turn, row, link)
+    return make_room(turn, turn.peers[row.id])
+
+
+def _link_of(turn: Turn, action: a.RemotePeerConnectionSucceeded, attempt: Attempt | None) -> Link:
+    return Link(
+        action.link,
+        action.route,
+        action.dialled,
+        since_s=turn.mono_s,
+        active_s=turn.mono_s,
+        until_s=turn.mono_s + turn.jittered(turn.settings.lifetime_s),
+        picked_randomly=attempt is not None and attempt.picked_randomly,
+    )
+
+
+def _refuses(turn: Turn, row: Peer, attempt: Attempt | None) -> tuple[str, float | None]:
+    """Why a first link has no place, and how long to stay away; empty where it has."""
+    held_s = row.refused_until_s - turn.mono_s
+    if attempt is None and held_s > 0:
+        return "too early", held_s
+    near, slots, settings = is_near(turn, row), count(turn), turn.settings
+    if attempt is not None or row.attempt is not None:
+        alone = any(each is not None and each.alone for each in (attempt, row.attempt))
+        full = slots.refuses_attempted(settings, instead=near or alone)
     else:
-        full = slots.refuses_link(turn.settings, asked=row.asked, friend=friend)
+        full = slots.refuses_link(settings, near=near)
     if full:
-        return _close(turn, action, full, turn.jittered(turn.settings.busy_s))
-    _adopt(turn, row, action)
-    if friend:
-        _displace_stranger(turn)
-    return None
-
-
-def _displace_stranger(turn: Turn) -> None:
-    """End the oldest link with a stranger, who has had its time, where a friend's link has come beyond the slots."""
-    settings, slots = turn.settings, count(turn)
-    beyond_out = slots.links_out > settings.outbound_max and slots.strangers_linked > settings.strangers_max
-    if len(turn.linked) > settings.peers_max or beyond_out:
-        row = next(row for row in map(turn.peers.__getitem__, turn.linked) if is_stranger(turn, row))
-        hold_s = turn.jittered(settings.busy_s)
-        _hold(turn, part(turn, row, "a friend needs the slot", hold_s), hold_s)
-
-
-def _second_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerConnectionSucceeded) -> None:
-    if link.dialled != action.dialled and action.dialled != turn.outranks(row.id):
-        return _close(turn, action, DUPLICATE)
-    turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, link.id, DUPLICATE))
-    return _adopt(turn, row, action)
-
-
-def _adopt(turn: Turn, row: Peer, action: a.RemotePeerConnectionSucceeded) -> None:
-    attempt = row.attempt
-    room = count(turn).handovers < turn.settings.handovers_max
-    if attempt is not None and not (attempt.dialled and not action.dialled and turn.outranks(row.id) and room):
-        # Of the two, only a link that we dial with the greater key would replace this one.
-        row = abort(turn, row, "a link is open")
-    link = Link(action.link, action.route, action.dialled, turn.mono_s)
-    row = seen(turn, row)
-    routes = tuple(_worked(turn, known) if known.route == action.route else known for known in row.routes)
-    turn.put_peer(replace(row, link=link, routes=routes, last_connected_wall_s=turn.wall_s, last_error=""))
-    hubs.broadcast_soon(turn, "a link was opened")
-
-
-def _worked(turn: Turn, known: KnownRoute) -> KnownRoute:
-    return replace(known, failures=0, heard_s=turn.mono_s)
+        turn.refused_s = turn.mono_s
+    return full, turn.jittered(settings.busy_s)
 
 
 def _close(turn: Turn, action: a.RemotePeerConnectionSucceeded, reason: str, not_before_s: float | None = None) -> None:
@@ -155,6 +133,8 @@ def _close(turn: Turn, action: a.RemotePeerConnectionSucceeded, reason: str, not
 def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     """A link is gone: meet the peer again, at a time that depends on how it went."""
     row = turn.peers.get(action.peer)
+    if row is not None and row.rival is not None and action.link in (row.rival.id, row.link and row.link.id):
+        return handover.one_ended(turn, row, action.link, action.reason)
     if row is None or row.link is None or row.link.id != action.link:
         return turn.ignore(action, "that link was given up before")
     link = row.link
@@ -163,15 +143,18 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     row = seen(turn, row)
     # It announced itself, was pinged, and the link was dead: it has started anew, and waits for us.
     is_back = any(known.route.via == "hub" and known.heard_s >= link.checked_s > link.since_s for known in row.routes)
-    routes = tuple(_worked(turn, known) if known.route == link.route else known for known in row.routes)
+    routes = tuple(worked(turn, known) if known.route == link.route else known for known in row.routes)
     row = replace(
-        row, link=None, routes=routes, failures=0 if healthy else row.failures, last_error=short(action.reason)
+        row,
+        link=None,
+        routes=routes,
+        failures=0 if healthy else row.failures,
+        last_connected_s=turn.mono_s,
+        last_error=short(action.reason),
     )
-    if len(turn.linked) == 1:
-        _lonely(turn)
     hold_s = turn.believed_s(action.not_before_s)
     if hold_s is not None:
-        return _hold(turn, row, hold_s)
+        return hold(turn, row, hold_s)
     if not (action.clean or healthy or is_back or action.reason == DUPLICATE):
         return _failed(turn, row, link.route)
     if action.reason == DUPLICATE:
@@ -181,10 +164,3 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     # A little spread even where we come back at once: both ends have seen it.
     ready_s = turn.mono_s + turn.jittered(pause_s) + turn.uniform(0.0, 1.0)
     return keep(turn, replace(row, ready_s=ready_s))
-
-
-def _lonely(turn: Turn) -> None:
-    for url in sorted(turn.hubs):
-        hub = turn.hubs[url]
-        if hub.connected_s is not None:
-            hubs.be_eager(turn, hub, "we have no link any longer")

@@ -11,7 +11,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import abort, admit, check_link, seen
 from ssb_rtc.manager.shares import answers_left
-from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.slots import count, is_near
 from ssb_rtc.manager.state import Attempt, Link, Peer, Route
 from ssb_rtc.manager.turn import Turn
 
@@ -36,12 +36,19 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
         return _beside_attempt(turn, row, row.attempt, action)
     if row.link is not None:
         return _beside_link(turn, row, row.link, action)
-    full = count(turn).refuses_link(turn.settings, asked=row.asked, friend=row.id in turn.hops)
+    slots, near = count(turn), is_near(turn, row)
+    full = slots.refuses_link(turn.settings, near=near, alone=action.alone)
     if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
+        turn.refused_s = turn.mono_s
         wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s
         return _refuse(turn, action, full or "enough offers are being answered", turn.jittered(wait_s))
-    return _accept(turn, row, action, "slots are free")
+    if not near and slots.free(turn.settings) == 0:
+        turn.displaced_s = turn.mono_s
+        return _accept(turn, row, action, "it has no link at all: it may take a stranger's place")
+    return _accept(
+        turn, row, action, "slots are free" if slots.free(turn.settings) else "a friend goes before strangers"
+    )
 
 
 def _beside_attempt(turn: Turn, row: Peer, attempt: Attempt, action: a.RemotePeerDidOffer) -> None:
@@ -75,7 +82,7 @@ def _answers_enough(turn: Turn, action: a.RemotePeerDidOffer) -> bool:
 
 def _accept(turn: Turn, row: Peer, action: a.RemotePeerDidOffer, reason: str) -> None:
     route = Route("hub", action.hub)
-    attempt = begin(turn, seen(turn, row, route), route, session=action.session, dialled=False)
+    attempt = begin(turn, seen(turn, row, route), route, session=action.session, alone=action.alone)
     turn.emit(e.AcceptOffer(action.hub, row.id, action.session, attempt, reason))
 
 

@@ -13,8 +13,9 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.shares import replaceable
-from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route
-from ssb_rtc.manager.turn import Turn, attempt_timer, short
+from ssb_rtc.manager.slots import is_near
+from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route, Term
+from ssb_rtc.manager.turn import Turn, attempt_timer, handover_timer, short
 from ssb_rtc.types import HubUrl, PeerId
 
 _NEVER = float("-inf")
@@ -43,7 +44,7 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
         if worst is None:
             return f"the table is full with {turn.settings.known_peers_max} peers"
         turn.drop_peer(worst)
-    return Peer(peer, turn.mono_s, turn.wall_s, ready_s=turn.mono_s)
+    return Peer(peer, turn.mono_s, turn.wall_s, ready_s=turn.mono_s, asked=peer in turn.pinned)
 
 
 def seen(turn: Turn, row: Peer, route: Route | None = None) -> Peer:
@@ -82,13 +83,32 @@ def abort(turn: Turn, row: Peer, reason: str) -> Peer:
     return replace(row, attempt=None)
 
 
-def part(turn: Turn, row: Peer, reason: str, not_before_s: float | None = None) -> Peer:
-    """The row without its attempt and its link, which are ended; no failure."""
-    row = abort(turn, row, reason)
+def part(turn: Turn, row: Peer, reason: str, not_before_s: float | None = None, terms: tuple[Term, ...] = ()) -> Peer:
+    """The row without its attempt and its links, which are ended; no failure."""
+    row = without_rival(turn, abort(turn, row, reason), reason)
     if row.link is None:
         return row
-    turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, row.link.id, reason, not_before_s))
+    turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, row.link.id, reason, not_before_s, terms))
     return replace(row, link=None)
+
+
+def without_rival(turn: Turn, row: Peer, reason: str) -> Peer:
+    """The row without its second link, which is ended."""
+    if row.rival is None:
+        return row
+    turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, row.rival.id, reason))
+    turn.cancel(handover_timer(row.id), reason)
+    return replace(row, rival=None)
+
+
+def hold(turn: Turn, row: Peer, hold_s: float) -> None:
+    """Write the row, not to be dialled for so long: one side asked for it, or its turn is over.
+
+    Only our dialling waits: a remote that comes sooner than it said has changed its mind.
+    """
+    until_s = turn.mono_s + hold_s
+    ready_s = until_s + turn.uniform(0.0, hold_s * turn.settings.jitter)
+    keep(turn, replace(row, not_before_s=until_s, ready_s=ready_s))
 
 
 def check_link(turn: Turn, row: Peer, link: Link, reason: str) -> None:
@@ -105,11 +125,23 @@ def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
     row = admit(turn, action.peer, action.hub)
     if isinstance(row, str):
         return turn.ignore(action, row)
+    is_news = not any(known.route.where == action.hub for known in row.routes)
     row = seen(turn, row, Route("hub", action.hub))
+    if is_news and row.link is None:
+        row = _taking_turns(turn, row, action)
     turn.put_peer(row)
     if row.link is None:
         return None
     return check_link(turn, row, row.link, "the peer announces itself: perhaps it has started anew")
+
+
+def _taking_turns(turn: Turn, row: Peer, action: a.RemotePeerDidAnnounce) -> Peer:
+    """Not everybody who hears a stranger dials it at once: as many as it has slots, by chance, and not together."""
+    heard, free = turn.heard.get(action.hub, 0), action.free_slots
+    if free is None or heard <= free or is_near(turn, row):
+        return row
+    pause_s = turn.settings.turns_s if turn.uniform(0.0, heard) < free else turn.settings.announce_max_s
+    return replace(row, ready_s=max(row.ready_s, turn.mono_s + turn.uniform(0.0, pause_s)))
 
 
 def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
@@ -125,7 +157,7 @@ def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
 
 
 def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:
-    """Somebody here wants no link to this peer for some time."""
+    """Somebody here wants no link to this peer for some time; that ends a pin, too."""
     row = turn.peers.get(action.peer)
     if row is None:
         return turn.ignore(action, "the peer is not known")
@@ -133,6 +165,8 @@ def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:
     if hold_s is None:
         hold_s = turn.settings.disconnect_hold_s
     until_s = turn.mono_s + hold_s
+    if row.id in turn.pinned:
+        turn.pinned = turn.pinned.delete(row.id)
     row = part(turn, row, short(action.reason), hold_s)
     return keep(
         turn,
@@ -161,6 +195,8 @@ def blocked(turn: Turn, action: a.PeerBlocked) -> None:
     if len(turn.blocked) >= turn.settings.blocked_max:
         return turn.ignore(action, f"the table is full with {turn.settings.blocked_max} blocked peers")
     turn.blocked = turn.blocked.set(action.peer, True)
+    if action.peer in turn.pinned:
+        turn.pinned = turn.pinned.delete(action.peer)
     row = turn.peers.get(action.peer)
     if row is not None:
         part(turn, row, "blocked")
@@ -174,6 +210,30 @@ def unblocked(turn: Turn, action: a.PeerUnblocked) -> None:
         return turn.ignore(action, "the peer is not blocked")
     turn.blocked = turn.blocked.delete(action.peer)
     return None
+
+
+def pinned(turn: Turn, action: a.PeerPinned) -> None:
+    """A link with this peer is wanted for good."""
+    if action.peer in turn.pinned:
+        return turn.ignore(action, "the peer is pinned already")
+    if len(turn.pinned) >= turn.settings.pinned_max:
+        return turn.ignore(action, f"the table is full with {turn.settings.pinned_max} pinned peers")
+    if public_key(action.peer) is None or action.peer == turn.state.own or action.peer in turn.blocked:
+        return turn.ignore(action, "that is no other peer's id, or the peer is blocked")
+    turn.pinned = turn.pinned.set(action.peer, True)
+    row = turn.peers.get(action.peer)
+    if row is not None:
+        turn.put_peer(replace(row, asked=True, parked=False, ready_s=max(turn.mono_s, row.not_before_s)))
+    return None
+
+
+def unpinned(turn: Turn, action: a.PeerUnpinned) -> None:
+    """This peer is as any other again."""
+    if action.peer not in turn.pinned:
+        return turn.ignore(action, "the peer is not pinned")
+    turn.pinned = turn.pinned.delete(action.peer)
+    row = turn.peers.get(action.peer)
+    return None if row is None else turn.put_peer(replace(row, asked=False))
 
 
 def hops_did_change(turn: Turn, action: a.HopsDidChange) -> None:

@@ -1,9 +1,9 @@
 """The slice of time: who is dialled next, what the tick does, waking up and shutting down.
 
 Every step that changed something about it ends with `fill`: while there is room, whoever is due is dialled, those first
-that somebody asked for, then friends, the nearest first, then strangers, who is due longest first; else the timer
-`connect` is armed for the next one. So each disconnected peer that has a route is dialled, waits for that timer, waits
-for a slot, or is parked until one of its hubs is connected; there is no fifth case.
+that somebody asked for, then friends, then strangers, in each queue the best score first, but a few picked at random;
+else the timer `connect` is armed for the next one. So each disconnected peer that has a route is dialled, waits for
+that timer, waits for a slot, or is parked until one of its hubs is connected; there is no fifth case.
 """
 
 from __future__ import annotations
@@ -13,17 +13,42 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
+from ssb_rtc.manager.downloads import syncing_until_s, tell
 from ssb_rtc.manager.due import DueQueue, Entry
+from ssb_rtc.manager.hub_table import save
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import needs_refresh, part, refresh, usable_now
+from ssb_rtc.manager.rotation import end_stuck, reduce, rotate
+from ssb_rtc.manager.score import hubs_by_score, peer_terms, told, total
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
-from ssb_rtc.manager.state import Peer
+from ssb_rtc.manager.state import KnownRoute, Peer, Route, Term
 from ssb_rtc.manager.turn import CONNECT, SAVE, TICK, Turn, short
+from ssb_rtc.types import HubUrl
 
 QUEUES = ("asked", "friends", "due")
 DIALS_LOOKED_AT_MAX = 64
 """Due peers that one step looks at; the rest waits for the timer, which is due at once."""
+
+
+def settle(turn: Turn) -> None:
+    """What follows from whatever the step has changed: hubs, dials, what linked peers hear."""
+    if turn.state.linked and not turn.linked:
+        _lonely(turn)
+    if turn.refill_hubs:
+        hubs.fill(turn)
+    if turn.refill:
+        fill(turn)
+    if turn.tell:
+        tell(turn)
+    arm_tick(turn)
+
+
+def _lonely(turn: Turn) -> None:
+    for url in sorted(turn.hubs):
+        hub = turn.hubs[url]
+        if hub.connected_s is not None:
+            hubs.be_eager(turn, hub, "we have no link any longer")
 
 
 def fill(turn: Turn) -> None:
@@ -37,55 +62,87 @@ def fill(turn: Turn) -> None:
 
 def _fill_from(turn: Turn, queue: str) -> float | None:
     """Dial from one queue; when to look again, or None where that depends on a slot or a newcomer."""
-    asked, friend = queue == "asked", queue == "friends"
+    asked = queue == "asked"
+    until_s = None if asked else syncing_until_s(turn)
     for _ in range(DIALS_LOOKED_AT_MAX):
-        first = turn.asked.first if asked else _first_due(turn, turn.friends if friend else turn.due)
-        if first is None or count(turn).refuses_dial(turn.settings, asked=asked, friend=friend):
+        entries = _due_entries(turn, getattr(turn, queue), asked=asked)
+        if not entries or count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
             return None
-        if first[0] > turn.mono_s:
-            return first[0]
-        _dial(turn, turn.peers[first[1]])
+        if until_s is not None or entries[0][0] > turn.mono_s:
+            return max(entries[0][0], until_s or 0.0)
+        _dial(turn, [turn.peers[entry[1]] for entry in entries])
     return turn.mono_s
 
 
-def _first_due(turn: Turn, queue: DueQueue) -> Entry | None:
-    """Of those that we need not meet on a hub over which we dial enough peers: the nearest that is due, or the next."""
-    crowded = crowded_hubs(turn)
-    due: list[Entry] = []
+def _due_entries(turn: Turn, queue: DueQueue, *, asked: bool) -> list[Entry]:
+    """Those of a queue who are due, or the next one; without those of a hub over which we dial enough peers."""
+    crowded = frozenset() if asked else crowded_hubs(turn)
+    found: list[Entry] = []
     for entry in queue:
-        if entry[0] > turn.mono_s or len(due) == DIALS_LOOKED_AT_MAX:
-            if not due:
-                return entry
-            break
-        if not crowded or not only_over(turn.peers[entry[1]], crowded):
-            due.append(entry)
-    return min(due, key=lambda entry: (turn.hops.get(entry[1], 0), entry), default=None)
+        if crowded and only_over(turn.peers[entry[1]], crowded):
+            continue
+        if entry[0] > turn.mono_s or len(found) == DIALS_LOOKED_AT_MAX:
+            return found or [entry]
+        found.append(entry)
+    return found
 
 
-def _dial(turn: Turn, row: Peer) -> None:
-    usable = [known for known in row.routes if usable_now(turn, known)]
-    if not usable:
-        return turn.put_peer(replace(row, parked=True))
-    crowded = crowded_hubs(turn)
-    best = min(
-        usable,
-        key=lambda known: (known.route.where in crowded, known.failures, -known.heard_s, known.route.where),
-    )
-    attempt = begin(turn, row, best.route, session="", dialled=True)
+def _dial(turn: Turn, rows: list[Peer]) -> None:
+    """Dial the best of these, or one of them at random; one that can't be dialled now is parked."""
+    lost = [row for row in rows if not any(usable_now(turn, known) for known in row.routes)]
+    for row in lost:
+        turn.put_peer(replace(row, parked=True))
+    if lost:
+        return
+    terms: tuple[Term, ...] = ()
+    randomly = len(rows) > 1 and _random_picks(turn) < turn.settings.random_picks
+    if randomly:
+        row = rows[int(turn.uniform(0, len(rows)))]
+    else:
+        scores = {row.id: peer_terms(turn, row, turn.mono_s) for row in rows}
+        row = max(rows, key=lambda row: (total(scores[row.id]), -row.ready_s, row.id))
+        terms = scores[row.id]
+    route = _best_route(turn, row)
+    alone = not turn.linked
+    attempt = begin(turn, row, route, randomly=randomly)
+    why = "picked at random" if randomly else told(terms)
+    reason = f"{_standing(turn, row)}; failures so far: {row.failures}; {why or 'nothing speaks for or against it'}"
+    turn.emit(e.ScheduleConnectToRemotePeer(row.id, route, attempt, reason, terms, alone))
+
+
+def _standing(turn: Turn, row: Peer) -> str:
     hops = turn.hops.get(row.id)
     if row.asked:
-        reason = "somebody here asked for it"
-    elif hops is not None:
-        reason = f"a friend at distance {hops}; failures so far: {row.failures}"
-    else:
-        reason = f"a slot is free; failures so far: {row.failures}"
-    return turn.emit(e.ScheduleConnectToRemotePeer(row.id, best.route, attempt, reason))
+        return "somebody here asked for it"
+    return "a slot is free" if hops is None else f"a friend at distance {hops}"
+
+
+def _random_picks(turn: Turn) -> int:
+    rows = [turn.peers[peer] for peer in dict.fromkeys((*turn.linked, *turn.trying))]
+    return sum(any(each is not None and each.picked_randomly for each in (row.link, row.attempt)) for row in rows)
+
+
+def _best_route(turn: Turn, row: Peer) -> Route:
+    """An address or a hub that works, failed least, is not crowded, does well, and was heard last."""
+    crowded, best_hubs = crowded_hubs(turn), hubs_by_score(turn, turn.wall_s)
+
+    def rank(known: KnownRoute) -> tuple[bool, int, int, float, str]:
+        where = HubUrl(known.route.where)
+        place = best_hubs.index(where) if where in turn.hubs else 0
+        return known.route.where in crowded, known.failures, place, -known.heard_s, known.route.where
+
+    return min((known for known in row.routes if usable_now(turn, known)), key=rank).route
 
 
 def tick(turn: Turn) -> None:
-    """Go through the table of peers: stale announcements, healed failures, rows to forget."""
+    """Go through the tables: stale announcements, healed failures, rows to forget, links that have had their time."""
     for peer in sorted(peer for peer, row in turn.peers.items() if needs_refresh(turn, row)):
         refresh(turn, turn.peers[peer])
+    hubs.note_health(turn)
+    end_stuck(turn)
+    reduce(turn)
+    rotate(turn)
+    turn.tell = turn.refill = True
 
 
 def arm_tick(turn: Turn) -> None:
@@ -110,7 +167,7 @@ def did_wake_up(turn: Turn, action: a.DidWakeUp) -> None:
 
 
 def _begin_afresh(turn: Turn, reason: str) -> None:
-    for url in sorted(turn.hubs):
+    for url in hubs_by_score(turn, turn.wall_s):
         hubs.reconnect_now(turn, turn.hubs[url], reason)
     for peer in turn.linked:
         row = turn.peers[peer]
@@ -123,12 +180,18 @@ def _begin_afresh(turn: Turn, reason: str) -> None:
         turn.put_peer(replace(row, failures=0, ready_s=max(ready_s, row.not_before_s)))
 
 
+def settings_did_change(turn: Turn, action: a.SettingsDidChange) -> None:
+    """Other numbers from now on: links beyond them end one a tick."""
+    turn.settings = action.settings
+    turn.refill = turn.refill_hubs = True
+
+
 def shutdown(turn: Turn, action: a.ShutdownRequested) -> None:
     """Say goodbye to everybody; a table of hubs that could not be saved gets a last try."""
     reason = short(action.reason)
     turn.closing = True
     if SAVE in turn.timers:
-        hubs.save(turn, reason)
+        save(turn, reason)
     for peer in dict.fromkeys((*turn.trying, *turn.linked)):
         turn.put_peer(part(turn, turn.peers[peer], reason))
     for url in sorted(turn.hubs):

@@ -89,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True):
     blocked_max: int = 100_000
     friends_known_max: int = 100_000
     pinned_max: int = 64
+    turns_s: float = 2.0
+    """Those who dial a stranger that has announced itself to a crowd spread over this time."""
     announcement_ttl_s: float = 1_800.0
     """Silence after which a peer is forgotten: three announcements of a quiet one."""
     hubs_max: int = 32

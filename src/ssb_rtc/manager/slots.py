@@ -1,14 +1,17 @@
 """How many links and attempts there are, and whether there is room for one more.
 
 Once we replicate somebody's feed, strangers get a few slots only (`strangers_max`), so that the others stay free for
-friends; without any link, we take the stranger that we can get. A friend who finds a full house displaces a stranger:
-its attempt goes beyond `peers_max`, and its link ends a stranger's (see `links`).
+friends; without any link, we take the stranger that we can get. Who finds a full house may still come in the place of a
+stranger whose link is not busy: a friend at any time, a peer that has no link at all once a minute. Its attempt goes
+beyond `peers_max`, and its link ends the stranger's (see `rotation`). A stuck link takes no slot: another one is opened
+before it is given up.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from ssb_rtc.manager.activity import mono_s, protected, stuck
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import Peer, State
 from ssb_rtc.manager.turn import Turn
@@ -22,68 +25,85 @@ class Slots(NamedTuple):
     attempts_out: int
     attempts_in: int
     handovers: int
+    """Second links, and attempts at peers that have a link."""
     dialling: int
     """Own attempts, handovers included."""
     answering: int
     """Offers being answered, handovers included."""
     strangers: int
     """Links and attempts with strangers, handovers not included."""
-    strangers_linked: int
+    yielding: int
+    """Strangers whose link ends when somebody better comes."""
+    stuck: int
+    """Links that claim to download and move nothing."""
     friends_known: bool
     """Whether there is anybody for whom slots are to stay free."""
+    may_displace: bool
+    """Whether a peer that has no link at all may take a stranger's place now."""
 
     @property
     def used(self) -> int:
         """Slots of `peers_max` that are taken."""
-        return self.links_out + self.links_in + self.attempts_out + self.attempts_in
+        links = self.links_out + self.links_in - self.stuck
+        return links + self.attempts_out + self.attempts_in
 
-    def refuses_dial(self, settings: Settings, *, asked: bool, friend: bool) -> str:
-        """Why we may not dial one more now; empty where we may."""
+    def free(self, settings: Settings) -> int:
+        """Slots that anybody may still take."""
+        return max(0, settings.peers_max - self.used)
+
+    def refuses_dial(self, settings: Settings, *, near: bool, asked: bool = False) -> str:
+        """Why we may not dial one more now; empty where we may. `near`: a friend, or asked for."""
         if self.dialling >= settings.attempts_max:
             return f"all {settings.attempts_max} attempts are under way"
-        beyond = self._displaceable(settings, self.strangers_linked - settings.strangers_max) if friend else 0
+        beyond = self._displaceable(settings) if near else 0
         if self.used >= settings.peers_max + beyond:
             return f"all {settings.peers_max} slots are taken"
-        if not asked and self.links_out + self.attempts_out >= settings.outbound_max + beyond:
+        out = self.links_out + self.attempts_out - self.stuck
+        if not asked and out >= settings.outbound_max + beyond:
             return f"all {settings.outbound_max} slots for own dialling are taken"
-        return "" if asked or friend else self._refuses_stranger(settings)
+        return "" if near else self._refuses_stranger(settings)
 
-    def refuses_link(self, settings: Settings, *, asked: bool, friend: bool) -> str:
-        """Why a link that came unasked has no place; empty where it has."""
-        beyond = self._displaceable(settings, self.strangers_linked) if friend else 0
+    def refuses_link(self, settings: Settings, *, near: bool, alone: bool = False) -> str:
+        """Why a link that came unasked has no place; empty where it has. `alone`: the peer has no link at all."""
+        instead = near or (alone and self.may_displace)
+        beyond = self._displaceable(settings) if instead else 0
         if self.used >= settings.peers_max + beyond:
             return f"all {settings.peers_max} slots are taken"
-        return "" if asked or friend else self._refuses_stranger(settings)
+        return "" if instead else self._refuses_stranger(settings)
 
-    def refuses_attempted(self, settings: Settings, *, friend: bool) -> str:
-        """Why a link has no place although there was an attempt: that was to displace a stranger, who is none now."""
-        links = self.links_in + self.links_out
-        if links >= settings.peers_max and not (friend and self.strangers_linked):
+    def refuses_attempted(self, settings: Settings, *, instead: bool) -> str:
+        """Why a link has no place although there was an attempt: that was to displace a stranger, who is busy now."""
+        if self.links_in + self.links_out - self.stuck >= settings.peers_max and not (instead and self.yielding):
             return f"all {settings.peers_max} slots are taken"
         return ""
 
-    def _displaceable(self, settings: Settings, strangers: int) -> int:
-        return min(max(strangers, 0), settings.handovers_max)
+    def _displaceable(self, settings: Settings) -> int:
+        return min(self.yielding, settings.handovers_max)
 
     def _refuses_stranger(self, settings: Settings) -> str:
-        alone = self.links_in + self.links_out == 0
+        alone = self.links_in + self.links_out - self.stuck == 0
         if not self.friends_known or self.strangers < max(settings.strangers_max, alone):
             return ""
         return f"all {settings.strangers_max} slots for strangers are taken"
 
 
-def is_stranger(tables: State | Turn, row: Peer) -> bool:
-    """Whether we neither replicate this peer's feed, nor was it asked for."""
-    return row.id not in tables.hops and not row.asked
+def is_near(tables: State | Turn, row: Peer) -> bool:
+    """Whether we replicate this peer's feed, or somebody here asked for it. All others are strangers."""
+    return row.asked or row.id in tables.hops or row.id in tables.pinned
 
 
 def count(tables: State | Turn) -> Slots:
     """Count, over the few peers that have a link or an attempt."""
-    links_out = attempts_out = attempts_in = dialling = handovers = strangers = strangers_linked = 0
+    settings, now_s = tables.settings, mono_s(tables)
+    links_out = attempts_out = attempts_in = dialling = handovers = strangers = yielding = stuck_links = 0
     for peer in tables.linked:
         row = tables.peers[peer]
-        links_out += row.link is not None and row.link.dialled
-        strangers_linked += is_stranger(tables, row)
+        assert row.link is not None
+        links_out += row.link.dialled
+        stuck_links += stuck(row.link, settings, now_s)
+        if not is_near(tables, row):
+            strangers += 1
+            yielding += not protected(tables, row, row.link)
     for peer in tables.trying:
         row = tables.peers[peer]
         ours = row.attempt is not None and row.attempt.dialled
@@ -91,16 +111,18 @@ def count(tables: State | Turn) -> Slots:
         handovers += row.link is not None
         attempts_out += ours and row.link is None
         attempts_in += not ours and row.link is None
-        strangers += row.link is None and is_stranger(tables, row)
+        strangers += row.link is None and not is_near(tables, row)
     return Slots(
         links_out=links_out,
         links_in=len(tables.linked) - links_out,
         attempts_out=attempts_out,
         attempts_in=attempts_in,
-        handovers=handovers,
+        handovers=handovers + len(tables.handovers),
         dialling=dialling,
         answering=len(tables.trying) - dialling,
-        strangers=strangers + strangers_linked,
-        strangers_linked=strangers_linked,
+        strangers=strangers,
+        yielding=yielding,
+        stuck=min(stuck_links, settings.handovers_max),
         friends_known=bool(tables.hops),
+        may_displace=now_s - tables.displaced_s >= settings.displace_s,
     )

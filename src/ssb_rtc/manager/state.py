@@ -103,6 +103,8 @@ class Link(msgspec.Struct, frozen=True):
     route: Route
     dialled: bool
     since_s: float
+    active_s: float = 0.0
+    """When messages last came over it."""
     told_revision: int = -1
     """The revision of the hub table that was last told over it."""
     checked_s: float = float("-inf")
@@ -183,6 +185,10 @@ class Hub(msgspec.Struct, frozen=True):
     """When we last announced ourselves there."""
     announce_at_s: float = 0.0
     """When we want to announce ourselves next."""
+    healthy_s: float | None = None
+    """The subscription that has lasted `healthy_s`, by the time since when it was confirmed."""
+    tried: bool = False
+    """A hub that others told us of has its time at which it is tried first."""
     announcements: int = 0
     """Announcements since we last had a reason to be eager; each one stretches the pause before the next."""
     last_error: str = ""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager import hubs, links, offers, peers, schedule
+from ssb_rtc.manager import downloads, handover, hub_gossip, hub_table, hubs, links, offers, peers, schedule
 from ssb_rtc.manager.effects import Effect
 from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.turn import BROADCAST, CONNECT, SAVE, TICK, Turn
@@ -41,12 +41,24 @@ SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
     a.AnnounceToHubFailed: hubs.announce_failed,
     a.RemotePeerDidOffer: offers.did_offer,
     a.RemotePeerLinkEnded: links.link_ended,
+    a.LinkDidAnswer: handover.did_answer,
+    a.RemotePeerDidTell: downloads.told,
+    a.DownloadStarted: downloads.started,
+    a.DownloadProgressed: downloads.progressed,
+    a.DownloadStalled: downloads.stalled,
+    a.DownloadEnded: downloads.ended,
+    a.InitialSyncStarted: downloads.initial_sync_started,
+    a.InitialSyncEnded: downloads.initial_sync_ended,
+    a.HubListReceived: hub_gossip.list_received,
     a.ConnectToRemotePeer: peers.connect,
     a.PeerBlocked: peers.blocked,
     a.PeerUnblocked: peers.unblocked,
+    a.PeerPinned: peers.pinned,
+    a.PeerUnpinned: peers.unpinned,
+    a.SettingsDidChange: schedule.settings_did_change,
     a.HopsDidChange: peers.hops_did_change,
-    a.HubsSaved: hubs.hubs_saved,
-    a.SaveHubsFailed: hubs.save_failed,
+    a.HubsSaved: hub_table.hubs_saved,
+    a.SaveHubsFailed: hub_table.save_failed,
     a.NetworkDidReconnect: schedule.network_did_reconnect,
     a.DidWakeUp: schedule.did_wake_up,
     a.TimerExpired: _timer_expired,
@@ -57,11 +69,12 @@ SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
 TIMERS: dict[str, Callable[[Turn, str], None]] = {
     TICK: lambda turn, _: schedule.tick(turn),
     CONNECT: lambda turn, _: schedule.connect_timer_expired(turn),
-    BROADCAST: lambda turn, _: hubs.broadcast(turn),
-    SAVE: lambda turn, _: hubs.save(turn, "the last try failed"),
+    BROADCAST: lambda turn, _: hub_table.broadcast(turn),
+    SAVE: lambda turn, _: hub_table.save(turn, "the last try failed"),
     "hub": hubs.timer_expired,
     "announce": hubs.announce_timer_expired,
     "peer": links.attempt_timer_expired,
+    "handover": handover.timer_expired,
 }
 """Who takes the expiry of which timer, by the first word of its key; the rest of the key is its argument."""
 
@@ -77,7 +90,5 @@ def step(state: State, action: a.Action, now: Now) -> tuple[State, tuple[Effect,
         return turn.finish()
     SLICES[type(action)](turn, action)
     if not turn.closing:
-        if turn.refill:
-            schedule.fill(turn)
-        schedule.arm_tick(turn)
+        schedule.settle(turn)
     return turn.finish()

@@ -46,6 +46,11 @@ def attempt_timer(peer: PeerId) -> str:
     return f"peer:{peer}"
 
 
+def handover_timer(peer: PeerId) -> str:
+    """When the second link to this peer goes, whatever is known by then."""
+    return f"handover:{peer}"
+
+
 def short(reason: str) -> str:
     """A reason from outside, cut to a length that can be kept."""
     return reason[:REASON_CHARACTERS_MAX]
@@ -59,23 +64,32 @@ class Turn:
         "asked",
         "blocked",
         "closing",
+        "displaced_s",
         "due",
         "effects",
         "friends",
+        "handovers",
         "heard",
         "hops",
         "hubs",
+        "initial_sync",
         "linked",
         "mono_s",
         "next_id",
         "now",
         "own_key",
         "peers",
+        "pinned",
         "refill",
+        "refill_hubs",
+        "refused_s",
         "revision",
+        "rotated_s",
+        "rumours",
         "saved_revision",
         "settings",
         "state",
+        "tell",
         "timers",
         "trying",
         "wall_s",
@@ -93,12 +107,19 @@ class Turn:
         self.heard = state.heard
         self.blocked = state.blocked
         self.hops = state.hops
+        self.pinned = state.pinned
+        self.rumours = state.rumours
         self.timers = state.timers
         self.due = state.due
         self.friends = state.friends
         self.asked = state.asked
         self.linked = state.linked
         self.trying = state.trying
+        self.handovers = state.handovers
+        self.initial_sync = state.initial_sync
+        self.rotated_s = state.rotated_s
+        self.displaced_s = state.displaced_s
+        self.refused_s = state.refused_s
         self.next_id = state.next_id
         self.revision = state.revision
         self.saved_revision = state.saved_revision
@@ -106,6 +127,10 @@ class Turn:
         self.effects: list[Effect] = []
         self.refill = False
         """Something changed that decides who is dialled next."""
+        self.refill_hubs = False
+        """Something changed that decides which hub that others told us of is tried next."""
+        self.tell = False
+        """Something changed that linked peers should hear of."""
         self._draws = 0
 
     def finish(self) -> tuple[State, tuple[Effect, ...]]:
@@ -115,7 +140,7 @@ class Turn:
             own=old.own,
             own_key=old.own_key,
             seed=old.seed,
-            settings=old.settings,
+            settings=self.settings,
             now=self.now,
             steps=old.steps + 1,
             next_id=self.next_id,
@@ -124,12 +149,19 @@ class Turn:
             heard=self.heard,
             blocked=self.blocked,
             hops=self.hops,
+            pinned=self.pinned,
+            rumours=self.rumours,
             timers=self.timers,
             due=self.due,
             friends=self.friends,
             asked=self.asked,
             linked=self.linked,
             trying=self.trying,
+            handovers=self.handovers,
+            initial_sync=self.initial_sync,
+            rotated_s=self.rotated_s,
+            displaced_s=self.displaced_s,
+            refused_s=self.refused_s,
             revision=self.revision,
             saved_revision=self.saved_revision,
             closing=self.closing,
@@ -185,12 +217,12 @@ class Turn:
         """Write a row of the table of hubs."""
         old = self.hubs.get(hub.url)
         if old is None or old.connection_state != hub.connection_state:
-            self.refill = True
+            self.refill = self.refill_hubs = True
         self.hubs = self.hubs.set(hub.url, hub)
 
     def drop_hub(self, hub: HubUrl) -> None:
         """Remove a row of the table of hubs."""
-        self.refill = True
+        self.refill = self.refill_hubs = True
         self.hubs = self.hubs.delete(hub)
 
     def put_peer(self, peer: Peer) -> None:
@@ -218,10 +250,15 @@ class Turn:
             self.refill = True
             self._leave_queue(before, asked=was_asked)
             self._join_queue(after, asked=new.asked)
-        self.linked = self._listed(self.linked, peer, old is not None and old.link is not None, new.link is not None)
-        self.trying = self._listed(
-            self.trying, peer, old is not None and old.attempt is not None, new.attempt is not None
-        )
+        had_link, had_attempt, had_rival = _open(old)
+        has_link, has_attempt, has_rival = _open(new)
+        if had_link != has_link:
+            self.tell = True
+            self.linked = self._listed(self.linked, peer, has_link)
+        if had_attempt != has_attempt:
+            self.trying = self._listed(self.trying, peer, has_attempt)
+        if had_rival != has_rival:
+            self.handovers = self._listed(self.handovers, peer, has_rival)
 
     def _leave_queue(self, entry: Entry | None, *, asked: bool) -> None:
         if entry is not None:
@@ -253,11 +290,16 @@ class Turn:
             peers = self.heard.get(hub, 0) + by
             self.heard = self.heard.set(hub, peers) if peers else self.heard.delete(hub)
 
-    def _listed(self, peers: tuple[PeerId, ...], peer: PeerId, was: bool, is_now: bool) -> tuple[PeerId, ...]:
-        if was == is_now:
-            return peers
+    def _listed(self, peers: tuple[PeerId, ...], peer: PeerId, is_now: bool) -> tuple[PeerId, ...]:
         self.refill = True
         return (*peers, peer) if is_now else tuple(other for other in peers if other != peer)
+
+
+def _open(row: Peer | None) -> tuple[bool, bool, bool]:
+    """Whether a row has a link, an attempt, a second link."""
+    if row is None:
+        return False, False, False
+    return row.link is not None, row.attempt is not None, row.rival is not None
 
 
 def _entry(peer: Peer) -> Entry | None:

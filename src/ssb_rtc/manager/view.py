@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from ssb_rtc.manager.shares import crowded_hubs, only_over
+from ssb_rtc.manager.activity import activity
+from ssb_rtc.manager.explain import why_hub_waits, why_not_connected
+from ssb_rtc.manager.score import hub_terms, hubs_by_score, total
 from ssb_rtc.manager.slots import Slots, count
 from ssb_rtc.manager.state import ConnectionState, HubSource, Peer, Route, State
 from ssb_rtc.types import HubUrl, PeerId
@@ -22,9 +26,15 @@ class PeerView(msgspec.Struct, frozen=True):
     """The route of its link, or of the attempt under way."""
     dialled: bool | None
     """Who dialled that: True for us."""
+    activity: Literal["", "busy", "idle", "stuck"]
+    """What its link is doing; empty without one."""
+    missing: int
+    """Messages that it has and we fetch from it."""
     hops: int | None
     """How far away it is in the follow graph; None for a stranger."""
+    pinned: bool
     failures: int
+    rtt_s: float | None
     last_seen_wall_s: float
     last_connected_wall_s: float | None
     connected_for_s: float | None
@@ -43,7 +53,10 @@ class HubView(msgspec.Struct, frozen=True):
     connection_attempts: int
     connected_for_s: float | None
     retry_in_s: float | None
+    score: float
     last_error: str
+    reason: str
+    """Why it is not connected, in plain words; empty where it is."""
 
 
 def peers_view(state: State) -> tuple[PeerView, ...]:
@@ -59,49 +72,32 @@ def peer_view(state: State, peer: PeerId) -> PeerView | None:
 
 
 def _peer_view(state: State, row: Peer, slots: Slots) -> PeerView:
-    over = row.link or row.attempt
+    over, link = row.link or row.attempt, row.link
     return PeerView(
         id=row.id,
         state=row.connection_state,
         connected_hubs=row.connected_hubs,
         routes=tuple(known.route for known in row.routes),
-        link=None if row.link is None else row.link.id,
+        link=None if link is None else link.id,
         over=None if over is None else over.route,
         dialled=None if over is None else over.dialled,
+        activity="" if link is None else activity(link, state.settings, state.now.mono_s),
+        missing=0 if link is None or link.download is None else link.download.missing,
         hops=state.hops.get(row.id),
+        pinned=row.id in state.pinned,
         failures=row.failures,
+        rtt_s=row.rtt_s,
         last_seen_wall_s=row.last_seen_wall_s,
         last_connected_wall_s=row.last_connected_wall_s,
-        connected_for_s=None if row.link is None else state.now.mono_s - row.link.since_s,
+        connected_for_s=None if link is None else state.now.mono_s - link.since_s,
         last_error=row.last_error,
-        reason=_why_not(state, row, slots),
+        reason=why_not_connected(state, row, slots),
     )
 
 
-def _why_not(state: State, row: Peer, slots: Slots) -> str:
-    """The stated reason of a peer that isn't connected; empty where it is."""
-    if row.link is not None:
-        return ""
-    if row.attempt is not None:
-        return "we are dialling it" if row.attempt.dialled else "we are answering its offer"
-    if state.closing:
-        return "this peer is shutting down"
-    if not row.routes:
-        return "no way to it is known: it waits until the peer announces itself"
-    if row.parked:
-        return "none of its hubs is connected"
-    full = slots.refuses_dial(state.settings, asked=row.asked, friend=row.id in state.hops)
-    if full:
-        return full
-    if not row.asked and only_over(row, crowded_hubs(state)):
-        return "enough peers of its hub are being dialled"
-    wait_s = row.ready_s - state.now.mono_s
-    return f"it is dialled in {wait_s:.0f} s" if wait_s > 0 else "it is dialled next"
-
-
 def hubs_view(state: State) -> tuple[HubView, ...]:
-    """All hubs of the table, in the order of their addresses."""
-    return tuple(_hub_view(state, url) for url in sorted(state.hubs))
+    """All hubs of the table, the best first."""
+    return tuple(_hub_view(state, url) for url in hubs_by_score(state, state.now.wall_s))
 
 
 def _hub_view(state: State, url: HubUrl) -> HubView:
@@ -115,5 +111,7 @@ def _hub_view(state: State, url: HubUrl) -> HubView:
         connection_attempts=hub.connection_attempts,
         connected_for_s=None if hub.connected_s is None else state.now.mono_s - hub.connected_s,
         retry_in_s=None if due_s is None else max(0.0, due_s - state.now.mono_s),
+        score=round(total(hub_terms(state, hub, state.now.wall_s)), 3),
         last_error=hub.last_error,
+        reason=why_hub_waits(state, hub),
     )

@@ -1,0 +1,58 @@
+"""Busy, idle, stuck: what a link is doing, judged by the messages that come and never by what somebody claims alone.
+
+    busy   we miss messages that the remote has, and they come: at least `download_floor` of them in each `stall_s`;
+           or the remote says that it fetches from us
+    stuck  we miss messages that the remote says it has, and they don't come
+    idle   nothing is missing
+
+A busy link is not cut, yet after `download_max_s` it protects no longer while others wait; so nobody holds a slot for
+ever with a feed that trickles, or by saying so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from ssb_rtc.manager.settings import Settings
+from ssb_rtc.manager.state import Link, Peer, State
+from ssb_rtc.manager.turn import Turn
+
+Activity: TypeAlias = Literal["busy", "idle", "stuck"]
+
+
+def mono_s(tables: State | Turn) -> float:
+    """The monotonic time of the step under way, or of the last one."""
+    return tables.mono_s if isinstance(tables, Turn) else tables.now.mono_s
+
+
+def activity(link: Link, settings: Settings, now_s: float) -> Activity:
+    """What this link is doing."""
+    if link.download is not None:
+        return "busy" if moves(link, settings, now_s) else "stuck"
+    return "busy" if link.served_s is not None and now_s - link.served_s < settings.download_max_s else "idle"
+
+
+def moves(link: Link, settings: Settings, now_s: float) -> bool:
+    """Whether what we fetch over this link comes at the floor rate."""
+    down = link.download
+    return down is not None and not down.given_up and now_s - down.moved_s <= settings.stall_s
+
+
+def stuck(link: Link, settings: Settings, now_s: float) -> bool:
+    """Whether the remote says that it has what we miss, and sends nothing worth the name."""
+    return link.download is not None and not moves(link, settings, now_s)
+
+
+def protected(tables: State | Turn, row: Peer, link: Link) -> str:
+    """Why this link may not be ended for somebody who waits; empty where it may."""
+    settings, now_s = tables.settings, mono_s(tables)
+    if row.id in tables.pinned:
+        return "it is pinned"
+    if moves(link, settings, now_s) and link.download and now_s - link.download.since_s < settings.download_max_s:
+        return "we are downloading over it"
+    if link.download is None and activity(link, settings, now_s) == "busy":
+        return "the peer is downloading over it"
+    # A stranger's word holds a slot no longer than a second lifetime.
+    if link.only_link and (row.id in tables.hops or row.asked or now_s - link.since_s < 2 * settings.lifetime_s):
+        return "the peer says that it has no other link"
+    return ""

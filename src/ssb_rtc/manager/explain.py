@@ -1,0 +1,209 @@
+"""Why a peer or a hub is connected or not, in plain words, and what happens next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ssb_rtc.manager.activity import activity, protected
+from ssb_rtc.manager.downloads import syncing_until_s
+from ssb_rtc.manager.hubs import gossiped_max, is_spare
+from ssb_rtc.manager.identity import public_key
+from ssb_rtc.manager.rotation import who_waits
+from ssb_rtc.manager.score import hub_terms, link_terms, peer_terms
+from ssb_rtc.manager.shares import crowded_hubs, only_over
+from ssb_rtc.manager.slots import Slots, count, is_near
+from ssb_rtc.manager.state import ConnectionState, Hub, Link, Peer, Route, State, Term
+from ssb_rtc.manager.turn import announce_timer, attempt_timer, hub_timer
+from ssb_rtc.types import HubUrl, PeerId
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """What there is to say about one peer or hub. Sentences begin in lower case and have no full stop."""
+
+    subject: str
+    state: ConnectionState
+    because: tuple[str, ...]
+    """Why it is so."""
+    terms: tuple[Term, ...]
+    """What its score is made of: for the choice whom to dial, or whose link to keep; of a hub, which one to use."""
+    next: tuple[str, ...]
+    """What happens next, or what it waits for."""
+
+
+def explain_peer(state: State, peer: PeerId) -> Explanation:
+    """About a peer, known or not."""
+    row = state.peers.get(peer)
+    if row is None:
+        return Explanation(peer, "DISCONNECTED", (_why_unknown(state, peer),), (), (_next_of_unknown(state, peer),))
+    now_s = state.now.mono_s
+    if row.link is not None:
+        terms = link_terms(state, row, row.link, now_s)
+        because = tuple(_about_link(state, row, row.link))
+        return Explanation(peer, "CONNECTED", because, terms, (_next_of_link(state, row, row.link),))
+    because = (why_not_connected(state, row, count(state)), *_about_peer(state, row))
+    following = (_next_of_peer(state, row),)
+    return Explanation(peer, row.connection_state, because, peer_terms(state, row, now_s), following)
+
+
+def explain_hub(state: State, hub: HubUrl) -> Explanation:
+    """About a hub, in the table or not."""
+    row = state.hubs.get(hub)
+    if row is None:
+        witnesses = len(state.rumours.get(hub, ()))
+        needed = state.settings.hub_witnesses
+        if not witnesses:
+            return Explanation(hub, "DISCONNECTED", ("nobody has told us of it",), (), ("add it to use it",))
+        because = f"{witnesses} of the peers that we follow have named it; it is tried when {needed} have"
+        return Explanation(hub, "DISCONNECTED", (because,), (), ("it waits for another friend who names it",))
+    terms = hub_terms(state, row, state.now.wall_s)
+    return Explanation(hub, row.connection_state, tuple(_about_hub(state, row)), terms, (_next_of_hub(state, row),))
+
+
+def why_not_connected(state: State, row: Peer, slots: Slots) -> str:
+    """The stated reason of a peer that isn't connected; empty where it is."""
+    if row.link is not None:
+        return ""
+    if row.attempt is not None:
+        return "we are dialling it" if row.attempt.dialled else "we are answering its offer"
+    if state.closing:
+        return "this peer is shutting down"
+    if not row.routes:
+        return "no way to it is known: it waits until the peer announces itself"
+    if row.parked:
+        return "none of its hubs is connected"
+    full = slots.refuses_dial(state.settings, near=is_near(state, row), asked=row.asked)
+    if full:
+        return full
+    if not row.asked and only_over(row, crowded_hubs(state)):
+        return "enough peers of its hub are being dialled"
+    now_s = state.now.mono_s
+    syncing_s = None if row.asked else syncing_until_s(state)
+    if syncing_s is not None:
+        return "the first sync is under way with another peer"
+    wait_s = row.ready_s - now_s
+    return f"it is dialled in {wait_s:.0f} s" if wait_s > 0 else "it is dialled next"
+
+
+def why_hub_waits(state: State, hub: Hub) -> str:
+    """The stated reason of a hub that isn't connected; empty where it is."""
+    if hub.connected_s is not None:
+        return ""
+    if hub.connection is not None:
+        return "it is being connected to"
+    if state.closing:
+        return "this peer is shutting down"
+    if is_spare(state, hub):
+        return f"{gossiped_max(state)} of the hubs that others told us of are in use already"
+    wait_s = state.timers[hub_timer(hub.url)] - state.now.mono_s
+    what = "tried again" if hub.connection_attempts else "tried"
+    return f"it is {what} in {max(0.0, wait_s):.0f} s"
+
+
+def _why_unknown(state: State, peer: PeerId) -> str:
+    if peer in state.blocked:
+        return "the peer is blocked"
+    if public_key(peer) is None:
+        return "that is no peer id"
+    if peer == state.own:
+        return "that is ourselves"
+    return "it has not announced itself on any of our hubs, or was forgotten since"
+
+
+def _next_of_unknown(state: State, peer: PeerId) -> str:
+    if peer in state.blocked:
+        return "nothing, until it is unblocked"
+    return "it is dialled when it announces itself, or when somebody here names an address of it"
+
+
+def _about_peer(state: State, row: Peer) -> Iterator[str]:
+    now_s = state.now.mono_s
+    hops = state.hops.get(row.id)
+    if row.id in state.pinned:
+        yield "it is pinned: a link with it is wanted for good"
+    yield "a stranger: we don't fetch its feed" if hops is None else f"a friend at distance {hops}"
+    if row.failures:
+        times = "once" if row.failures == 1 else f"{row.failures} times in a row"
+        yield f"it failed {times}, the last time: {row.last_error or 'no reason was given'}"
+    elif row.last_error:
+        yield f"the last time: {row.last_error}"
+    if row.refused_until_s > now_s:
+        yield f"somebody here disconnected from it: held off for another {row.refused_until_s - now_s:.0f} s"
+    elif row.not_before_s > now_s:
+        yield f"it is left alone for another {row.not_before_s - now_s:.0f} s, as was agreed at parting"
+    for known in row.routes:
+        yield f"known over {_told(known.route)}, heard {now_s - known.heard_s:.0f} s ago"
+
+
+def _next_of_peer(state: State, row: Peer) -> str:
+    if row.attempt is not None:
+        left_s = state.timers[attempt_timer(row.id)] - state.now.mono_s
+        return f"it is linked, or the attempt is given up in {max(0.0, left_s):.0f} s"
+    if not row.routes or row.parked:
+        return "it is dialled when it is heard of on a connected hub"
+    wait_s = row.ready_s - state.now.mono_s
+    if wait_s > 0:
+        return f"it may be dialled in {wait_s:.0f} s, by its score among those who are due"
+    return "it is dialled when a slot is free, by its score among those who are due"
+
+
+def _about_link(state: State, row: Peer, link: Link) -> Iterator[str]:
+    now_s = state.now.mono_s
+    who = "we dialled it" if link.dialled else "it dialled us"
+    yield f"linked for {now_s - link.since_s:.0f} s over {_told(link.route)}; {who}"
+    hops = state.hops.get(row.id)
+    yield "a stranger: we don't fetch its feed" if hops is None else f"a friend at distance {hops}"
+    if link.picked_randomly:
+        yield "it was picked at random, against clusters"
+    doing = activity(link, state.settings, now_s)
+    if link.download is not None:
+        yield f"{doing}: {link.download.missing} messages are missing"
+    else:
+        yield "busy: the peer fetches from us" if doing == "busy" else f"idle for {now_s - link.active_s:.0f} s"
+    if row.rival is not None:
+        yield "a second link to it is open, until it is known which one works"
+
+
+def _next_of_link(state: State, row: Peer, link: Link) -> str:
+    why = protected(state, row, link)
+    if activity(link, state.settings, state.now.mono_s) == "stuck":
+        return "it ends as soon as there is another link"
+    if why:
+        return f"it stays: {why}"
+    left_s = link.until_s - state.now.mono_s
+    if left_s > 0:
+        return f"in {left_s:.0f} s it may end, if others wait for the slot"
+    return (
+        "it may end for somebody who waits" if who_waits(state) is not None else "it stays: nobody waits for the slot"
+    )
+
+
+def _about_hub(state: State, hub: Hub) -> Iterator[str]:
+    now_s = state.now.mono_s
+    if hub.connected_s is not None:
+        yield f"connected for {now_s - hub.connected_s:.0f} s"
+    else:
+        yield why_hub_waits(state, hub)
+    yield "peers that we follow told us of it" if hub.source == "gossip" else f"it came from: {hub.source}"
+    if hub.private:
+        yield "private: it is not told to other peers"
+    yield f"{state.heard.get(hub.url, 0)} peers are heard there"
+    if hub.connection_attempts:
+        yield f"attempts since it last did well: {hub.connection_attempts}"
+    if hub.last_error:
+        yield f"the last time: {hub.last_error}"
+
+
+def _next_of_hub(state: State, hub: Hub) -> str:
+    now_s = state.now.mono_s
+    if hub.connected_s is not None:
+        return f"we announce ourselves there in {max(0.0, state.timers[announce_timer(hub.url)] - now_s):.0f} s"
+    if hub.connection is not None:
+        left_s = state.timers[hub_timer(hub.url)] - now_s
+        return f"it confirms our subscription, or is given up in {max(0.0, left_s):.0f} s"
+    return "nothing" if state.closing else why_hub_waits(state, hub)
+
+
+def _told(route: Route) -> str:
+    return {"hub": "the hub ", "address": "the address ", "inbound": "our listener, from "}[route.via] + route.where

@@ -1,0 +1,103 @@
+"""The slice of second links: one link per peer replicates, and a better one takes over without a gap.
+
+Of two links the newest from the same dialler stays; between two diallers the one that the greater key dialled. Both
+sides know both keys, so they keep the same one. But the one that should stay may be dead without a word, so it has to
+answer a ping first: then the other closes, with the reason `duplicate` and a failure on neither side. If it dies, the
+other one stays. Until then, for at most `handover_s`, both are open, and the first goes on replicating.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
+from ssb_rtc.manager import hub_table
+from ssb_rtc.manager.peers import abort, seen, without_rival
+from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.state import KnownRoute, Link, Peer
+from ssb_rtc.manager.turn import Turn, handover_timer
+from ssb_rtc.types import PeerId
+
+DUPLICATE = "duplicate"
+
+
+def use(turn: Turn, row: Peer, link: Link) -> None:
+    """Write the link into the row as the one that replicates, and give up what it makes needless."""
+    attempt = row.attempt
+    room = count(turn).handovers < turn.settings.handovers_max
+    if attempt is not None and not (attempt.dialled and not link.dialled and turn.outranks(row.id) and room):
+        # Of the two, only a link that we dial with the greater key would replace this one.
+        row = abort(turn, row, "a link is open")
+    row = seen(turn, row)
+    routes = tuple(worked(turn, known) if known.route == link.route else known for known in row.routes)
+    turn.put_peer(
+        replace(row, link=link, routes=routes, last_connected_wall_s=turn.wall_s, last_connected_s=turn.mono_s)
+    )
+    turn.emit(e.UseLink(row.id, link.id, "a link is open"))
+    hub_table.broadcast_soon(turn, "a link was opened")
+
+
+def worked(turn: Turn, known: KnownRoute) -> KnownRoute:
+    """The route after a link over it."""
+    return replace(known, failures=0, heard_s=turn.mono_s)
+
+
+def second_link(turn: Turn, row: Peer, link: Link, newer: Link) -> None:
+    """A second link to a peer: both stay until the better one has answered a ping."""
+    row = without_rival(turn, row, DUPLICATE)
+    if len(turn.handovers) - (row.id in turn.handovers) >= turn.settings.handovers_max:
+        turn.put_peer(row)
+        return turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, newer.id, DUPLICATE))
+    better = newer if _wins(turn, row.id, newer, link) else link
+    link, newer = (replace(each, checked_s=turn.mono_s) if each is better else each for each in (link, newer))
+    turn.put_peer(replace(row, link=link, rival=newer))
+    turn.arm(handover_timer(row.id), turn.mono_s + turn.settings.handover_s, "one of the two links goes by then")
+    return turn.emit(e.CheckLink(row.id, better.id, "it takes over when it works, and the other link closes"))
+
+
+def _wins(turn: Turn, peer: PeerId, newer: Link, link: Link) -> bool:
+    return newer.dialled == link.dialled or newer.dialled == turn.outranks(peer)
+
+
+def did_answer(turn: Turn, action: a.LinkDidAnswer) -> None:
+    """A ping came back: note how long it took, and settle which of two links stays."""
+    row = turn.peers.get(action.peer)
+    link = None if row is None else next((x for x in (row.link, row.rival) if x and x.id == action.link), None)
+    if row is None or link is None:
+        return turn.ignore(action, "that link was given up before")
+    rtt_s = turn.believed_s(action.rtt_s)
+    row = replace(row, rtt_s=row.rtt_s if rtt_s is None else rtt_s)
+    if row.rival is None or row.link is None or (link is row.rival) != _wins(turn, row.id, row.rival, row.link):
+        return turn.put_peer(row)
+    if link is row.rival:
+        return _take_over(turn, row, link, DUPLICATE)
+    return turn.put_peer(without_rival(turn, row, DUPLICATE))
+
+
+def one_ended(turn: Turn, row: Peer, link: int, reason: str) -> None:
+    """One of two links is gone: the other one stays."""
+    rival = row.rival
+    assert rival is not None
+    turn.cancel(handover_timer(row.id), reason or "one of the two links ended")
+    row = replace(row, rival=None)
+    return turn.put_peer(row) if rival.id == link else use(turn, replace(row, link=None), _heir(row, rival))
+
+
+def timer_expired(turn: Turn, peer: str) -> None:
+    """The timer `handover:<peer>`: nothing was heard of the better link, so the one that replicates stays."""
+    row = turn.peers[PeerId(peer)]
+    turn.put_peer(without_rival(turn, row, DUPLICATE))
+
+
+def _take_over(turn: Turn, row: Peer, rival: Link, reason: str) -> None:
+    assert row.link is not None
+    turn.cancel(handover_timer(row.id), "the better link works")
+    turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, row.link.id, reason))
+    use(turn, replace(row, rival=None), _heir(row, rival))
+
+
+def _heir(row: Peer, rival: Link) -> Link:
+    """The second link in the place of the first: as old as that one, for who has to go is the peer."""
+    assert row.link is not None
+    return replace(rival, until_s=min(rival.until_s, row.link.until_s), picked_randomly=row.link.picked_randomly)

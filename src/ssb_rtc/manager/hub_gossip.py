@@ -1,0 +1,51 @@
+"""The slice of hub gossip: linked peers tell which hubs they know.
+
+What others tell proves nothing: a hub that we don't know is tried only when `hub_witnesses` peers that we follow
+directly have named it over their own links. Then it enters the table with the source `gossip`, and `hubs.fill` decides
+when it gets its turn.
+"""
+
+from __future__ import annotations
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed
+from ssb_rtc.manager.state import Hub
+from ssb_rtc.manager.turn import Turn
+from ssb_rtc.types import HubUrl, PeerId
+
+LIST_MAX = 64
+"""Hubs of one list that are looked at."""
+
+
+def list_received(turn: Turn, action: a.HubListReceived) -> None:
+    """A linked peer tells which hubs it knows: each one that enough friends have named enters the table."""
+    row = turn.peers.get(action.peer)
+    if row is None or row.link is None:
+        return turn.ignore(action, "the peer is not linked")
+    if turn.hops.get(action.peer) != 1:
+        return turn.ignore(action, "we don't follow the peer ourselves")
+    news = [hub for hub in dict.fromkeys(action.hubs[:LIST_MAX]) if hub not in turn.hubs and _fits(hub)]
+    if not news:
+        return turn.ignore(action, "nothing in the list is new")
+    added = [hub for hub in news if _is_enough(turn, hub, action.peer)]
+    for hub in added:
+        turn.rumours = turn.rumours.delete(hub)
+        turn.put_hub(Hub(hub, "gossip"))
+    if added:
+        changed(turn, "hubs that peers told us of were added")
+    return None
+
+
+def _fits(hub: HubUrl) -> bool:
+    return 0 < len(hub) <= URL_CHARACTERS_MAX
+
+
+def _is_enough(turn: Turn, hub: HubUrl, peer: PeerId) -> bool:
+    """Note that this peer names the hub; whether enough friends do so now, and the table has room."""
+    witnesses = tuple(other for other in turn.rumours.get(hub, ()) if turn.hops.get(other) == 1 and other != peer)
+    if hub not in turn.rumours and len(turn.rumours) >= turn.settings.rumours_max:
+        # Whoever names many hubs must not keep out what others name: the one with the fewest witnesses goes.
+        turn.rumours = turn.rumours.delete(min(turn.rumours, key=lambda url: (len(turn.rumours[url]), url)))
+    turn.rumours = turn.rumours.set(hub, (*witnesses, peer)[-turn.settings.hub_witnesses :])
+    enough = len(witnesses) + 1 >= turn.settings.hub_witnesses
+    return enough and len(turn.hubs) < turn.settings.hubs_max

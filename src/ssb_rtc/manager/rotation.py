@@ -1,0 +1,120 @@
+"""The slice of who has to go: a house that is full gives everybody a turn, and nobody who is busy is cut.
+
+    displaced   somebody better has come beyond the slots: the least valuable stranger whose link is not busy
+    rotated     a link older than its lifetime, once a minute at most, while somebody waits who is at least as near
+    stuck       a link that claims to download and moves nothing, as soon as there is another one
+    too many    the settings allow fewer links now
+
+The goodbye carries the reason and how long to stay away; both sides keep to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+from msgspec.structs import replace
+
+from ssb_rtc.manager.activity import mono_s, protected, stuck
+from ssb_rtc.manager.peers import hold, part
+from ssb_rtc.manager.score import link_terms, told, total
+from ssb_rtc.manager.slots import count, is_near
+from ssb_rtc.manager.state import Link, Peer, State
+from ssb_rtc.manager.turn import Turn
+
+
+class Standing(IntEnum):
+    """How near a peer is to us, for who gives way to whom."""
+
+    STRANGER = 0
+    FRIEND = 1
+    ASKED = 2
+
+
+def standing(tables: State | Turn, row: Peer) -> Standing:
+    """How near this peer is."""
+    if row.asked or row.id in tables.pinned:
+        return Standing.ASKED
+    return Standing.FRIEND if row.id in tables.hops else Standing.STRANGER
+
+
+def make_room(turn: Turn, newcomer: Peer) -> None:
+    """A link has come beyond the slots: end that of the least valuable stranger who is not busy; stuck ones anyway."""
+    end_stuck(turn)
+    slots, settings = count(turn), turn.settings
+    out = slots.links_out - slots.stuck
+    beyond_out = out > settings.outbound_max and slots.strangers > settings.strangers_max
+    if len(turn.linked) - slots.stuck > settings.peers_max or (is_near(turn, newcomer) and beyond_out):
+        yielding = [row for row in _linked(turn, Standing.STRANGER) if row.id != newcomer.id]
+        reason = "a friend needs the slot" if is_near(turn, newcomer) else "a peer without any link needs the slot"
+        _end_least(turn, yielding, reason, turn.settings.busy_s)
+
+
+def end_stuck(turn: Turn) -> None:
+    """End the links that move nothing, as long as another one stays. Never the last one: open a second one first."""
+    for peer in turn.linked:
+        row = turn.peers[peer]
+        if len(turn.linked) > 1 and row.link is not None and stuck(row.link, turn.settings, turn.mono_s):
+            hold_s = turn.jittered(turn.settings.stuck_hold_s)
+            reason = "it says that it has messages for us, and sends none"
+            hold(turn, replace(part(turn, row, reason, hold_s), last_error=reason), hold_s)
+
+
+def reduce(turn: Turn) -> None:
+    """End one link, where the settings allow fewer than there are."""
+    if len(turn.linked) > turn.settings.peers_max and not turn.handovers:
+        rows = [row for row in _linked(turn, Standing.ASKED) if row.link is not None]
+        _end_least(turn, rows, "fewer links are wanted", turn.settings.rotation_hold_s)
+
+
+def rotate(turn: Turn) -> None:
+    """End one link that has had its time, where somebody waits for the slot."""
+    if turn.mono_s - turn.rotated_s < turn.settings.rotate_s:
+        return
+    waiting = who_waits(turn)
+    if waiting is None:
+        return
+    full = count(turn).used >= turn.settings.peers_max
+    rows = [row for row in _linked(turn, waiting) if (full or _link(row).dialled) and _link(row).until_s <= turn.mono_s]
+    if _end_least(turn, rows, "its time was over, and others wait", turn.settings.rotation_hold_s):
+        turn.rotated_s = turn.mono_s
+
+
+def who_waits(tables: State | Turn) -> Standing | None:
+    """The nearest of those who are due and find no slot, or were sent away a moment ago; None where nobody waits."""
+    settings, slots, now_s = tables.settings, count(tables), mono_s(tables)
+    full = slots.used >= settings.peers_max
+    out_full = slots.links_out + slots.attempts_out - slots.stuck >= settings.outbound_max
+    strangers_full = slots.friends_known and slots.strangers >= settings.strangers_max
+    for queue, rank, no_slot in (
+        (tables.asked, Standing.ASKED, full),
+        (tables.friends, Standing.FRIEND, full or out_full),
+        (tables.due, Standing.STRANGER, full or out_full or strangers_full),
+    ):
+        if no_slot and queue.first is not None and queue.first[0] <= now_s:
+            return rank
+    return Standing.STRANGER if full and now_s - tables.refused_s < settings.busy_s else None
+
+
+def _linked(turn: Turn, most: Standing) -> Iterator[Peer]:
+    """Peers with a link that may be ended for somebody of this standing."""
+    for peer in turn.linked:
+        row = turn.peers[peer]
+        if standing(turn, row) <= most and row.rival is None and not protected(turn, row, _link(row)):
+            yield row
+
+
+def _end_least(turn: Turn, rows: list[Peer], reason: str, hold_s: float) -> bool:
+    terms = {row.id: link_terms(turn, row, _link(row), turn.mono_s) for row in rows}
+    row = min(rows, key=lambda row: (total(terms[row.id]), _link(row).since_s, row.id), default=None)
+    if row is None:
+        return False
+    hold_s = turn.jittered(hold_s)
+    why = f"{reason}; {told(terms[row.id])}" if told(terms[row.id]) else reason
+    hold(turn, replace(part(turn, row, reason, hold_s, terms[row.id]), last_error=why), hold_s)
+    return True
+
+
+def _link(row: Peer) -> Link:
+    assert row.link is not None
+    return row.link
