@@ -2,10 +2,10 @@
 
     python bench/bench_step.py [--peers 10 1000 10000] [--actions 20000] [--rounds 5] [--profile] [--kinds] [--json]
 
-A life is made up first, from one seed: peers announce themselves and say goodbye, offers come, attempts fail, succeed or
-are never heard of again, links carry downloads and end, hubs fail, timers expire. Each of its actions is recorded with
-its clocks; then the same record is replayed from the same state, and only `step` is measured. The life has the same mix
-at each size, about 50 actions a second of its own time, so a tick comes once in about 500.
+A life is made up first, from one seed: peers announce themselves and say goodbye, offers come, attempts fail, succeed
+or are never heard of again, links carry downloads and end, hubs fail, timers expire. Each of its actions is recorded
+with its clocks; then the same record is replayed from the same state, and only `step` is measured. The life has the
+same mix at each size, about 50 actions a second of its own time, so a tick comes once in about 500.
 """
 
 from __future__ import annotations
@@ -241,8 +241,9 @@ class World:
     def _download(self, peer: PeerId, link: int, seconds: int) -> a.Action | None:
         if not self._is_up(peer, link):
             return None
+        progress = a.DownloadProgressed(peer, link, 200, 1_000)
         for second in range(1, seconds):
-            self._later(second, lambda: a.DownloadProgressed(peer, link, 200, 1_000) if self._is_up(peer, link) else None)
+            self._later(second, lambda: progress if self._is_up(peer, link) else None)
         self._later(seconds, lambda: a.DownloadEnded(peer, link) if self._is_up(peer, link) else None)
         return a.DownloadStarted(peer, link, 10_000)
 
