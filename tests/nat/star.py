@@ -49,6 +49,7 @@ class Star:
 
     def __init__(self, places: int) -> None:
         self.places = places
+        self.described = f"{places} places"
         self._name = f"{PREFIX}-{os.getpid()}-s{next(_counter)}"
         self._cut: dict[int, bool] = {}
         """The places that are cut off, and whether silently."""
@@ -126,6 +127,9 @@ class Loopback:
 
     hub_host = "127.0.0.1"
     places = 0
+
+    def __init__(self, missing: str) -> None:
+        self.described = f"no places to cut ({missing})"
 
     def prefix(self, place: int | None) -> list[str]:
         """Nothing."""

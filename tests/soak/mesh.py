@@ -264,11 +264,11 @@ class Mesh:
 
     async def acquaint(self) -> None:
         """All follow all, and have heard so."""
+        began_s = self._clock()
         for peer in self.peers:
             for other in self.peers:
                 if other is not peer:
                     await peer.publish({"type": "contact", "contact": other.id, "following": True})
-        began_s = self._clock()
         await self.converge(self.shape.converge_s)
         self.first_s = self._clock() - began_s
         for peer in self.peers:
@@ -393,9 +393,8 @@ class Mesh:
 
     def table(self) -> str:
         """The run, for a person."""
-        where = f"{self.ground.places} places" if self.ground.places else f"no places ({why_no_star()})"
         happened = ", ".join(f"{what} {times}" for what, times in sorted(self.happened.items()))
-        shape = f"{len(self.peers)} peers, {len(self.hubs)} hubs, {where}, {self.shape.faults_s:.0f} s of faults"
+        shape = f"{len(self.peers)} peers, {len(self.hubs)} hubs, {self.ground.described}, {self.shape.faults_s:.0f} s of faults"
         lines = [
             f"seed {self.seed}: {shape}",
             f"started in {self.started_s:.0f} s, acquainted in {self.first_s:.0f} s more; {happened}",
@@ -414,7 +413,8 @@ class Mesh:
 
 async def run(shape: Shape, seed: int, folder: Path) -> Mesh:
     """One whole run; AssertionError says what was wrong."""
-    ground = Loopback() if why_no_star() else Star(shape.places)
+    missing = why_no_star()
+    ground = Star(shape.places) if missing is None else Loopback(missing)
     async with AsyncExitStack() as life:
         if isinstance(ground, Star):
             life.enter_context(ground)
