@@ -180,12 +180,15 @@ def fill(turn: Turn) -> None:
 
 def note_health(turn: Turn) -> None:
     """A hub that has been connected for `healthy_s` has made up for earlier failures."""
+    healed = False
     for url in sorted(turn.hubs):
         hub = turn.hubs[url]
         since_s = hub.connected_s
         if since_s is not None and turn.mono_s - since_s >= turn.settings.healthy_s and hub.healthy_s != since_s:
+            healed = True
             turn.put_hub(replace(hub, healthy_s=since_s, connection_attempts=0, last_success_wall_s=turn.wall_s))
-            save(turn, "a hub did well")
+    if healed:
+        save(turn, "hubs did well")
 
 
 def be_eager(turn: Turn, hub: Hub, reason: str) -> None:

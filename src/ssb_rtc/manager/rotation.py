@@ -43,7 +43,7 @@ def make_room(turn: Turn, newcomer: Peer) -> None:
     end_stuck(turn)
     slots, settings = count(turn), turn.settings
     out = slots.links_out - slots.stuck
-    beyond_out = out > settings.outbound_max and slots.strangers > settings.strangers_max
+    beyond_out = out > settings.outbound_max and slots.strangers_linked > settings.strangers_max
     if len(turn.linked) - slots.stuck > settings.peers_max or (is_near(turn, newcomer) and beyond_out):
         yielding = [row for row in _linked(turn, Standing.STRANGER) if row.id != newcomer.id]
         reason = "a friend needs the slot" if is_near(turn, newcomer) else "a peer without any link needs the slot"
