@@ -394,9 +394,9 @@ class Mesh:
     def table(self) -> str:
         """The run, for a person."""
         happened = ", ".join(f"{what} {times}" for what, times in sorted(self.happened.items()))
-        shape = f"{len(self.peers)} peers, {len(self.hubs)} hubs, {self.ground.described}, {self.shape.faults_s:.0f} s of faults"
+        size = f"{len(self.peers)} peers, {len(self.hubs)} hubs, {self.ground.described}"
         lines = [
-            f"seed {self.seed}: {shape}",
+            f"seed {self.seed}: {size}, {self.shape.faults_s:.0f} s of faults",
             f"started in {self.started_s:.0f} s, acquainted in {self.first_s:.0f} s more; {happened}",
             f"{'peer':<6}{'converged':>11}{'links':>7}{'made':>6}{'hubs':>6}"
             f"{'MiB then':>10}{'now':>7}{'fds then':>10}{'now':>6}",
