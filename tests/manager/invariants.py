@@ -43,6 +43,8 @@ class Books:
     unsaved: list[int] = field(default_factory=list)
     saved: int = 0
     links_made: int = 0
+    allowed: int = 0
+    """Links and attempts from before the settings allowed fewer: they end one by one, and none comes in their place."""
 
     def take(self, action: a.Action) -> None:
         """What a runtime has done by the time it dispatches this action."""
@@ -140,17 +142,23 @@ class World:
         assert fingerprint(again) == fingerprint(self.state)
         for effect in effects:
             self.books.perform(effect)
+        before_most = before.settings.peers_max + before.settings.handovers_max
+        if isinstance(action, a.SettingsDidChange):
+            self.books.allowed = max(self.books.allowed, before_most)
+        self.books.allowed = min(self.books.allowed, len(self.state.linked) + len(self.state.trying))
         check(self.state, self.books)
         return effects
 
-    def pass_time(self, duration_s: float) -> None:
-        """Let time pass, and expire the timers that are due on the way."""
+    def pass_time(self, duration_s: float) -> tuple[e.Effect, ...]:
+        """Let time pass, and expire the timers that are due on the way; what was ordered."""
+        effects: list[e.Effect] = []
         until_s = self.now.mono_s + duration_s
         while due := sorted((due_s, key) for key, due_s in self.books.timers.items() if due_s <= until_s):
             due_s, key = due[0]
             self._set_clock(max(due_s, self.now.mono_s))
-            self.do(a.TimerExpired(key, due_s))
+            effects += self.do(a.TimerExpired(key, due_s))
         self._set_clock(until_s)
+        return tuple(effects)
 
     def _set_clock(self, mono_s: float) -> None:
         self.now = Now(mono_s, self.now.wall_s + mono_s - self.now.mono_s)
@@ -158,7 +166,7 @@ class World:
 
 def check(state: State, books: Books) -> None:
     """All invariants of a state, and that it agrees with the books."""
-    _check_caps(state)
+    _check_caps(state, books)
     _check_books(state, books)
     _check_indexes(state)
     _check_timers(state)
@@ -166,20 +174,21 @@ def check(state: State, books: Books) -> None:
     _check_views(state)
 
 
-def _check_caps(state: State) -> None:
+def _check_caps(state: State, books: Books) -> None:
     settings, slots = state.settings, count(state)
     assert len(state.peers) <= settings.known_peers_max
     assert len(state.hubs) <= settings.hubs_max
     assert len(state.blocked) <= settings.blocked_max
-    most = 2 * settings.hubs_max + settings.attempts_max * 2 + settings.inbound_attempts_max
-    assert len(state.timers) <= most + settings.handovers_max + 4
+    attempts_max = settings.attempts_max * 2 + settings.inbound_attempts_max
+    assert len(state.timers) <= 2 * settings.hubs_max + attempts_max + settings.handovers_max + 4
     assert all(len(row.routes) <= settings.routes_max for row in state.peers.values())
     assert slots.dialling <= settings.attempts_max
     # Two offers that cross turn an own attempt into an answer, beyond the limit of those.
     assert slots.answering <= settings.inbound_attempts_max + settings.attempts_max
     # Who is to displace a stranger goes beyond, and one who comes before a stuck link is given up.
-    assert slots.used <= settings.peers_max + settings.handovers_max
-    assert len(state.linked) + len(state.handovers) <= settings.peers_max + settings.handovers_max
+    most = max(settings.peers_max + settings.handovers_max, books.allowed)
+    assert slots.used <= most
+    assert len(state.linked) <= most
     assert len(state.handovers) <= settings.handovers_max
     assert len(state.pinned) <= settings.pinned_max
     assert len(state.rumours) <= settings.rumours_max

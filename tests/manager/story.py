@@ -19,8 +19,8 @@ AnEffect = TypeVar("AnEffect", bound=e.Effect)
 class Story(World):
     """Begins with hub one connected, unless told otherwise."""
 
-    def __init__(self, settings: Settings | None = None, *, hubs: Iterable[HubUrl] = (ONE,)) -> None:
-        super().__init__(initial(ME, seed=1, settings=settings, now=START), START)
+    def __init__(self, settings: Settings | None = None, *, hubs: Iterable[HubUrl] = (ONE,), seed: int = 1) -> None:
+        super().__init__(initial(ME, seed=seed, settings=settings, now=START), START)
         for hub in hubs:
             self.do(a.HubAddressAdded(hub, stored=True))
             self.hub_up(hub)
@@ -45,8 +45,10 @@ class Story(World):
     def announce(self, peer: PeerId, hub: HubUrl = ONE) -> tuple[e.Effect, ...]:
         return self.do(a.RemotePeerDidAnnounce(hub, peer))
 
-    def offer(self, peer: PeerId, session: str = "s1", hub: HubUrl = ONE) -> tuple[e.Effect, ...]:
-        return self.do(a.RemotePeerDidOffer(hub, peer, session))
+    def offer(
+        self, peer: PeerId, session: str = "s1", hub: HubUrl = ONE, *, alone: bool = False
+    ) -> tuple[e.Effect, ...]:
+        return self.do(a.RemotePeerDidOffer(hub, peer, session, alone))
 
     def attempt(self, peer: PeerId) -> int:
         attempt = self.peer(peer).attempt
@@ -86,7 +88,7 @@ class Story(World):
 def only(effects: Iterable[e.Effect], kind: type[AnEffect]) -> AnEffect:
     """The one effect of this kind."""
     found = [effect for effect in effects if isinstance(effect, kind)]
-    assert len(found) == 1, [effect.kind for effect in effects]
+    assert len(found) == 1, [effect.kind for effect in effects][:20]
     return found[0]
 
 

@@ -13,7 +13,7 @@ from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 STRANGERS = [peer_id(0x90 + n) for n in range(8)]
-SMALL = Settings(peers_max=4, inbound_reserved=1, strangers_max=2, attempts_max=4)
+SMALL = Settings(peers_max=4, inbound_reserved=1, strangers_max=2, attempts_max=4, random_picks=0)
 
 
 def befriend(story: Story, **hops: int | None) -> None:
@@ -48,7 +48,10 @@ def test_strangers_get_few_slots_once_somebody_is_followed() -> None:
     closed = only(story.arrive(STRANGERS[3]), e.ScheduleDisconnectFromRemotePeer)
     assert closed.reason == "all 2 slots for strangers are taken"
     dialled = only(story.announce(AMY), e.ScheduleConnectToRemotePeer)
-    assert (dialled.peer, dialled.reason) == (AMY, "a friend at distance 1; failures so far: 0")
+    assert (dialled.peer, dialled.reason) == (
+        AMY,
+        "a friend at distance 1; failures so far: 0; nearness +12.0, unseen +2.0",
+    )
     # One of the strangers goes, and the next one has its turn.
     story.end(STRANGERS[0], clean=True)
     assert story.peer(STRANGERS[2]).attempt is not None

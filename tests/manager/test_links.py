@@ -114,7 +114,7 @@ def test_failed_too_often_is_forgotten_until_it_is_heard_again() -> None:
     story.announce(BOB)
     assert story.peer(BOB).connection_state == "CONNECTING"
     story.fail(BOB)
-    story.pass_time(1_300)
+    story.pass_time(1_900)
     assert BOB not in story.state.peers
 
 
@@ -169,14 +169,25 @@ def test_links_to_nobody_are_closed(peer: PeerId, why: str) -> None:
     assert why in only(Story().arrive(peer), e.ScheduleDisconnectFromRemotePeer).reason
 
 
+def settle(story: Story, peer: PeerId) -> tuple[e.Effect, ...]:
+    """The link that is checked answers its ping."""
+    row = story.peer(peer)
+    assert row.link is not None
+    assert row.rival is not None
+    checked = max((row.link, row.rival), key=lambda link: link.checked_s)
+    return story.do(a.LinkDidAnswer(peer, checked.id, 0.05))
+
+
 def test_of_two_links_by_one_dialler_the_newest_stays() -> None:
     for dialled in (True, False):
         for peer in (AMY, ZOE):
             story = Story()
             story.arrive(peer, dialled=dialled)
-            closed = only(story.arrive(peer, dialled=dialled), e.ScheduleDisconnectFromRemotePeer)
+            assert only(story.arrive(peer, dialled=dialled), e.CheckLink).link == 2
+            assert story.books.used == {peer: 1}, "the first replicates until the second one works"
+            closed = only(settle(story, peer), e.ScheduleDisconnectFromRemotePeer)
             assert (closed.link, closed.reason) == (1, "duplicate")
-            assert set(story.books.links) == {2}
+            assert story.books.used == {peer: 2}
 
 
 @pytest.mark.parametrize(
@@ -186,10 +197,53 @@ def test_of_two_links_by_one_dialler_the_newest_stays() -> None:
 def test_between_two_diallers_the_greater_keys_link_stays(peer: PeerId, first_dialled: bool, stays: int) -> None:
     story = Story()
     story.arrive(peer, dialled=first_dialled)
-    closed = only(story.arrive(peer, dialled=not first_dialled), e.ScheduleDisconnectFromRemotePeer)
+    assert only(story.arrive(peer, dialled=not first_dialled), e.CheckLink).link == stays
+    closed = only(settle(story, peer), e.ScheduleDisconnectFromRemotePeer)
     assert (closed.link, closed.reason) == (3 - stays, "duplicate")
     assert set(story.books.links) == {stays}
     assert story.peer(peer).failures == 0
+    assert story.peer(peer).rtt_s == 0.05
+
+
+@pytest.mark.parametrize(("first_dialled", "dies"), [(True, 1), (False, 2)])
+def test_a_link_that_should_stay_but_is_dead_gives_way(first_dialled: bool, dies: int) -> None:
+    story = Story()
+    story.arrive(AMY, dialled=first_dialled)
+    story.arrive(AMY, dialled=not first_dialled)
+    effects = story.do(a.RemotePeerLinkEnded(AMY, dies, "it did not answer a ping"))
+    assert none(effects, e.ScheduleDisconnectFromRemotePeer)
+    assert story.books.used == {AMY: 3 - dies}
+    assert story.peer(AMY).failures == 0
+
+
+def test_the_second_link_goes_when_nothing_is_heard() -> None:
+    story = Story()
+    story.arrive(AMY, dialled=True)
+    story.arrive(AMY, dialled=True)
+    story.pass_time(10.5)
+    assert story.books.links == {1: AMY}
+    assert ignored(story.do(a.LinkDidAnswer(AMY, 2, 0.1))) == "that link was given up before"
+
+
+def test_a_third_link_takes_the_place_of_the_second() -> None:
+    story = Story()
+    for _ in range(3):
+        story.arrive(AMY)
+    assert sorted(story.books.links) == [1, 3]
+    story.do(a.LinkDidAnswer(AMY, 1, 0.1))
+    assert sorted(story.books.links) == [1, 3], "the one that replicates works, but it is not the one to stay"
+    settle(story, AMY)
+    assert story.books.used == {AMY: 3}
+
+
+def test_no_more_handovers_at_once_than_allowed() -> None:
+    story = Story(Settings(handovers_max=1))
+    for peer in (AMY, BOB):
+        story.arrive(peer)
+    story.arrive(AMY)
+    assert only(story.arrive(BOB), e.ScheduleDisconnectFromRemotePeer).link == 4
+    story.do(a.PeerBlocked(AMY))
+    assert story.books.links == {2: BOB}
 
 
 def test_two_peers_close_the_same_one_of_two_links() -> None:
@@ -197,9 +251,11 @@ def test_two_peers_close_the_same_one_of_two_links() -> None:
         mine, hers = Story(), Story()
         mine.arrive(ZOE, dialled=first_by_me)
         mine.arrive(ZOE, dialled=not first_by_me)
+        settle(mine, ZOE)
         # Seen from the other end: the same two links, dialled by the other, and a peer with the lesser key.
         hers.arrive(AMY, dialled=not first_by_me)
         hers.arrive(AMY, dialled=first_by_me)
+        settle(hers, AMY)
         assert set(mine.books.links) == set(hers.books.links)
 
 
@@ -232,7 +288,8 @@ def test_a_replaced_link_ends_the_attempt_beside_it() -> None:
     story.arrive(ZOE)
     story.offer(ZOE)
     attempt = story.attempt(ZOE)
-    assert only(story.arrive(ZOE), e.AbortAttempt).attempt == attempt
+    story.arrive(ZOE)
+    assert only(settle(story, ZOE), e.AbortAttempt).attempt == attempt
 
 
 def test_an_answer_that_loses_to_the_link_that_is_there() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import Route, initial
+from ssb_rtc.manager.state import HubSource, Route, initial
 from ssb_rtc.types import HubUrl, PeerId
 from tests.manager.invariants import World
 from tests.manager.names import HUBS, ME, PEERS, START, peer_id
@@ -25,8 +28,19 @@ SMALL = Settings(
     friends_known_max=3,
     routes_max=2,
     blocked_max=2,
-    hubs_max=2,
+    hubs_max=3,
     announcement_ttl_s=300,
+    lifetime_s=60,
+    rotate_s=10,
+    stall_s=15,
+    download_floor=3,
+    download_max_s=100,
+    pinned_max=2,
+    rumours_max=2,
+    hub_failures_max=3,
+    hub_probe_spread_s=60,
+    gossiped_hubs_max=1,
+    random_picks=1,
 )
 
 peers = st.sampled_from([*PEERS.values(), peer_id(0x50), peer_id(0xD0)]) | st.text(max_size=3).map(PeerId)
@@ -46,17 +60,17 @@ class Manager(RuleBasedStateMachine):
         self.world = World(initial(ME, seed=seed, settings=SMALL, now=START), START)
         self.books = self.world.books
 
-    @rule(hub=hubs, peer=peers)
-    def announces(self, hub: HubUrl, peer: PeerId) -> None:
-        self.world.do(a.RemotePeerDidAnnounce(hub, peer))
+    @rule(hub=hubs, peer=peers, free_slots=st.none() | st.integers(-1, 3))
+    def announces(self, hub: HubUrl, peer: PeerId, free_slots: int | None) -> None:
+        self.world.do(a.RemotePeerDidAnnounce(hub, peer, free_slots))
 
     @rule(hub=hubs, peer=peers)
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:
         self.world.do(a.RemotePeerDidDisconnect(hub, peer))
 
-    @rule(hub=hubs, peer=peers, session=st.sampled_from(["", "s1", "s2", "s" * 200]))
-    def offers(self, hub: HubUrl, peer: PeerId, session: str) -> None:
-        self.world.do(a.RemotePeerDidOffer(hub, peer, session))
+    @rule(hub=hubs, peer=peers, session=st.sampled_from(["", "s1", "s2", "s" * 200]), alone=st.booleans())
+    def offers(self, hub: HubUrl, peer: PeerId, session: str, alone: bool) -> None:
+        self.world.do(a.RemotePeerDidOffer(hub, peer, session, alone))
 
     @precondition(lambda self: self.books.attempts)
     @rule(choice=choices, route=routes)
@@ -101,6 +115,58 @@ class Manager(RuleBasedStateMachine):
         if link not in self.books.links:
             self.world.do(a.RemotePeerLinkEnded(peer, link, "gone"))
 
+    @precondition(lambda self: self.books.links)
+    @rule(choice=choices, rtt_s=durations.filter(lambda value: value is not None))
+    def link_answers(self, choice: int, rtt_s: float) -> None:
+        link, peer = sorted(self.books.links.items())[choice % len(self.books.links)]
+        self.world.do(a.LinkDidAnswer(peer, link, rtt_s))
+
+    @rule(peer=peers, link=numbers, only_link=st.booleans(), downloading=st.booleans())
+    def remote_tells_of_any_link(self, peer: PeerId, link: int, only_link: bool, downloading: bool) -> None:
+        self.world.do(a.RemotePeerDidTell(peer, link, only_link, downloading))
+        self.world.do(a.LinkDidAnswer(peer, link, 0.1))
+
+    @precondition(lambda self: self.books.used)
+    @rule(choice=choices, only_link=st.booleans(), downloading=st.booleans())
+    def remote_tells(self, choice: int, only_link: bool, downloading: bool) -> None:
+        peer, link = sorted(self.books.used.items())[choice % len(self.books.used)]
+        self.world.do(a.RemotePeerDidTell(peer, link, only_link, downloading))
+
+    @precondition(lambda self: self.books.used)
+    @rule(choice=choices, kind=st.integers(0, 3), messages=st.integers(-1, 5), missing=st.integers(-1, 9))
+    def download_goes_on(self, choice: int, kind: int, messages: int, missing: int) -> None:
+        peer, link = sorted(self.books.used.items())[choice % len(self.books.used)]
+        actions: list[a.Action] = [
+            a.DownloadStarted(peer, link, missing),
+            a.DownloadProgressed(peer, link, messages, missing),
+            a.DownloadStalled(peer, link, "nothing came"),
+            a.DownloadEnded(peer, link),
+        ]
+        self.world.do(actions[kind])
+
+    @rule(peer=peers, link=numbers)
+    def download_of_another_link(self, peer: PeerId, link: int) -> None:
+        for action in (a.DownloadStarted, a.DownloadEnded):
+            self.world.do(action(peer, link))
+        self.world.do(a.DownloadProgressed(peer, link, 1))
+        self.world.do(a.DownloadStalled(peer, link, "nothing came"))
+
+    @rule(started=st.booleans())
+    def initial_sync(self, started: bool) -> None:
+        self.world.do(a.InitialSyncStarted() if started else a.InitialSyncEnded())
+
+    @rule(peer=peers, found=st.lists(hubs | st.text(max_size=3).map(HubUrl), max_size=4).map(tuple))
+    def hub_list_comes(self, peer: PeerId, found: tuple[HubUrl, ...]) -> None:
+        self.world.do(a.HubListReceived(peer, found))
+
+    @rule(peer=peers, pinned=st.booleans())
+    def somebody_pins(self, peer: PeerId, pinned: bool) -> None:
+        self.world.do(a.PeerPinned(peer) if pinned else a.PeerUnpinned(peer))
+
+    @rule(peers_max=st.integers(0, 4), strangers_max=st.integers(0, 3))
+    def settings_change(self, peers_max: int, strangers_max: int) -> None:
+        self.world.do(a.SettingsDidChange(replace(SMALL, peers_max=peers_max, strangers_max=strangers_max)))
+
     @rule(peer=peers, not_before_s=durations)
     def somebody_disconnects(self, peer: PeerId, not_before_s: float | None) -> None:
         self.world.do(a.DisconnectFromRemotePeer(peer, "asked for", not_before_s))
@@ -121,9 +187,9 @@ class Manager(RuleBasedStateMachine):
     def follows_change(self, hops: tuple[tuple[PeerId, int | None], ...]) -> None:
         self.world.do(a.HopsDidChange(hops))
 
-    @rule(hub=hubs, stored=st.booleans(), private=st.booleans())
-    def hub_added(self, hub: HubUrl, stored: bool, private: bool) -> None:
-        self.world.do(a.HubAddressAdded(hub, "user", stored, private))
+    @rule(hub=hubs, source=st.sampled_from(get_args(HubSource)), stored=st.booleans(), private=st.booleans())
+    def hub_added(self, hub: HubUrl, source: HubSource, stored: bool, private: bool) -> None:
+        self.world.do(a.HubAddressAdded(hub, source, stored, private, 1.6e9 if private else None))
 
     @rule(hub=hubs)
     def hub_removed(self, hub: HubUrl) -> None:

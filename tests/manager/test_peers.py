@@ -65,18 +65,18 @@ def test_routes_have_a_cap_and_the_oldest_goes() -> None:
 def test_silence_forgets() -> None:
     story = Story(Settings(peers_max=0))
     story.announce(BOB)
-    story.pass_time(1_100)
+    story.pass_time(1_700)
     story.announce(CAROL)
-    story.pass_time(120)
+    story.pass_time(180)
     assert set(story.state.peers) == {CAROL}
 
 
 def test_one_stale_hub_of_two_goes() -> None:
     story = Story(Settings(peers_max=0), hubs=(ONE, TWO))
     story.announce(BOB, ONE)
-    story.pass_time(700)
+    story.pass_time(1_000)
     story.announce(BOB, TWO)
-    story.pass_time(700)
+    story.pass_time(1_000)
     assert story.peer(BOB).connected_hubs == (TWO,)
 
 
@@ -162,7 +162,7 @@ def test_somebody_wants_a_peer_that_nobody_has_heard_of() -> None:
 def test_a_wish_that_nothing_came_of_is_forgotten() -> None:
     story = Story()
     story.do(a.ConnectToRemotePeer(BOB))
-    story.pass_time(1_300)
+    story.pass_time(1_900)
     assert BOB not in story.state.peers
     story.do(a.PeerBlocked(BOB))
     assert "blocked" in ignored(story.do(a.ConnectToRemotePeer(BOB)))

@@ -10,7 +10,7 @@ from ssb_rtc.manager.state import Now, Route
 from ssb_rtc.manager.turn import CONNECT
 from ssb_rtc.manager.view import hubs_view, peer_view
 from ssb_rtc.types import HubUrl, PeerId
-from tests.manager.names import AMY, BOB, CAROL, ONE, START, TWO, peer_id
+from tests.manager.names import AMY, BOB, CAROL, DAVE, ONE, START, TWO, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 SLOW = HubUrl("https://slow.example")
@@ -219,3 +219,31 @@ def test_hubs_for_people() -> None:
     assert (two.url, two.state, two.connected_for_s, two.last_error) == (TWO, "DISCONNECTED", None, "refused")
     assert two.retry_in_s is not None
     assert 0 < two.retry_in_s < 30
+
+
+def test_a_crowd_takes_turns_with_a_stranger_that_announces_itself() -> None:
+    """Of many who hear a stranger with two slots, about two dial it soon, and not at the same moment."""
+    crowd = [peer_id(0x90, number) for number in range(100)]
+    soon = []
+    for seed in range(100):
+        story = Story(seed=seed)
+        story.do(a.SettingsDidChange(Settings(attempts_max=0)))
+        for peer in crowd:
+            story.announce(peer)
+        story.do(a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=2))
+        soon.append(story.peer(DAVE).ready_s - story.now.mono_s)
+    assert 0 < sum(delay_s <= 2 for delay_s in soon) < 12
+    assert len(set(soon)) == len(soon)
+    assert max(soon) <= 600
+
+
+def test_a_friend_or_one_with_slots_for_all_is_dialled_at_once() -> None:
+    story = Story()
+    story.do(a.SettingsDidChange(Settings(attempts_max=0)))
+    for number in range(20):
+        story.announce(peer_id(0x90, number))
+    story.do(a.HopsDidChange(((CAROL, 2),)))
+    story.do(a.RemotePeerDidAnnounce(ONE, CAROL, free_slots=0))
+    story.do(a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=60))
+    for peer in (CAROL, DAVE):
+        assert story.peer(peer).ready_s == story.now.mono_s

@@ -105,6 +105,8 @@ class Script:
                 words.append(f"in {value - START.mono_s - self.elapsed_s:.1f} s")
             elif name == "key":
                 words.append(_terse(value))
+            elif name == "terms":
+                continue  # the reason tells them
             elif name != "reason" and value is not None:
                 words.append(f"{name}={_word(value)}")
         return f"{' '.join(words)} | {_terse(effect.reason)}"

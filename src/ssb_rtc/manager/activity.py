@@ -5,8 +5,8 @@
     stuck  we miss messages that the remote says it has, and they don't come
     idle   nothing is missing
 
-A busy link is not cut, yet after `download_max_s` it protects no longer while others wait; so nobody holds a slot for
-ever with a feed that trickles, or by saying so.
+A busy link is not cut, nor is a stuck one over which the remote fetches from us. Yet after `download_max_s` that
+protects no longer while others wait, so nobody holds a slot for ever with a feed that trickles, or by saying so.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ def activity(link: Link, settings: Settings, now_s: float) -> Activity:
     """What this link is doing."""
     if link.download is not None:
         return "busy" if moves(link, settings, now_s) else "stuck"
-    return "busy" if link.served_s is not None and now_s - link.served_s < settings.download_max_s else "idle"
+    return "busy" if serves(link, settings, now_s) else "idle"
 
 
 def moves(link: Link, settings: Settings, now_s: float) -> bool:
     """Whether what we fetch over this link comes at the floor rate."""
     down = link.download
     return down is not None and not down.given_up and now_s - down.moved_s <= settings.stall_s
+
+
+def serves(link: Link, settings: Settings, now_s: float) -> bool:
+    """Whether the remote says that it fetches from us, and has not said so for too long."""
+    return link.served_s is not None and now_s - link.served_s < settings.download_max_s
 
 
 def stuck(link: Link, settings: Settings, now_s: float) -> bool:
@@ -50,7 +55,7 @@ def protected(tables: State | Turn, row: Peer, link: Link) -> str:
         return "it is pinned"
     if moves(link, settings, now_s) and link.download and now_s - link.download.since_s < settings.download_max_s:
         return "we are downloading over it"
-    if link.download is None and activity(link, settings, now_s) == "busy":
+    if serves(link, settings, now_s):
         return "the peer is downloading over it"
     # A stranger's word holds a slot no longer than a second lifetime.
     if link.only_link and (row.id in tables.hops or row.asked or now_s - link.since_s < 2 * settings.lifetime_s):

@@ -162,30 +162,38 @@ def gossiped_max(tables: State | Turn) -> int:
 
 
 def fill(turn: Turn) -> None:
-    """Connect to the best spare hubs, as far as there is room; and try none that others told us of all at once."""
+    """Connect to the best spare hubs, as far as there is room; one that was never tried gets a random time first."""
     gossiped = [hub for hub in map(turn.hubs.__getitem__, hubs_by_score(turn, turn.wall_s)) if hub.source == "gossip"]
     room = gossiped_max(turn) - sum(hub.connection is not None for hub in gossiped)
     for hub in gossiped:
-        if room > 0 and is_spare(turn, hub):
+        if not is_spare(turn, hub):
+            continue
+        if not hub.tried:
+            _try_sometime(turn, hub)
+        elif room > 0:
             room -= 1
-            if hub.tried:
-                _connect(turn, hub, "it is the best of the hubs that others told us of")
-            else:
-                turn.put_hub(replace(hub, tried=True))
-                online = any(each.connected_s is not None for each in turn.hubs.values())
-                spread_s = turn.settings.hub_probe_spread_s if online else turn.settings.hub_probe_urgent_s
-                at_s = turn.mono_s + turn.uniform(0.0, spread_s)
-                turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is tried at a random time")
+            _connect(turn, hub, "it is the best of the hubs that others told us of")
+
+
+def _try_sometime(turn: Turn, hub: Hub) -> None:
+    turn.put_hub(replace(hub, tried=True))
+    online = any(each.connected_s is not None for each in turn.hubs.values())
+    spread_s = turn.settings.hub_probe_spread_s if online else turn.settings.hub_probe_urgent_s
+    at_s = turn.mono_s + turn.uniform(0.0, spread_s)
+    turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is tried at a random time")
 
 
 def note_health(turn: Turn) -> None:
     """A hub that has been connected for `healthy_s` has made up for earlier failures."""
+    healed = False
     for url in sorted(turn.hubs):
         hub = turn.hubs[url]
         since_s = hub.connected_s
         if since_s is not None and turn.mono_s - since_s >= turn.settings.healthy_s and hub.healthy_s != since_s:
+            healed = True
             turn.put_hub(replace(hub, healthy_s=since_s, connection_attempts=0, last_success_wall_s=turn.wall_s))
-            save(turn, "a hub did well")
+    if healed:
+        save(turn, "hubs did well")
 
 
 def be_eager(turn: Turn, hub: Hub, reason: str) -> None:

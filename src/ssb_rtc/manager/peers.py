@@ -251,28 +251,27 @@ def hops_did_change(turn: Turn, action: a.HopsDidChange) -> None:
         turn.ignore(action, "that was known, or the table is full")
 
 
-def needs_refresh(turn: Turn, row: Peer) -> bool:
+def heal(turn: Turn, row: Peer) -> None:
+    """A link that has lasted `healthy_s` has made up for earlier failures."""
+    if row.failures and row.link is not None and turn.mono_s - row.link.since_s >= turn.settings.healthy_s:
+        turn.put_peer(replace(row, failures=0))
+
+
+def is_stale(turn: Turn, row: Peer) -> bool:
     """Whether time alone changes this row now."""
-    if row.link is not None:
-        return row.failures > 0 and turn.mono_s - row.link.since_s >= turn.settings.healthy_s
-    if row.attempt is not None:
+    if row.link is not None or row.attempt is not None:
         return False
-    if row.parked or not row.routes:
-        return True
     oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
-    return not all(_alive(turn, known, oldest_s) for known in row.routes)
+    return not row.routes or not all(_alive(turn, known, oldest_s) for known in row.routes)
 
 
 def refresh(turn: Turn, row: Peer) -> None:
-    """What time alone does to a row that needs it: failures heal, routes go stale, the row is forgotten."""
-    if row.link is not None:
-        return turn.put_peer(replace(row, failures=0))
+    """What time alone does to a row: routes go stale, and without any it is forgotten in the end."""
     oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
     routes = tuple(known for known in row.routes if _alive(turn, known, oldest_s))
-    if not routes and row.seen_s <= oldest_s and row.not_before_s <= turn.mono_s:
+    if not routes and row.seen_s <= oldest_s and row.not_before_s <= turn.mono_s and row.id not in turn.pinned:
         return turn.drop_peer(row.id)
-    parked = row.parked and not any(usable_now(turn, known) for known in routes)
-    return keep(turn, replace(row, routes=routes, parked=parked))
+    return keep(turn, replace(row, routes=routes))
 
 
 def usable_now(turn: Turn, known: KnownRoute) -> bool:
@@ -282,9 +281,9 @@ def usable_now(turn: Turn, known: KnownRoute) -> bool:
 
 
 def unpark(turn: Turn, hub: HubUrl) -> None:
-    """A hub is connected: who waited for it is due. Goes through the table, which hubs rarely cause."""
+    """A hub is connected: who waited for it is due."""
     route = Route("hub", hub)
-    for peer in sorted(peer for peer, row in turn.peers.items() if row.parked):
+    for peer in sorted(turn.parked):
         row = turn.peers[peer]
         if any(known.route == route for known in row.routes):
             turn.put_peer(replace(row, parked=False))

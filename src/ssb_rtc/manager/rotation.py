@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from msgspec.structs import replace
 
-from ssb_rtc.manager.activity import mono_s, protected, stuck
+from ssb_rtc.manager.activity import mono_s, protected, serves, stuck
 from ssb_rtc.manager.peers import hold, part
 from ssb_rtc.manager.score import link_terms, told, total
 from ssb_rtc.manager.slots import count, is_near
@@ -43,7 +43,7 @@ def make_room(turn: Turn, newcomer: Peer) -> None:
     end_stuck(turn)
     slots, settings = count(turn), turn.settings
     out = slots.links_out - slots.stuck
-    beyond_out = out > settings.outbound_max and slots.strangers > settings.strangers_max
+    beyond_out = out > settings.outbound_max and slots.strangers_linked > settings.strangers_max
     if len(turn.linked) - slots.stuck > settings.peers_max or (is_near(turn, newcomer) and beyond_out):
         yielding = [row for row in _linked(turn, Standing.STRANGER) if row.id != newcomer.id]
         reason = "a friend needs the slot" if is_near(turn, newcomer) else "a peer without any link needs the slot"
@@ -54,7 +54,8 @@ def end_stuck(turn: Turn) -> None:
     """End the links that move nothing, as long as another one stays. Never the last one: open a second one first."""
     for peer in turn.linked:
         row = turn.peers[peer]
-        if len(turn.linked) > 1 and row.link is not None and stuck(row.link, turn.settings, turn.mono_s):
+        link, settings, now_s = _link(row), turn.settings, turn.mono_s
+        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not serves(link, settings, now_s):
             hold_s = turn.jittered(turn.settings.stuck_hold_s)
             reason = "it says that it has messages for us, and sends none"
             hold(turn, replace(part(turn, row, reason, hold_s), last_error=reason), hold_s)

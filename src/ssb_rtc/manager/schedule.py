@@ -14,10 +14,10 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
 from ssb_rtc.manager.downloads import syncing_until_s, tell
-from ssb_rtc.manager.due import DueQueue, Entry
+from ssb_rtc.manager.due import DueQueue
 from ssb_rtc.manager.hub_table import save
 from ssb_rtc.manager.links import begin
-from ssb_rtc.manager.peers import needs_refresh, part, refresh, usable_now
+from ssb_rtc.manager.peers import heal, is_stale, part, refresh, usable_now
 from ssb_rtc.manager.rotation import end_stuck, reduce, rotate
 from ssb_rtc.manager.score import hubs_by_score, peer_terms, told, total
 from ssb_rtc.manager.shares import crowded_hubs, only_over
@@ -28,7 +28,10 @@ from ssb_rtc.types import HubUrl
 
 QUEUES = ("asked", "friends", "due")
 DIALS_LOOKED_AT_MAX = 64
-"""Due peers that one step looks at; the rest waits for the timer, which is due at once."""
+"""Peers that one step dials, weighs or parks; the rest waits for the timer, which is due at once."""
+DUE_LOOKED_AT_MAX = 1_000
+"""Due peers that one step goes through for one whom it may dial: a hub may fill the queue with names."""
+LOOK_AGAIN_S = 1.0
 
 
 def settle(turn: Turn) -> None:
@@ -62,45 +65,59 @@ def fill(turn: Turn) -> None:
 
 def _fill_from(turn: Turn, queue: str) -> float | None:
     """Dial from one queue; when to look again, or None where that depends on a slot or a newcomer."""
-    asked = queue == "asked"
+    asked, looked_at = queue == "asked", 0
     until_s = None if asked else syncing_until_s(turn)
-    for _ in range(DIALS_LOOKED_AT_MAX):
-        entries = _due_entries(turn, getattr(turn, queue), asked=asked)
-        if not entries or count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
+    while looked_at < DIALS_LOOKED_AT_MAX:
+        waiting: DueQueue = getattr(turn, queue)
+        first = waiting.first
+        if first is None or count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
             return None
-        if until_s is not None or entries[0][0] > turn.mono_s:
-            return max(entries[0][0], until_s or 0.0)
-        _dial(turn, [turn.peers[entry[1]] for entry in entries])
+        if until_s is not None or first[0] > turn.mono_s:
+            return max(first[0], until_s or 0.0)
+        rows, again_s = _due_rows(turn, waiting, asked=asked)
+        if not rows:
+            return again_s
+        lost = _park(turn, rows)
+        looked_at += lost or 1
+        if not lost:
+            _dial(turn, rows)
     return turn.mono_s
 
 
-def _due_entries(turn: Turn, queue: DueQueue, *, asked: bool) -> list[Entry]:
-    """Those of a queue who are due, or the next one; without those of a hub over which we dial enough peers."""
+def _due_rows(turn: Turn, queue: DueQueue, *, asked: bool) -> tuple[list[Peer], float | None]:
+    """Those of a queue who are due, without those of a hub over which we dial enough peers; and when to look again,
+    or None where that depends on such a hub.
+    """
     crowded = frozenset() if asked else crowded_hubs(turn)
-    found: list[Entry] = []
-    for entry in queue:
-        if crowded and only_over(turn.peers[entry[1]], crowded):
-            continue
-        if entry[0] > turn.mono_s or len(found) == DIALS_LOOKED_AT_MAX:
-            return found or [entry]
-        found.append(entry)
-    return found
+    rows: list[Peer] = []
+    for looked_at, entry in enumerate(queue):
+        if entry[0] > turn.mono_s or looked_at == DUE_LOOKED_AT_MAX:
+            return rows, max(entry[0], turn.mono_s + LOOK_AGAIN_S)
+        row = turn.peers[entry[1]]
+        if not crowded or not only_over(row, crowded):
+            rows.append(row)
+            if len(rows) == DIALS_LOOKED_AT_MAX:
+                break
+    return rows, None
 
 
-def _dial(turn: Turn, rows: list[Peer]) -> None:
-    """Dial the best of these, or one of them at random; one that can't be dialled now is parked."""
+def _park(turn: Turn, rows: list[Peer]) -> int:
+    """Have those who can't be dialled now wait for one of their hubs; how many they are."""
     lost = [row for row in rows if not any(usable_now(turn, known) for known in row.routes)]
     for row in lost:
         turn.put_peer(replace(row, parked=True))
-    if lost:
-        return
+    return len(lost)
+
+
+def _dial(turn: Turn, rows: list[Peer]) -> None:
+    """Dial the best of these; for the last few slots one of them at random."""
     terms: tuple[Term, ...] = ()
-    randomly = len(rows) > 1 and _random_picks(turn) < turn.settings.random_picks
+    randomly = len(rows) > 1 and _is_random_slot(turn)
     if randomly:
         row = rows[int(turn.uniform(0, len(rows)))]
     else:
         scores = {row.id: peer_terms(turn, row, turn.mono_s) for row in rows}
-        row = max(rows, key=lambda row: (total(scores[row.id]), -row.ready_s, row.id))
+        row = min(rows, key=lambda row: (-total(scores[row.id]), row.ready_s, row.id))
         terms = scores[row.id]
     route = _best_route(turn, row)
     alone = not turn.linked
@@ -117,9 +134,12 @@ def _standing(turn: Turn, row: Peer) -> str:
     return "a slot is free" if hops is None else f"a friend at distance {hops}"
 
 
-def _random_picks(turn: Turn) -> int:
+def _is_random_slot(turn: Turn) -> bool:
+    slots, settings = count(turn), turn.settings
     rows = [turn.peers[peer] for peer in dict.fromkeys((*turn.linked, *turn.trying))]
-    return sum(any(each is not None and each.picked_randomly for each in (row.link, row.attempt)) for row in rows)
+    picked = sum(any(each is not None and each.picked_randomly for each in (row.link, row.attempt)) for row in rows)
+    best = max(1, settings.outbound_max - settings.random_picks)
+    return picked < settings.random_picks and slots.links_out + slots.attempts_out >= best
 
 
 def _best_route(turn: Turn, row: Peer) -> Route:
@@ -136,8 +156,12 @@ def _best_route(turn: Turn, row: Peer) -> Route:
 
 def tick(turn: Turn) -> None:
     """Go through the tables: stale announcements, healed failures, rows to forget, links that have had their time."""
-    for peer in sorted(peer for peer, row in turn.peers.items() if needs_refresh(turn, row)):
-        refresh(turn, turn.peers[peer])
+    for peer in turn.linked:
+        heal(turn, turn.peers[peer])
+    if turn.mono_s - turn.swept_s >= turn.settings.sweep_s:
+        turn.swept_s = turn.mono_s
+        for peer in sorted(peer for peer, row in turn.peers.items() if is_stale(turn, row)):
+            refresh(turn, turn.peers[peer])
     hubs.note_health(turn)
     end_stuck(turn)
     reduce(turn)

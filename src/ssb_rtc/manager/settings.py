@@ -123,6 +123,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Changes of the hub table within this time go out as one broadcast."""
     save_retry_s: float = 60.0
     tick_s: float = 10.0
+    """How often links are looked at: which have had their time, which are stuck, which are healthy."""
+    sweep_s: float = 60.0
+    """How often the whole table of peers is gone through for what has gone stale."""
     jitter: float = 0.3
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ class Slots(NamedTuple):
     """Offers being answered, handovers included."""
     strangers: int
     """Links and attempts with strangers, handovers not included."""
+    strangers_linked: int
     yielding: int
     """Strangers whose link ends when somebody better comes."""
     stuck: int
@@ -55,7 +56,9 @@ class Slots(NamedTuple):
         """Why we may not dial one more now; empty where we may. `near`: a friend, or asked for."""
         if self.dialling >= settings.attempts_max:
             return f"all {settings.attempts_max} attempts are under way"
-        beyond = self._displaceable(settings) if near else 0
+        # A friend that we dial takes no place of the strangers' share; whom somebody here asked for does.
+        share = 0 if asked else settings.strangers_max
+        beyond = min(self._displaceable(settings), max(0, self.strangers_linked - share)) if near else 0
         if self.used >= settings.peers_max + beyond:
             return f"all {settings.peers_max} slots are taken"
         out = self.links_out + self.attempts_out - self.stuck
@@ -94,15 +97,24 @@ def is_near(tables: State | Turn, row: Peer) -> bool:
 
 def count(tables: State | Turn) -> Slots:
     """Count, over the few peers that have a link or an attempt."""
+    if not isinstance(tables, Turn):
+        return _counted(tables)
+    if tables.slots is None:
+        tables.slots = _counted(tables)
+    return tables.slots
+
+
+def _counted(tables: State | Turn) -> Slots:
     settings, now_s = tables.settings, mono_s(tables)
-    links_out = attempts_out = attempts_in = dialling = handovers = strangers = yielding = stuck_links = 0
+    links_out = attempts_out = attempts_in = dialling = handovers = 0
+    strangers = strangers_linked = yielding = stuck_links = 0
     for peer in tables.linked:
         row = tables.peers[peer]
         assert row.link is not None
         links_out += row.link.dialled
         stuck_links += stuck(row.link, settings, now_s)
         if not is_near(tables, row):
-            strangers += 1
+            strangers_linked += 1
             yielding += not protected(tables, row, row.link)
     for peer in tables.trying:
         row = tables.peers[peer]
@@ -120,7 +132,8 @@ def count(tables: State | Turn) -> Slots:
         handovers=handovers + len(tables.handovers),
         dialling=dialling,
         answering=len(tables.trying) - dialling,
-        strangers=strangers,
+        strangers=strangers + strangers_linked,
+        strangers_linked=strangers_linked,
         yielding=yielding,
         stuck=min(stuck_links, settings.handovers_max),
         friends_known=bool(tables.hops),

@@ -237,6 +237,8 @@ class State(msgspec.Struct, frozen=True):
     """Hubs that are not in the table, and who has named them."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
+    parked: immutables.Map[PeerId, bool] = immutables.Map()
+    """Peers that wait for one of their hubs."""
     due: DueQueue = EMPTY_QUEUE
     """Disconnected peers that have a route and aren't parked, by the time from which they may be dialled: strangers."""
     friends: DueQueue = EMPTY_QUEUE
@@ -251,6 +253,8 @@ class State(msgspec.Struct, frozen=True):
     """Peers with a second link."""
     initial_sync: bool = False
     """While one peer brings what we lack, nobody else is dialled."""
+    swept_s: float = float("-inf")
+    """When the table of peers was last gone through."""
     rotated_s: float = float("-inf")
     """When a full house last ended a link for somebody who waited."""
     displaced_s: float = float("-inf")

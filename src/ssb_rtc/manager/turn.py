@@ -8,6 +8,7 @@ of who is due, the lists of linked and trying peers, one timer a key.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from ssb_rtc.manager.actions import Action
 from ssb_rtc.manager.chance import draw
@@ -16,6 +17,9 @@ from ssb_rtc.manager.effects import ArmTimer, CancelTimer, Effect, IgnoreAction,
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.state import Hub, Now, Peer, State
 from ssb_rtc.types import HubUrl, PeerId
+
+if TYPE_CHECKING:
+    from ssb_rtc.manager.slots import Slots
 
 TICK = "tick"
 """The timer of SCHEDULE_PEERS_UPDATE_TICK."""
@@ -78,6 +82,7 @@ class Turn:
         "next_id",
         "now",
         "own_key",
+        "parked",
         "peers",
         "pinned",
         "refill",
@@ -88,7 +93,9 @@ class Turn:
         "rumours",
         "saved_revision",
         "settings",
+        "slots",
         "state",
+        "swept_s",
         "tell",
         "timers",
         "trying",
@@ -110,6 +117,7 @@ class Turn:
         self.pinned = state.pinned
         self.rumours = state.rumours
         self.timers = state.timers
+        self.parked = state.parked
         self.due = state.due
         self.friends = state.friends
         self.asked = state.asked
@@ -117,6 +125,7 @@ class Turn:
         self.trying = state.trying
         self.handovers = state.handovers
         self.initial_sync = state.initial_sync
+        self.swept_s = state.swept_s
         self.rotated_s = state.rotated_s
         self.displaced_s = state.displaced_s
         self.refused_s = state.refused_s
@@ -129,6 +138,8 @@ class Turn:
         """Something changed that decides who is dialled next."""
         self.refill_hubs = False
         """Something changed that decides which hub that others told us of is tried next."""
+        self.slots: Slots | None = None
+        """What `slots.count` last found, until a row changes."""
         self.tell = False
         """Something changed that linked peers should hear of."""
         self._draws = 0
@@ -152,6 +163,7 @@ class Turn:
             pinned=self.pinned,
             rumours=self.rumours,
             timers=self.timers,
+            parked=self.parked,
             due=self.due,
             friends=self.friends,
             asked=self.asked,
@@ -159,6 +171,7 @@ class Turn:
             trying=self.trying,
             handovers=self.handovers,
             initial_sync=self.initial_sync,
+            swept_s=self.swept_s,
             rotated_s=self.rotated_s,
             displaced_s=self.displaced_s,
             refused_s=self.refused_s,
@@ -229,7 +242,7 @@ class Turn:
         """Write a row of the table of peers, and what the other tables say of it."""
         old = self.peers.get(peer.id)
         self._index(old, peer)
-        if old is None or old.connected_hubs != peer.connected_hubs:
+        if old is None or (old.routes is not peer.routes and old.connected_hubs != peer.connected_hubs):
             self._count_heard(old, -1)
             self._count_heard(peer, 1)
         self.peers = self.peers.set(peer.id, peer)
@@ -243,6 +256,7 @@ class Turn:
 
     def _index(self, old: Peer | None, new: Peer) -> None:
         peer = new.id
+        self.slots = None
         before = None if old is None else _entry(old)
         after = _entry(new)
         was_asked = old is not None and old.asked
@@ -250,6 +264,8 @@ class Turn:
             self.refill = True
             self._leave_queue(before, asked=was_asked)
             self._join_queue(after, asked=new.asked)
+        if (old is not None and old.parked) != new.parked:
+            self.parked = self.parked.set(peer, True) if new.parked else self.parked.delete(peer)
         had_link, had_attempt, had_rival = _open(old)
         has_link, has_attempt, has_rival = _open(new)
         if had_link != has_link:
@@ -277,6 +293,7 @@ class Turn:
 
     def put_hops(self, peer: PeerId, hops: int | None) -> None:
         """Note how far away a peer is, None for a stranger."""
+        self.slots = None
         row = self.peers.get(peer)
         entry = None if row is None else _entry(row)
         asked = row is not None and row.asked
