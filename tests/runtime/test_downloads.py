@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,14 +172,14 @@ async def test_a_short_first_sync_ends_too(swarm: Swarm) -> None:
     await watched.until(lambda: not watched.state.initial_sync, "the end of the first sync")
 
 
-@pytest.mark.parametrize("dialled", [True, False])
-async def test_the_serving_side_hears_that_the_other_downloads(swarm: Swarm, dialled: bool) -> None:
-    """The floor is ours to set: a download of this size is over before anybody could be told of it."""
+async def test_the_serving_side_hears_that_the_other_downloads(swarm: Swarm) -> None:
     ann, ben = await swarm.peers("ann", "ben")
-    await fill(ann, 5)
     watched = Watched(ann)
-    await swarm.connect((ben, ann) if dialled else (ann, ben))
-    number = Watched(ben).network._links.used(peer_of(ann.id))
+    await swarm.connect((ben, ann))
+    theirs = Watched(ben).network._links
+    number = theirs.used(peer_of(ann.id))
     assert number is not None
-    Watched(ben).network._dispatch(a.DownloadStarted(peer_of(ann.id), number, 5_000))
-    await watched.until(lambda: any(told.downloading for told in watched.all(a.RemotePeerDidTell)), "a download told")
+    await theirs.tell(number, only_link=False, downloading=True)
+    told = watched.all(a.RemotePeerDidTell)[-1]
+    assert (told.peer, told.only_link, told.downloading) == (peer_of(ben.id), False, True)
+    assert watched.state.peers[told.peer].link is not None
