@@ -19,8 +19,8 @@ AnEffect = TypeVar("AnEffect", bound=e.Effect)
 class Story(World):
     """Begins with hub one connected, unless told otherwise."""
 
-    def __init__(self, settings: Settings | None = None, *, hubs: Iterable[HubUrl] = (ONE,), seed: int = 1) -> None:
-        super().__init__(initial(ME, seed=seed, settings=settings, now=START), START)
+    def __init__(self, settings: Settings | None = None, *, hubs: Iterable[HubUrl] = (ONE,)) -> None:
+        super().__init__(initial(ME, seed=1, settings=settings, now=START), START)
         for hub in hubs:
             self.do(a.HubAddressAdded(hub, stored=True))
             self.hub_up(hub)

@@ -6,11 +6,12 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import schedule
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import Now, Route
+from ssb_rtc.manager.state import Now, Route, initial
+from ssb_rtc.manager.step import step
 from ssb_rtc.manager.turn import CONNECT
 from ssb_rtc.manager.view import hubs_view, peer_view
 from ssb_rtc.types import HubUrl, PeerId
-from tests.manager.names import AMY, BOB, CAROL, DAVE, ONE, START, TWO, peer_id
+from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, START, TWO, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 SLOW = HubUrl("https://slow.example")
@@ -223,15 +224,15 @@ def test_hubs_for_people() -> None:
 
 def test_a_crowd_takes_turns_with_a_stranger_that_announces_itself() -> None:
     """Of many who hear a stranger with two slots, about two dial it soon, and not at the same moment."""
-    crowd = [peer_id(0x90, number) for number in range(100)]
+    settings = Settings(attempts_max=0)
     soon = []
     for seed in range(100):
-        story = Story(seed=seed)
-        story.do(a.SettingsDidChange(Settings(attempts_max=0)))
-        for peer in crowd:
-            story.announce(peer)
-        story.do(a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=2))
-        soon.append(story.peer(DAVE).ready_s - story.now.mono_s)
+        state = initial(ME, seed=seed, settings=settings, now=START)
+        state, _ = step(state, a.HubAddressAdded(ONE), START)
+        for number in range(100):
+            state, _ = step(state, a.RemotePeerDidAnnounce(ONE, peer_id(0x90, number)), START)
+        state, _ = step(state, a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=2), START)
+        soon.append(state.peers[DAVE].ready_s - START.mono_s)
     assert 0 < sum(delay_s <= 2 for delay_s in soon) < 12
     assert len(set(soon)) == len(soon)
     assert max(soon) <= 600

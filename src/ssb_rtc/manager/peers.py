@@ -49,8 +49,10 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
 
 def seen(turn: Turn, row: Peer, route: Route | None = None) -> Peer:
     """The row after a sign of life, over this route where one is given."""
-    row = row if route is None else replace(row, routes=_with_route(turn, row, route), parked=False)
-    return replace(row, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
+    if route is None:
+        return replace(row, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
+    routes = _with_route(turn, row, route)
+    return replace(row, routes=routes, parked=False, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
 
 
 def _with_route(turn: Turn, row: Peer, route: Route) -> tuple[KnownRoute, ...]:

@@ -253,6 +253,8 @@ class State(msgspec.Struct, frozen=True):
     """Peers with a second link."""
     initial_sync: bool = False
     """While one peer brings what we lack, nobody else is dialled."""
+    online_s: float = 0.0
+    """When a hub was last seen connected."""
     swept_s: float = float("-inf")
     """When the table of peers was last gone through."""
     rotated_s: float = float("-inf")
@@ -272,4 +274,5 @@ def initial(own: PeerId, *, seed: int, settings: Settings | None = None, now: No
     key = public_key(own)
     if key is None:
         raise MisuseError(f"{own!r} is no peer id: it takes '@' + base64 of a 32-byte Ed25519 key + '.ed25519'")
-    return State(own=own, own_key=key, seed=seed & 0xFFFF_FFFF_FFFF_FFFF, settings=settings or Settings(), now=now)
+    seed &= 0xFFFF_FFFF_FFFF_FFFF
+    return State(own=own, own_key=key, seed=seed, settings=settings or Settings(), now=now, online_s=now.mono_s)

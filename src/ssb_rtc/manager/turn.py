@@ -81,6 +81,7 @@ class Turn:
         "mono_s",
         "next_id",
         "now",
+        "online_s",
         "own_key",
         "parked",
         "peers",
@@ -125,6 +126,7 @@ class Turn:
         self.trying = state.trying
         self.handovers = state.handovers
         self.initial_sync = state.initial_sync
+        self.online_s = state.online_s
         self.swept_s = state.swept_s
         self.rotated_s = state.rotated_s
         self.displaced_s = state.displaced_s
@@ -171,6 +173,7 @@ class Turn:
             trying=self.trying,
             handovers=self.handovers,
             initial_sync=self.initial_sync,
+            online_s=self.online_s,
             swept_s=self.swept_s,
             rotated_s=self.rotated_s,
             displaced_s=self.displaced_s,
@@ -242,7 +245,7 @@ class Turn:
         """Write a row of the table of peers, and what the other tables say of it."""
         old = self.peers.get(peer.id)
         self._index(old, peer)
-        if old is None or (old.routes is not peer.routes and old.connected_hubs != peer.connected_hubs):
+        if old is None or not _same_ways(old, peer):
             self._count_heard(old, -1)
             self._count_heard(peer, 1)
         self.peers = self.peers.set(peer.id, peer)
@@ -310,6 +313,13 @@ class Turn:
     def _listed(self, peers: tuple[PeerId, ...], peer: PeerId, is_now: bool) -> tuple[PeerId, ...]:
         self.refill = True
         return (*peers, peer) if is_now else tuple(other for other in peers if other != peer)
+
+
+def _same_ways(old: Peer, new: Peer) -> bool:
+    """Whether a row knows the routes that it knew, by identity, which errs on the safe side."""
+    if len(old.routes) != len(new.routes):
+        return False
+    return all(before.route is after.route for before, after in zip(old.routes, new.routes, strict=True))
 
 
 def _open(row: Peer | None) -> tuple[bool, bool, bool]:

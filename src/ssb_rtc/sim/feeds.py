@@ -183,7 +183,7 @@ class Replication:
     def _pump(self, session: Session) -> None:
         """Let come what has had the time to come."""
         if not self._alive(session):
-            return
+            return None
         now_s, end = self.world.now_s, session.end
         if not end.link.dead and end.other.owner.awake:
             session.credit += (now_s - session.since_s) * session.rate_s
@@ -316,9 +316,7 @@ class Replication:
         if not session.told:
             return self._tell_started(session, missing)
         if session.untold and self.world.now_s - session.told_s >= 1.0:
-            progressed = a.DownloadProgressed(
-                session.end.other.owner.id, session.end.number, session.untold, missing
-            )
+            progressed = a.DownloadProgressed(session.end.other.owner.id, session.end.number, session.untold, missing)
             session.untold, session.told_s = 0, self.world.now_s
             self._tell(session, progressed)
         return None
@@ -327,7 +325,6 @@ class Replication:
         if session.told:
             session.told = False
             self._tell(session, a.DownloadEnded(session.end.other.owner.id, session.end.number))
-        return None
 
     def downloads(self, end: End, floor: int, within_s: float) -> bool:
         """Whether the owner of this end fetches over it, above the floor rate, for long enough to be known."""

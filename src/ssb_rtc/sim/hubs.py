@@ -78,7 +78,7 @@ class SimHub:
 
     def _confirm(self, party: Party, connection: int) -> None:
         if not party.awake or party.subscribing.get(self.url) != connection:
-            return
+            return None
         if not self.up:
             return self._refuse(party, connection, "the hub died", None)
         del party.subscribing[self.url]

@@ -182,9 +182,7 @@ class Network:
         if dial is not None and dial.dialler is party and dial.peer == message.peer and not dial.used:
             self._give_up(dial, party, dial.attempt, message.reason, message.not_before_s)
 
-    def _give_up(
-        self, dial: Dial, party: Party, attempt: int, reason: str, not_before_s: float | None = None
-    ) -> None:
+    def _give_up(self, dial: Dial, party: Party, attempt: int, reason: str, not_before_s: float | None = None) -> None:
         if party.awake and party.attempts.get(attempt) is dial:
             del party.attempts[attempt]
             party.attempt_failed(dial, attempt, reason, not_before_s)

@@ -140,9 +140,7 @@ def hub_requests_s(world: World) -> float:
     return max(max(hub.requests.values(), default=0) for hub in world.hubs.values()) / SPAN_S
 
 
-def make(
-    world: World, name: str, faults: tuple[str, ...], after_s: float | None, figures: dict[str, float]
-) -> Report:
+def make(world: World, name: str, faults: tuple[str, ...], after_s: float | None, figures: dict[str, float]) -> Report:
     """The report of a run that is over."""
     nodes = [party for party in world.parties if isinstance(party, Node)]
     peer_h = max(1, len(nodes)) * world.now_s / 3_600.0

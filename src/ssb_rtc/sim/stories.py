@@ -161,4 +161,3 @@ STORIES: dict[str, type[Story]] = {
     "sybils": Sybils,
 }
 """Every story, by the name that a scenario gives."""
-
