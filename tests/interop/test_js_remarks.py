@@ -10,7 +10,7 @@ import pytest
 
 from ssb_rtc import Peer, Settings
 from ssb_rtc.manager import actions as a
-from ssb_rtc.types import HubUrl, peer_of
+from ssb_rtc.types import FeedId, HubUrl, peer_of
 from tests.interop.jspeer import KINDS, JsPeer, Kind, require_node
 from tests.runtime.watching import Watched
 
@@ -26,8 +26,8 @@ async def test_a_javascript_peer_is_not_disturbed(node_packages: Path, tmp_path:
     network_key = os.urandom(32)
     js = await JsPeer.start(tmp_path / "js", kind=kind, network_key=network_key)
     async with js, Peer(tmp_path / "ours", Settings(net=0, network_key=network_key)) as ours:
-        watched, theirs = Watched(ours), peer_of(js.id)
-        await ours.follow(js.id)
+        watched, theirs = Watched(ours), peer_of(FeedId(js.id))
+        await ours.follow(FeedId(js.id))
         await js.follow(ours.id)
         await (ours.connect(js.address) if dials == "ours" else js.connect(ours.addresses[0]))
         await watched.until(lambda: watched.state.linked == (theirs,), "the link")

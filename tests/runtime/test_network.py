@@ -13,7 +13,7 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.state import KnownHub, Route
 from ssb_rtc.runtime.effects import known_hub, recorded
 from ssb_rtc.runtime.network import hubs_at_start
-from ssb_rtc.runtime.trace import replayed
+from ssb_rtc.runtime.trace import read_trace, replayed
 from ssb_rtc.storage.contacts import HubRecord
 from ssb_rtc.testing import Swarm, keys_of
 from ssb_rtc.types import HubUrl, peer_of
@@ -133,6 +133,11 @@ async def test_what_is_no_address_pins_nobody(tmp_path: Path) -> None:
 # --- why, and the trace ---
 
 
+def actions_of(file: Path) -> list[a.Action]:
+    with file.open("rb") as lines:
+        return [record.action for record in read_trace(lines)[1]]
+
+
 async def test_why_in_plain_words(swarm: Swarm) -> None:
     ann, ben = await swarm.peers("ann", "ben")
     await swarm.connect((ann, ben))
@@ -182,6 +187,10 @@ async def test_a_run_that_is_recorded_replays_to_the_same_effects(tmp_path: Path
             steps, mismatches = replayed(lines)
         assert mismatches == []
         assert steps > 5
+    actions = [action for file in files for action in actions_of(file)]
+    announced = {action.free_slots for action in actions if isinstance(action, a.RemotePeerDidAnnounce)}
+    offered = {action.alone for action in actions if isinstance(action, a.RemotePeerDidOffer)}
+    assert (announced, offered) == ({8}, {True})
     recorded_kinds = files[1].read_text()
     for kind in (
         "HUB_CONNECTION_SUCCEEDED", "INITIAL_SYNC_STARTED", "DOWNLOAD_STARTED", "DOWNLOAD_ENDED", "USE_LINK",
