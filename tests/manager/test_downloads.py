@@ -69,9 +69,8 @@ def test_peers_hear_whether_they_are_our_only_link_and_whether_we_download() -> 
     assert (told.only_link, told.downloading) == (True, False)
     told = only(story.arrive(BOB), e.TellRemotePeer)
     assert (told.peer, told.only_link) == (AMY, False)
-    story.do(a.DownloadStarted(AMY, 1, 100))
-    told = only(story.pass_time(15), e.TellRemotePeer)
-    assert (told.peer, told.downloading) == (AMY, True), "told at the next tick, for a short one is not worth it"
+    told = only(story.do(a.DownloadStarted(AMY, 1, 100)), e.TellRemotePeer)
+    assert (told.peer, told.downloading) == (AMY, True)
     story.do(a.DownloadEnded(AMY, 1))
     assert only(story.pass_time(15), e.TellRemotePeer).downloading is False
     assert none(story.pass_time(60), e.TellRemotePeer)

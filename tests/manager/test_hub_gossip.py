@@ -148,7 +148,6 @@ def test_only_hubs_that_were_seen_at_work_are_passed_on() -> None:
     story.hub_up(TWO)
     story.pass_time(80)
     assert story.hub(TWO).last_success_wall_s is not None
-    story.do(a.HubAddressAdded(THREE))
     story.do(a.HubsSaved(story.books.unsaved[-1]))
     assert TWO in only(story.pass_time(1.5), e.ScheduleBroadcastKnownHubs).hubs
 
@@ -162,3 +161,20 @@ def test_stored_ones_are_tried_in_the_order_of_their_scores() -> None:
     assert none(story.do(a.HubConnectionFailed(TWO, story.connection(TWO), "refused")), e.IgnoreAction)
     assert story.hub(THREE).connection is not None
     assert [view.url for view in hubs_view(story.state)] == [THREE, FOUR, TWO]
+
+
+def test_on_no_hub_at_all_one_friends_word_is_enough() -> None:
+    story = befriended(Settings(gossiped_hubs_max=1))
+    story.do(a.HubListReceived(AMY, (TWO, THREE)))
+    story.do(a.HubListReceived(BOB, (THREE,)))
+    probed(story)
+    assert set(story.state.hubs) == {ONE, THREE}
+    story.do(a.HubAddressRemoved(THREE))
+    story.do(a.HubListReceived(BOB, (FOUR,)))
+    story.do(a.HopsDidChange(((BOB, None),)))
+    story.hub_lost()
+    story.pass_time(25)
+    assert set(story.state.hubs) == {ONE}
+    effects = story.pass_time(60)
+    assert set(story.state.hubs) == {ONE, TWO}, "Amy is a friend, Bob is none any longer"
+    assert TWO in {effect.hub for effect in effects if isinstance(effect, e.ScheduleConnectToHub)}

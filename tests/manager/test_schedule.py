@@ -228,9 +228,10 @@ def test_a_crowd_takes_turns_with_a_stranger_that_announces_itself() -> None:
     soon = []
     for seed in range(100):
         state = initial(ME, seed=seed, settings=settings, now=START)
-        heard = [a.RemotePeerDidAnnounce(ONE, peer_id(0x90, number)) for number in range(100)]
-        for action in (a.HubAddressAdded(ONE), *heard, a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=2)):
-            state, _ = step(state, action, START)
+        state, _ = step(state, a.HubAddressAdded(ONE), START)
+        for number in range(100):
+            state, _ = step(state, a.RemotePeerDidAnnounce(ONE, peer_id(0x90, number)), START)
+        state, _ = step(state, a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=2), START)
         soon.append(state.peers[DAVE].ready_s - START.mono_s)
     assert 0 < sum(delay_s <= 2 for delay_s in soon) < 12
     assert len(set(soon)) == len(soon)

@@ -74,7 +74,8 @@ class Turn:
     credential: str
 
 
-def _run(argv: Sequence[str], text: str | None = None) -> str:
+def run_here(argv: Sequence[str], text: str | None = None) -> str:
+    """Runs a program to its end; what it wrote. Raises OSError with its last words."""
     done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
     if done.returncode != 0:
         raise OSError(f"{' '.join(argv)}: {done.stderr.strip()}")
@@ -82,7 +83,7 @@ def _run(argv: Sequence[str], text: str | None = None) -> str:
 
 
 def _namespaces() -> list[str]:
-    return [line.split()[0] for line in _run(["ip", "netns", "list"]).splitlines() if line.startswith(f"{PREFIX}-")]
+    return [line.split()[0] for line in run_here(["ip", "netns", "list"]).splitlines() if line.startswith(f"{PREFIX}-")]
 
 
 def _pid_lives(pid: int) -> bool:
@@ -95,24 +96,24 @@ def _pid_lives(pid: int) -> bool:
     return True
 
 
-def _delete(namespaces: Sequence[str]) -> None:
+def delete(namespaces: Sequence[str]) -> None:
     """Ends what still runs in them, and them."""
     there = set(_namespaces())
     for name in namespaces:
         if name not in there:
             continue
-        for pid in _run(["ip", "netns", "pids", name]).split():
+        for pid in run_here(["ip", "netns", "pids", name]).split():
             try:
                 os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        _run(["ip", "netns", "delete", name])
+        run_here(["ip", "netns", "delete", name])
 
 
 def sweep() -> list[str]:
     """Removes the namespaces of test runs that were killed; their names."""
     stale = [name for name in _namespaces() if not _pid_lives(int(name.split("-")[1]))]
-    _delete(stale)
+    delete(stale)
     return stale
 
 
@@ -148,7 +149,7 @@ class NatLab:
         atexit.register(self._remove)
         try:
             try:
-                _run(["ip", "netns", "add", self.namespace("pub")])
+                run_here(["ip", "netns", "add", self.namespace("pub")])
             except OSError as refused:
                 pytest.skip(f"this machine allows no network namespaces: {refused}")
             self._build()
@@ -173,7 +174,7 @@ class NatLab:
             atexit.unregister(self._remove)
 
     def _remove(self) -> None:
-        _delete([self.namespace(place) for place in ("a", "b", "ra", "rb", "pub")])
+        delete([self.namespace(place) for place in ("a", "b", "ra", "rb", "pub")])
 
     def _build(self) -> None:
         pub = self.namespace("pub")
@@ -184,7 +185,7 @@ class NatLab:
                 f"link add wan netns {router} type veth peer name home-{side} netns {pub}",
                 f"link add lan netns {router} type veth peer name eth0 netns {home}",
             ]
-        _run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
+        run_here(["ip", "-batch", "-"], "\n".join(lines) + "\n")
         addresses = [f"address add {own}/24 dev bridge" for own in PUB]
         masters = [f"link set dev home-{side} master bridge" for side in ("a", "b")]
         self._configure("pub", ["link add bridge type bridge", *addresses, *masters], up=("home-a", "home-b", "bridge"))
@@ -195,19 +196,19 @@ class NatLab:
             self._configure(f"r{side}", addresses, up=("wan", "lan"))
             self._lead_into_the_void(f"r{side}", "wan")
             self._configure(side, [f"address add {HOMES[side]}/24 dev eth0"], up=("eth0",))
-            _run(["ip", "-n", self.namespace(side), "route", "add", "default", "via", inner])
+            run_here(["ip", "-n", self.namespace(side), "route", "add", "default", "via", inner])
             masquerade = "masquerade fully-random" if self.kinds[side] == "symmetric" else "masquerade"
             filtering = [*self.prefix(f"r{side}"), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward && exec nft -f -"]
-            _run(filtering, _ROUTER_RULES.format(masquerade=masquerade))
+            run_here(filtering, _ROUTER_RULES.format(masquerade=masquerade))
 
     def _lead_into_the_void(self, place: str, device: str) -> None:
         """Packets to nowhere vanish, as they do out there; coturn drops a session whose send finds no route at all."""
         neighbour = f"neighbour add {VOID} lladdr 02:00:00:00:00:fe dev {device} nud permanent"
-        _run(["ip", "-n", self.namespace(place), "-batch", "-"], f"{neighbour}\nroute add default via {VOID}\n")
+        run_here(["ip", "-n", self.namespace(place), "-batch", "-"], f"{neighbour}\nroute add default via {VOID}\n")
 
     def _configure(self, place: str, lines: Sequence[str], *, up: Sequence[str]) -> None:
         every = [*lines, *(f"link set dev {device} up" for device in ("lo", *up))]
-        _run(["ip", "-n", self.namespace(place), "-batch", "-"], "\n".join(every) + "\n")
+        run_here(["ip", "-n", self.namespace(place), "-batch", "-"], "\n".join(every) + "\n")
 
     async def _start_coturn(self) -> None:
         argv = ["turnserver", "-n", *(f"--listening-ip={address}" for address in PUB), f"--relay-ip={PUB[0]}"]

@@ -7,6 +7,7 @@
     > wait 30                           time passes, and timers expire on the way
     > peers                             the read side's view
     > hubs
+    > why amy                           why a peer, or a hub, is connected or not
 
 Peers and hubs are named as in tests/manager/names.py; `attempt=now` and `connection=now` are the numbers under way. A
 tick is left out where it does nothing but arm the next one. Run with UPDATE_TRACES=1 to write the answers anew, then
@@ -23,6 +24,7 @@ import msgspec
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.explain import explain_hub, explain_peer
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import Now, Route, State, initial
 from ssb_rtc.manager.step import step
@@ -49,10 +51,19 @@ class Script:
                 return self._wait(float(words[1]))
             case "peers":
                 return [_view_line(view.id, view, ("reason", "last_error")) for view in peers_view(self.state)]
+            case "why":
+                return self._why(words[1])
             case "hubs":
                 return [_view_line(view.url, view, ("last_error",)) for view in hubs_view(self.state)]
             case kind:
                 return self._step(self._action(kind, words[1:]))
+
+    def _why(self, name: str) -> list[str]:
+        told = explain_peer(self.state, PEERS[name]) if name in PEERS else explain_hub(self.state, HUBS[name])
+        terms = ", ".join(f"{term.name} {term.value:+.1f}" for term in told.terms)
+        lines = [f"because {line}" for line in told.because]
+        lines += [f"score: {terms}", *(f"next: {line}" for line in told.next)]
+        return [told.state, *map(_terse, lines)]
 
     def _action(self, kind: str, words: list[str]) -> a.Action:
         fields: dict[str, Any] = {"kind": kind}
@@ -65,6 +76,8 @@ class Script:
                 case "hops", _:
                     pairs = [pair.split(":") for pair in text.split(",")]
                     fields[name] = [(PEERS[peer], None if hops == "none" else int(hops)) for peer, hops in pairs]
+                case "hubs", _:
+                    fields[name] = [HUBS[hub] for hub in text.split(",")]
                 case "attempt", "now":
                     attempt = self.state.peers[fields["peer"]].attempt
                     assert attempt is not None, f"there is no attempt now: {words}"

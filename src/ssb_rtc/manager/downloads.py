@@ -24,6 +24,7 @@ def started(turn: Turn, action: a.DownloadStarted) -> None:
         row, link = found
         if link.download is not None:
             return turn.ignore(action, "that was known")
+        turn.tell = True
         _put(turn, row, link, Download(turn.mono_s, turn.mono_s, missing=max(0, action.missing)))
     return None
 
@@ -126,7 +127,10 @@ def told(turn: Turn, action: a.RemotePeerDidTell) -> None:
 
 
 def tell(turn: Turn) -> None:
-    """Tell each linked peer what it does not know yet of how we stand with its link."""
+    """Tell each linked peer what it does not know yet of how we stand with its link.
+
+    That a download begins is told at once, before the other side ends the link; that it is over, with the next tick.
+    """
     for peer in turn.linked:
         row = turn.peers[peer]
         assert row.link is not None

@@ -2,7 +2,8 @@
 
 What others tell proves nothing: a hub that we don't know is tried only when `hub_witnesses` peers that we follow
 directly have named it over their own links. Then it enters the table with the source `gossip`, and `hubs.fill` decides
-when it gets its turn.
+when it gets its turn. While we are on no hub at all, one such peer is enough: a mesh that has lost every hub could not
+heal otherwise.
 """
 
 from __future__ import annotations
@@ -29,11 +30,31 @@ def list_received(turn: Turn, action: a.HubListReceived) -> None:
         return turn.ignore(action, "nothing in the list is new")
     added = [hub for hub in news if _is_enough(turn, hub, action.peer)]
     for hub in added:
-        turn.rumours = turn.rumours.delete(hub)
-        turn.put_hub(Hub(hub, "gossip"))
+        _enter(turn, hub)
     if added:
         changed(turn, "hubs that peers told us of were added")
     return None
+
+
+def in_need(turn: Turn) -> None:
+    """After some time on no hub at all: try what at least one peer that we follow has named."""
+    if any(hub.connected_s is not None for hub in turn.hubs.values()):
+        turn.online_s = turn.mono_s
+    if turn.mono_s - turn.online_s < turn.settings.hub_probe_urgent_s:
+        return
+    room = turn.settings.gossiped_hubs_max - sum(hub.source == "gossip" for hub in turn.hubs.values())
+    room = min(room, turn.settings.hubs_max - len(turn.hubs))
+    named = [hub for hub in turn.rumours if any(turn.hops.get(peer) == 1 for peer in turn.rumours[hub])]
+    added = sorted(named, key=lambda hub: (-len(turn.rumours[hub]), hub))[: max(0, room)]
+    for hub in added:
+        _enter(turn, hub)
+    if added:
+        changed(turn, "we are on no hub, and a peer that we follow has named these")
+
+
+def _enter(turn: Turn, hub: HubUrl) -> None:
+    turn.rumours = turn.rumours.delete(hub)
+    turn.put_hub(Hub(hub, "gossip"))
 
 
 def _fits(hub: HubUrl) -> bool:

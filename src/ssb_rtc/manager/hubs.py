@@ -185,14 +185,17 @@ def _try_sometime(turn: Turn, hub: Hub) -> None:
 
 def note_health(turn: Turn) -> None:
     """A hub that has been connected for `healthy_s` has made up for earlier failures."""
-    healed = False
+    healed = proven = False
     for url in sorted(turn.hubs):
         hub = turn.hubs[url]
         since_s = hub.connected_s
         if since_s is not None and turn.mono_s - since_s >= turn.settings.healthy_s and hub.healthy_s != since_s:
             healed = True
+            proven |= hub.source == "gossip" and hub.last_success_wall_s is None
             turn.put_hub(replace(hub, healthy_s=since_s, connection_attempts=0, last_success_wall_s=turn.wall_s))
-    if healed:
+    if proven:
+        changed(turn, "a hub that others told us of works: it may be passed on")
+    elif healed:
         save(turn, "hubs did well")
 
 

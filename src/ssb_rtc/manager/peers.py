@@ -49,8 +49,10 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
 
 def seen(turn: Turn, row: Peer, route: Route | None = None) -> Peer:
     """The row after a sign of life, over this route where one is given."""
-    row = row if route is None else replace(row, routes=_with_route(turn, row, route), parked=False)
-    return replace(row, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
+    if route is None:
+        return replace(row, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
+    routes = _with_route(turn, row, route)
+    return replace(row, routes=routes, parked=False, seen_s=turn.mono_s, last_seen_wall_s=turn.wall_s)
 
 
 def _with_route(turn: Turn, row: Peer, route: Route) -> tuple[KnownRoute, ...]:
@@ -283,9 +285,9 @@ def usable_now(turn: Turn, known: KnownRoute) -> bool:
 def unpark(turn: Turn, hub: HubUrl) -> None:
     """A hub is connected: who waited for it is due."""
     route = Route("hub", hub)
-    for peer in sorted(turn.parked):
+    for _, peer in turn.aside:
         row = turn.peers[peer]
-        if any(known.route == route for known in row.routes):
+        if row.parked and any(known.route == route for known in row.routes):
             turn.put_peer(replace(row, parked=False))
 
 

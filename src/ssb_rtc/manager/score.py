@@ -48,7 +48,7 @@ def peer_terms(tables: State | Turn, row: Peer, mono_s: float) -> tuple[Term, ..
     waiting_min = max(0.0, mono_s - row.ready_s) / 60
     return (
         _nearness(tables, row),
-        Term("failures", -1.0 * min(row.failures, FAILURES_COUNTED)),
+        Term("failures", float(-min(row.failures, FAILURES_COUNTED))),
         Term("unseen", UNSEEN * min(unseen_s / UNSEEN_S, 1.0)),
         Term("waiting", WAITING_PER_MIN * min(waiting_min, WAITING_MIN)),
         _latency(row),
@@ -62,7 +62,7 @@ def link_terms(tables: State | Turn, row: Peer, link: Link, mono_s: float) -> tu
     return (
         _nearness(tables, row),
         _latency(row),
-        Term("idle", -IDLE_PER_MIN * min(idle_min, IDLE_MIN)),
+        Term("idle", 0.0 - IDLE_PER_MIN * min(idle_min, IDLE_MIN)),
         Term("other hub", OTHER_HUB * (row.connected_hubs != () and _shared(tables, row) == 0)),
     )
 
@@ -74,7 +74,7 @@ def hub_terms(tables: State | Turn, hub: Hub, wall_s: float) -> tuple[Term, ...]
     return (
         Term("ours", OUR_HUB * (hub.source != "gossip")),
         Term("healthy", health),
-        Term("failures", -1.0 * min(max(hub.connection_attempts - 1, 0), HUB_FAILURES_COUNTED)),
+        Term("failures", float(-min(max(hub.connection_attempts - 1, 0), HUB_FAILURES_COUNTED))),
         Term("peers heard", min(tables.heard.get(hub.url, 0), HEARD_COUNTED) / HEARD_COUNTED),
     )
 
@@ -90,7 +90,7 @@ def _nearness(tables: State | Turn, row: Peer) -> Term:
 
 
 def _latency(row: Peer) -> Term:
-    return Term("latency", -min(row.rtt_s or 0.0, RTT_COUNTED_S))
+    return Term("latency", 0.0 - min(row.rtt_s or 0.0, RTT_COUNTED_S))
 
 
 def _shared(tables: State | Turn, row: Peer) -> int:

@@ -237,14 +237,14 @@ class State(msgspec.Struct, frozen=True):
     """Hubs that are not in the table, and who has named them."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
-    parked: immutables.Map[PeerId, bool] = immutables.Map()
-    """Peers that wait for one of their hubs."""
     due: DueQueue = EMPTY_QUEUE
     """Disconnected peers that have a route and aren't parked, by the time from which they may be dialled: strangers."""
     friends: DueQueue = EMPTY_QUEUE
     """The same for friends, who come before strangers."""
     asked: DueQueue = EMPTY_QUEUE
     """The same for those that somebody here asked for, who come first. Each peer is in one of the three, or in none."""
+    aside: DueQueue = EMPTY_QUEUE
+    """Disconnected peers that are in none of the three: no way to them is known, or none of their hubs is connected."""
     linked: tuple[PeerId, ...] = ()
     """Peers with a link, the oldest first."""
     trying: tuple[PeerId, ...] = ()
@@ -253,6 +253,8 @@ class State(msgspec.Struct, frozen=True):
     """Peers with a second link."""
     initial_sync: bool = False
     """While one peer brings what we lack, nobody else is dialled."""
+    online_s: float = 0.0
+    """When a hub was last seen connected."""
     swept_s: float = float("-inf")
     """When the table of peers was last gone through."""
     rotated_s: float = float("-inf")
@@ -272,4 +274,5 @@ def initial(own: PeerId, *, seed: int, settings: Settings | None = None, now: No
     key = public_key(own)
     if key is None:
         raise MisuseError(f"{own!r} is no peer id: it takes '@' + base64 of a 32-byte Ed25519 key + '.ed25519'")
-    return State(own=own, own_key=key, seed=seed & 0xFFFF_FFFF_FFFF_FFFF, settings=settings or Settings(), now=now)
+    seed &= 0xFFFF_FFFF_FFFF_FFFF
+    return State(own=own, own_key=key, seed=seed, settings=settings or Settings(), now=now, online_s=now.mono_s)

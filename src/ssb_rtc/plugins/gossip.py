@@ -391,13 +391,13 @@ class Gossip:
         """Keeps a quiet link alive, and ends one whose other side has gone without a word."""
         try:
             duplex = link.duplex("gossip.ping", {"timeout": PING_TIMEOUT_MS})
-            while True:
+            while not link.closed.done():
                 await duplex.send(self._context.now_ms())
                 async with asyncio.timeout(PING_TIMEOUT_MS / 1000):
                     answer: list[Received] = await duplex.read_batch()
                 if not answer:
                     return
-                await asyncio.sleep(PING_TIMEOUT_MS / 2000)
+                await asyncio.wait([link.closed], timeout=PING_TIMEOUT_MS / 2000)
         except TimeoutError:
             await link.close("no answer to a ping")
         except (LinkClosed, RemoteCallError):
