@@ -31,7 +31,7 @@ def test_a_calm_world_is_quiet() -> None:
     assert report.reconnects_pair_h <= 2
     assert report.announcements_peer_h < 60
     assert report.first_link_p99_s is not None
-    assert report.first_link_p99_s < 10
+    assert report.first_link_p99_s < 60
 
 
 def test_more_demand_than_slots() -> None:

@@ -98,7 +98,7 @@ class Checkers:
             return False
         for_s = self.world.now_s - side.session.begun_s
         settings = node.settings
-        known = for_s >= (0.0 if downloader is node else KNOWN_S)
+        known = for_s > (0.0 if downloader is node else KNOWN_S)  # what begins in this moment nobody knows yet
         # Past the longest time a download protects no more, where others wait.
         return (
             known
@@ -135,6 +135,9 @@ class Checkers:
 
     def look_at(self, node: Node) -> None:
         """All that has to hold of a state at any time."""
+        for hub in node.first_hubs:
+            if hub not in node.state.hubs:
+                self.broken("a hub was lost", node.number, hub)
         self._caps(node)
         self._timers(node)
         self._nobody_forgotten(node)

@@ -20,7 +20,7 @@ class Meetings:
         self._known: dict[int, dict[HubUrl, bool]] = {}
         for party in world.parties:
             if party.honest and party.awake:
-                hubs = party.state.hubs if isinstance(party, Node) else party.first_hubs
+                hubs = dict.fromkeys((*party.first_hubs, *(party.state.hubs if isinstance(party, Node) else ())))
                 self._known[party.number] = {hub: True for hub in hubs if hub in world.hubs and world.hubs[hub].up}
 
     def possible(self, one: int, other: int) -> bool:
