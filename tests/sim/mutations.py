@@ -1,0 +1,187 @@
+"""Managers with one thing wrong, for the question whether the checkers notice.
+
+The first four are those that have to be caught. The others were chosen after the checkers had been written and frozen,
+from every slice of the manager; none was taken out because it was not caught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import hub_table, hubs, links, offers, peers, rotation, schedule, slots, step
+from ssb_rtc.manager.handover import use
+from ssb_rtc.manager.state import Link, Peer
+from ssb_rtc.manager.turn import Turn
+from ssb_rtc.sim.feeds import Replication
+
+Patch = pytest.MonkeyPatch
+
+
+class Mutation(NamedTuple):
+    """One of them."""
+
+    name: str
+    apply: Callable[[Patch], None]
+    worlds: tuple[tuple[str, int], ...]
+    """Scenarios and seeds to try until one notices."""
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+FAULTS = tuple(("faults", seed) for seed in range(3))
+
+
+# --- those that have to be caught ---
+
+
+def gossip_off(patch: Patch) -> None:
+    patch.setattr(Replication, "opened", _nothing)
+
+
+def rotation_ignores_downloading(patch: Patch) -> None:
+    for module in (rotation, slots):
+        patch.setattr(module, "protected", lambda *_: "")
+
+
+def connected_twice(patch: Patch) -> None:
+    def second_link(turn: Turn, row: Peer, _link: Link, newer: Link) -> None:
+        use(turn, row, newer)
+
+    patch.setattr(links.handover, "second_link", second_link)
+
+
+def hub_map_overwritten(patch: Patch) -> None:
+    added = step.SLICES[a.HubAddressAdded]
+
+    def only_the_last(turn: Turn, action: a.HubAddressAdded) -> None:
+        for url in sorted(turn.hubs):
+            hubs.leave(turn, turn.hubs[url], "overwritten")
+            turn.drop_hub(url)
+        added(turn, action)
+
+    patch.setitem(step.SLICES, a.HubAddressAdded, only_the_last)
+
+
+# --- chosen afterwards ---
+
+
+def blocks_are_ignored(patch: Patch) -> None:
+    patch.setitem(step.SLICES, a.PeerBlocked, _nothing)
+
+
+def links_have_no_end(patch: Patch) -> None:
+    patch.setitem(step.SLICES, a.RemotePeerLinkEnded, _nothing)
+
+
+def every_offer_is_taken(patch: Patch) -> None:
+    patch.setattr(slots.Slots, "refuses_link", lambda *_, **__: "")
+    patch.setattr(slots.Slots, "refuses_attempted", lambda *_, **__: "")
+
+
+def attempts_have_no_time_out(patch: Patch) -> None:
+    arm = Turn.arm
+
+    def but_attempts(turn: Turn, key: str, due_s: float, reason: str) -> None:
+        if not key.startswith("peer:"):
+            arm(turn, key, due_s, reason)
+
+    patch.setattr(Turn, "arm", but_attempts)
+
+
+def lost_hubs_stay_lost(patch: Patch) -> None:
+    patch.setitem(step.SLICES, a.HubConnectionLost, _nothing)
+
+
+def announced_once(patch: Patch) -> None:
+    patch.setitem(step.TIMERS, "announce", _nothing)
+
+
+def both_outrank(patch: Patch) -> None:
+    patch.setattr(Turn, "outranks", lambda *_: True)
+
+
+def holds_are_ignored(patch: Patch) -> None:
+    def keep(turn: Turn, row: Peer, _hold_s: float) -> None:
+        peers.keep(turn, row)
+
+    for module in (links, rotation):
+        patch.setattr(module, "hold", keep)
+
+
+def no_back_off(patch: Patch) -> None:
+    for module in (links, hubs):
+        patch.setattr(module, "backoff_s", lambda *_: 0.0)
+
+
+def fired_timers_stay(patch: Patch) -> None:
+    def expired(turn: Turn, action: a.TimerExpired) -> None:
+        if turn.timers.get(action.key) == action.due_mono_s:
+            name, _, rest = action.key.partition(":")
+            step.TIMERS[name](turn, rest)
+
+    patch.setitem(step.SLICES, a.TimerExpired, expired)
+
+
+def hubs_are_not_told(patch: Patch) -> None:
+    patch.setattr(hub_table, "broadcast_soon", _nothing)
+
+
+def nobody_is_parked(patch: Patch) -> None:
+    patch.setattr(peers, "usable_now", lambda *_: True)
+    patch.setattr(schedule, "usable_now", lambda *_: True)
+
+
+def nobody_rotates(patch: Patch) -> None:
+    patch.setattr(schedule, "rotate", _nothing)
+
+
+def the_stuck_stay(patch: Patch) -> None:
+    for module in (rotation, schedule):
+        patch.setattr(module, "end_stuck", _nothing)
+
+
+def waking_up_is_ignored(patch: Patch) -> None:
+    patch.setitem(step.SLICES, a.DidWakeUp, _nothing)
+
+
+def crossed_offers_wait_for_each_other(patch: Patch) -> None:
+    beside = offers._beside_attempt
+
+    def refuse(turn: Turn, row: Peer, attempt: Any, action: a.RemotePeerDidOffer) -> None:
+        if attempt.dialled:
+            return offers._refuse(turn, action, "we are dialling")
+        return beside(turn, row, attempt, action)
+
+    patch.setattr(offers, "_beside_attempt", refuse)
+
+
+REQUIRED = (
+    Mutation("gossip is switched off", gossip_off, (("at_once", 1),)),
+    Mutation("rotation ignores downloading", rotation_ignores_downloading, FAULTS),
+    Mutation("a peer is connected twice", connected_twice, FAULTS),
+    Mutation("the hub map is overwritten, as in 2018", hub_map_overwritten, FAULTS[:2]),
+)
+CHOSEN = (
+    Mutation("blocks are ignored", blocks_are_ignored, FAULTS),
+    Mutation("links have no end", links_have_no_end, FAULTS[:2]),
+    Mutation("every offer is taken", every_offer_is_taken, FAULTS),
+    Mutation("attempts have no time-out", attempts_have_no_time_out, FAULTS),
+    Mutation("lost hubs stay lost", lost_hubs_stay_lost, FAULTS),
+    Mutation("it announces itself once", announced_once, (*FAULTS, ("churn", 1))),
+    Mutation("both keys outrank each other", both_outrank, (*FAULTS, ("at_once", 1))),
+    Mutation("not-before is ignored", holds_are_ignored, (*FAULTS, ("crowded", 1))),
+    Mutation("there is no back-off", no_back_off, (*FAULTS, ("partition", 1))),
+    Mutation("a timer that fired stays armed", fired_timers_stay, FAULTS[:2]),
+    Mutation("hubs are not told", hubs_are_not_told, (("seed_hubs_die", 1),)),
+    Mutation("nobody is parked", nobody_is_parked, (*FAULTS, ("partition", 1))),
+    Mutation("nobody rotates", nobody_rotates, FAULTS),
+    Mutation("the stuck stay", the_stuck_stay, (*FAULTS, ("limits", 1))),
+    Mutation("waking up is ignored", waking_up_is_ignored, (*FAULTS, ("sleepers", 1))),
+    Mutation("crossed offers are refused", crossed_offers_wait_for_each_other, (*FAULTS, ("at_once", 1))),
+)
