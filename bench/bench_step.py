@@ -131,7 +131,7 @@ class World:
         return peer
 
     def _leaver(self) -> PeerId:
-        at = self._random.randrange(len(self.present))
+        at = self._random.randrange(max(1, len(self.present)))
         self.present[at], self.present[-1] = self.present[-1], self.present[at]
         return self.present.pop()
 
