@@ -15,7 +15,8 @@ STEP = {
     },
     "effects": [
         {"kind": "ARM_TIMER", "key": "connect", "due_mono_s": 12.3456, "reason": "a peer may be dialled then"},
-        {"kind": "SCHEDULE_CONNECT_TO_REMOTE_PEER", "route": {"via": "hub", "where": "https://h"}, "terms": [["x", 1.0]]},
+        {"kind": "SCHEDULE_CONNECT_TO_REMOTE_PEER", "route": {"via": "hub", "where": "https://h"},
+         "terms": [["x", 1.0]]},
     ],
 }  # fmt: skip
 
