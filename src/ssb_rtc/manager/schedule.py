@@ -20,7 +20,7 @@ from ssb_rtc.manager.hub_table import save
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import heal, is_stale, part, refresh, usable_now
 from ssb_rtc.manager.rotation import end_stuck, reduce, rotate
-from ssb_rtc.manager.score import hubs_by_score, peer_terms, told, total
+from ssb_rtc.manager.score import hubs_by_score, hubs_in_use, peer_terms, told, total
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import KnownRoute, Peer, Route, Term
@@ -117,7 +117,8 @@ def _dial(turn: Turn, rows: list[Peer]) -> None:
     if randomly:
         row = rows[int(turn.uniform(0, len(rows)))]
     else:
-        scores = {row.id: peer_terms(turn, row, turn.mono_s) for row in rows}
+        in_use = hubs_in_use(turn)
+        scores = {row.id: peer_terms(turn, row, turn.mono_s, in_use) for row in rows}
         row = min(rows, key=lambda row: (-total(scores[row.id]), row.ready_s, row.id))
         terms = scores[row.id]
     route = _best_route(turn, row)
