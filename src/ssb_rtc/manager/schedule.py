@@ -57,6 +57,7 @@ def _lonely(turn: Turn) -> None:
 
 def fill(turn: Turn) -> None:
     """Dial who is due, as long as there is room, and arm the timer for the next one."""
+    turn.full = ()
     waits = [at_s for queue in QUEUES if (at_s := _fill_from(turn, queue)) is not None]
     if waits:
         turn.arm(CONNECT, min(waits), "the next peer is due then")
@@ -71,7 +72,10 @@ def _fill_from(turn: Turn, queue: str) -> float | None:
     while looked_at < DIALS_LOOKED_AT_MAX:
         waiting: DueQueue = getattr(turn, queue)
         first = waiting.first
-        if first is None or count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
+        if first is None:
+            return None
+        if count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
+            turn.full = (*turn.full, queue)
             return None
         if max(wait_s, first[0]) > turn.mono_s:
             return max(wait_s, first[0])
