@@ -4,9 +4,8 @@
 
 A life is made up first, from one seed: peers announce themselves and say goodbye, offers come, attempts fail, succeed
 or are never heard of again, links carry downloads and end, hubs fail, timers expire. Each of its actions is recorded
-with its clocks; then the same record is replayed from the same state, and only `step` is measured,
-in CPU time. The life has the
-same mix at each size, about 50 actions a second of its own time, so a tick comes once in about 500.
+with its clocks; then the same record is replayed from the same state, and only `step` is measured, in CPU time. The
+life has the same mix at each size, about 50 actions a second of its own time, so a tick comes once in about 500.
 """
 
 from __future__ import annotations

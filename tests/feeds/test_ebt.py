@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssb_rtc.feeds import ebt
-from ssb_rtc.feeds.ebt import FLIGHT_MESSAGES, LAG_S, STALL_S, WITHHELD_S, Replicator
+from ssb_rtc.feeds.ebt import FLIGHT_MESSAGES, LAG_S, SLOW_S, STALL_S, WITHHELD_S, Replicator
 from ssb_rtc.feeds.ebt_session import encode_note, note_receives, note_sequence
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.types import FeedId, PeerId, peer_of
@@ -440,6 +440,7 @@ def test_who_is_slow_and_alone_goes_on_and_is_not_pestered() -> None:
         deliver(r, "slow", F, second, second)
         r.tick(second)
     assert (r.source(F), r.take_notes("slow")) == ("slow", None)
+    assert not r.given_up("slow", 39), "it is asked still"
 
 
 def test_slow_on_one_feed_is_slow_on_all() -> None:
@@ -449,6 +450,21 @@ def test_slow_on_one_feed_is_slow_on_all() -> None:
         deliver(r, "slow", F, second, second)
         r.tick(second)
     assert (r.source(F), r.source(FEEDS[3])) == ("other", "other")
+
+
+def test_who_was_too_slow_is_given_up_for_a_while_where_others_have_it_too() -> None:
+    r = replicator({}, [F, FEEDS[3]])
+    ahead_of(r, [F, FEEDS[3]], "slow", "other")
+    assert not r.given_up("slow", 0)
+    for second in range(1, 12):
+        deliver(r, "slow", F, second, second)
+        r.tick(second)
+    assert (r.given_up("slow", 11), r.given_up("other", 11), r.given_up("nobody", 11)) == (True, False, False)
+    assert (r.missing("slow"), r.missing("other")) == (0, 39 + 50)
+    assert not r.given_up("slow", 11 + SLOW_S), "it may be asked again"
+    deliver(r, "other", F, 50, 12)
+    deliver(r, "other", FEEDS[3], 50, 12)
+    assert not r.given_up("slow", 12), "nothing is missing"
 
 
 def flight(r: Replicator, feeds: Sequence[FeedId], key: str) -> list[FeedId]:

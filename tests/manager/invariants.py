@@ -220,6 +220,10 @@ def _check_indexes(state: State) -> None:
     assert list(state.due) == sorted((row.ready_s, row.id) for row in unasked if row.id not in state.hops)
     assert list(state.friends) == sorted((row.ready_s, row.id) for row in unasked if row.id in state.hops)
     assert list(state.asked) == sorted((row.ready_s, row.id) for row in waiting if row.asked)
+    queued = {peer for queue in (state.due, state.friends, state.asked) for _, peer in queue}
+    idle = [row for row in state.peers.values() if not row.link and not row.attempt and row.id not in queued]
+    assert list(state.aside) == sorted((row.ready_s, row.id) for row in idle)
+    assert list(reversed(state.aside)) == list(state.aside)[::-1]
     assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)
     assert sorted(state.handovers) == sorted(row.id for row in state.peers.values() if row.rival)
     assert all(row.link for row in state.peers.values() if row.rival)

@@ -49,6 +49,25 @@ async def test_a_fresh_peer_fetches_a_feed_and_hears_what_is_published_after(mak
     assert progress.received == 21
 
 
+async def test_a_link_that_is_given_up_replicates_no_more_though_it_is_open(make: Make) -> None:
+    """Its goodbye is under way, and the link that takes its place replicates at once."""
+    anna, bert = make(1), make(2, [ANNA])
+    await anna.store.author.publish({"type": "post", "text": "first"})
+    old, _ = await connect(bert, anna)
+    await bert.until(lambda: bert.sequence(ANNA) == 1)
+    progress = bert.context.progress[peer_of(ANNA)]
+    bert.context.links.closed(old)
+    assert not progress.replicating
+    new, _ = await connect(bert, anna)
+    assert [session.link for session in bert.gossip._sessions.values()] in ([], [new])
+    await anna.store.author.publish({"type": "post", "text": "second"})
+    await bert.until(lambda: bert.sequence(ANNA) == 2)
+    assert [session.link for session in bert.gossip._sessions.values()] == [new]
+    await anna.until(lambda: len(anna.gossip._sessions) == 1)
+    assert not old.closed.done()
+    assert (progress.received, bert.context.progress[peer_of(ANNA)].received) == (1, 1)
+
+
 @pytest.mark.parametrize("links", [[(0, 1), (1, 2)], [(1, 0), (1, 2)], [(0, 1), (1, 2), (2, 0)]])
 async def test_three_machines_carry_everybodys_feed_to_everybody(make: Make, links: list[tuple[int, int]]) -> None:
     machines = [make(number, [ANNA, BERT, CARL]) for number in (1, 2, 3)]

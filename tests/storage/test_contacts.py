@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,28 @@ def test_hubs_are_kept_replaced_and_removed(database: Database) -> None:
     assert [record.url for record in contacts.hubs()] == ["https://c", "https://d"]
 
 
+def test_a_hub_keeps_where_it_came_from_and_whether_it_is_private(database: Database) -> None:
+    contacts = Contacts(database)
+    contacts.save_hubs([hub("a", source="gossip", private=True, last_success_ms=7), hub("b")])
+    assert contacts.hub(HubUrl("https://a")) == hub("a", source="gossip", private=True, last_success_ms=7)
+    contacts.save_hub(hub("a", private=False))
+    assert contacts.hub(HubUrl("https://a")) == hub("a")
+    assert contacts.hub(HubUrl("https://c")) is None
+
+
+def test_a_database_of_before_has_no_private_hubs(tmp_path: Path) -> None:
+    file = tmp_path / "before"
+    open_database(file, create=True).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("ALTER TABLE hubs DROP COLUMN private")
+        connection.execute("INSERT INTO hubs(url, source, added_ms) VALUES ('https://a', 'user', 1)")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    database = open_database(file, create=False)
+    assert Contacts(database).hubs() == [hub("a")]
+    database.close()
+
+
 def test_the_tables_are_capped(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contacts_module, "HUBS_MAX", 3)
     monkeypatch.setattr(contacts_module, "PEERS_MAX", 3)
@@ -53,5 +77,7 @@ def test_peers(database: Database) -> None:
     record = PeerRecord(peer_of(keys_of(1).id), "net:host:1~shs:x", 5, 4, 2, pinned=True)
     contacts.save_peers([record])
     assert contacts.peers() == [record]
+    assert contacts.peer(record.id) == record
+    assert contacts.peer(peer_of(keys_of(2).id)) is None
     assert contacts.remove_peer(record.id)
     assert contacts.peers() == []

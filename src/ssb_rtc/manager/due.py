@@ -32,6 +32,10 @@ class DueQueue(msgspec.Struct, frozen=True):
         for chunk in self.chunks:
             yield from chunk
 
+    def __reversed__(self) -> Iterator[Entry]:
+        for chunk in reversed(self.chunks):
+            yield from reversed(chunk)
+
     @property
     def first(self) -> Entry | None:
         """Who may be dialled first."""

@@ -285,9 +285,9 @@ def usable_now(turn: Turn, known: KnownRoute) -> bool:
 def unpark(turn: Turn, hub: HubUrl) -> None:
     """A hub is connected: who waited for it is due."""
     route = Route("hub", hub)
-    for peer in sorted(turn.parked):
+    for _, peer in turn.aside:
         row = turn.peers[peer]
-        if any(known.route == route for known in row.routes):
+        if row.parked and any(known.route == route for known in row.routes):
             turn.put_peer(replace(row, parked=False))
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from itertools import islice
 
 from ssb_rtc.manager.state import Peer, State
 from ssb_rtc.manager.turn import NOWHERE, Turn
 from ssb_rtc.types import HubUrl, PeerId
+
+LOOKED_AT_MAX = 64
 
 
 def answers_left(tables: State | Turn, hub: HubUrl) -> bool:
@@ -33,12 +36,15 @@ def only_over(row: Peer, hubs: Collection[str]) -> bool:
 
 def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | None:
     """Who leaves a full table: for a proven peer anybody who is idle, for another one (heard on `hub`) somebody from
-    the hub that fills the table, if that is another hub. Goes through the table, where there may be one.
+    the hub that fills the table, if that is another hub. Looks at those who have to wait longest, and at no more of
+    them than `LOOKED_AT_MAX`: anybody can make up names, as fast as a hub passes them on.
     """
     fullest = max(sorted(turn.heard), key=turn.heard.__getitem__, default=NOWHERE)
     if not proven and turn.heard.get(fullest, 0) <= turn.heard.get(hub or NOWHERE, 0) + 1:
         return None
-    idle = [row for row in turn.peers.values() if row.link is None and row.attempt is None and not row.asked]
+    queues = (turn.aside, turn.due, turn.friends)
+    last = [turn.peers[peer] for queue in queues for _, peer in islice(reversed(queue), LOOKED_AT_MAX)]
+    idle = [row for row in last if not row.asked]
     among = idle if proven else [row for row in idle if only_over(row, (fullest,))]
     worst = max(
         among,

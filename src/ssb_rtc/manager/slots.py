@@ -112,7 +112,8 @@ def _counted(tables: State | Turn) -> Slots:
         row = tables.peers[peer]
         assert row.link is not None
         links_out += row.link.dialled
-        stuck_links += stuck(row.link, settings, now_s)
+        if row.link.download is not None:
+            stuck_links += stuck(row.link, settings, now_s)
         if not is_near(tables, row):
             strangers_linked += 1
             yielding += not protected(tables, row, row.link)

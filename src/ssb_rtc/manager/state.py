@@ -237,14 +237,14 @@ class State(msgspec.Struct, frozen=True):
     """Hubs that are not in the table, and who has named them."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
-    parked: immutables.Map[PeerId, bool] = immutables.Map()
-    """Peers that wait for one of their hubs."""
     due: DueQueue = EMPTY_QUEUE
     """Disconnected peers that have a route and aren't parked, by the time from which they may be dialled: strangers."""
     friends: DueQueue = EMPTY_QUEUE
     """The same for friends, who come before strangers."""
     asked: DueQueue = EMPTY_QUEUE
     """The same for those that somebody here asked for, who come first. Each peer is in one of the three, or in none."""
+    aside: DueQueue = EMPTY_QUEUE
+    """Disconnected peers that are in none of the three: no way to them is known, or none of their hubs is connected."""
     linked: tuple[PeerId, ...] = ()
     """Peers with a link, the oldest first."""
     trying: tuple[PeerId, ...] = ()

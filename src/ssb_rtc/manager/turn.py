@@ -65,6 +65,7 @@ class Turn:
 
     __slots__ = (
         "_draws",
+        "aside",
         "asked",
         "blocked",
         "closing",
@@ -83,7 +84,6 @@ class Turn:
         "now",
         "online_s",
         "own_key",
-        "parked",
         "peers",
         "pinned",
         "refill",
@@ -118,7 +118,7 @@ class Turn:
         self.pinned = state.pinned
         self.rumours = state.rumours
         self.timers = state.timers
-        self.parked = state.parked
+        self.aside = state.aside
         self.due = state.due
         self.friends = state.friends
         self.asked = state.asked
@@ -165,7 +165,7 @@ class Turn:
             pinned=self.pinned,
             rumours=self.rumours,
             timers=self.timers,
-            parked=self.parked,
+            aside=self.aside,
             due=self.due,
             friends=self.friends,
             asked=self.asked,
@@ -253,22 +253,25 @@ class Turn:
     def drop_peer(self, peer: PeerId) -> None:
         """Remove a row of the table of peers, and what the other tables say of it."""
         old = self.peers[peer]
-        self._index(old, Peer(peer, 0.0, 0.0))
+        self._index(old, None)
         self._count_heard(old, -1)
         self.peers = self.peers.delete(peer)
 
-    def _index(self, old: Peer | None, new: Peer) -> None:
-        peer = new.id
+    def _index(self, old: Peer | None, new: Peer | None) -> None:
+        row = new or old
+        assert row is not None
+        peer = row.id
         self.slots = None
-        before = None if old is None else _entry(old)
-        after = _entry(new)
-        was_asked = old is not None and old.asked
-        if before != after or (after is not None and was_asked != new.asked):
+        before, after = _entry(old), _entry(new)
+        was_asked, is_asked = old is not None and old.asked, new is not None and new.asked
+        if before != after or (after is not None and was_asked != is_asked):
             self.refill = True
             self._leave_queue(before, asked=was_asked)
-            self._join_queue(after, asked=new.asked)
-        if (old is not None and old.parked) != new.parked:
-            self.parked = self.parked.set(peer, True) if new.parked else self.parked.delete(peer)
+            self._join_queue(after, asked=is_asked)
+        lay, lies = _aside(old), _aside(new)
+        if lay != lies:
+            aside = self.aside if lay is None else self.aside.removed(lay)
+            self.aside = aside if lies is None else aside.added(lies)
         had_link, had_attempt, had_rival = _open(old)
         has_link, has_attempt, has_rival = _open(new)
         if had_link != has_link:
@@ -298,7 +301,7 @@ class Turn:
         """Note how far away a peer is, None for a stranger."""
         self.slots = None
         row = self.peers.get(peer)
-        entry = None if row is None else _entry(row)
+        entry = _entry(row)
         asked = row is not None and row.asked
         self._leave_queue(entry, asked=asked)
         self.hops = self.hops.delete(peer) if hops is None else self.hops.set(peer, hops)
@@ -329,8 +332,15 @@ def _open(row: Peer | None) -> tuple[bool, bool, bool]:
     return row.link is not None, row.attempt is not None, row.rival is not None
 
 
-def _entry(peer: Peer) -> Entry | None:
+def _entry(row: Peer | None) -> Entry | None:
     """Where a row stands in a queue: only disconnected peers with a route that isn't known to be useless do."""
-    if peer.link is not None or peer.attempt is not None or peer.parked or not peer.routes:
+    if row is None or row.link is not None or row.attempt is not None or row.parked or not row.routes:
         return None
-    return peer.ready_s, peer.id
+    return row.ready_s, row.id
+
+
+def _aside(row: Peer | None) -> Entry | None:
+    """Where a disconnected row lies that stands in no queue."""
+    if row is None or row.link is not None or row.attempt is not None or (row.routes and not row.parked):
+        return None
+    return row.ready_s, row.id

@@ -86,7 +86,7 @@ class Network:
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
-        self._downloads = DownloadWatch(progress or {}, self._links.used, self._dispatch)
+        self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
         self._watch = NetworkWatch(self._network_changed)
         self._trace = Trace(Path(settings.trace) if settings.trace is not None else None)
         self._driver = Driver(state, self._performer, trace=self._trace)

@@ -42,7 +42,9 @@ class Remarks:
 
     async def tell_hubs(self, link: Link, hubs: Sequence[HubUrl]) -> None:
         """Which hubs we know."""
-        await self._say(link, "hubs.tell", format_told(hubs), TELL_LIMIT_S)
+        said = format_told(hubs)
+        if said:
+            await self._say(link, "hubs.tell", said, TELL_LIMIT_S)
 
     async def _say(self, link: Link, name: str, said: Json, limit_s: float) -> None:
         if link in self._deaf or link.closed.done():

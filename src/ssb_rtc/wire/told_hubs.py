@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ssb_rtc.errors import ConfigFault, FrameInvalid
-from ssb_rtc.types import HubUrl, Json, JsonObject
+from ssb_rtc.types import HubUrl, Json
 from ssb_rtc.wire.hub_url import has_credentials, hub_host, is_loopback, normalise_hub
 
 TOLD_MAX: Final = 64
@@ -27,9 +27,9 @@ _LOCAL_NETWORKS: Final = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b:1::
 
 
 def format_told(hubs: Iterable[HubUrl]) -> list[Json]:
-    """The argument of `hubs.tell`; the first TOLD_MAX of these hubs."""
-    entries: list[JsonObject] = [{"url": hub} for hub in hubs]
-    return list(entries[:TOLD_MAX])
+    """The argument of `hubs.tell`: the first TOLD_MAX of these hubs, without those of a local network."""
+    entries: list[Json] = [{"url": hub} for hub in hubs if is_loopback(host := hub_host(hub)) or is_public_host(host)]
+    return entries[:TOLD_MAX]
 
 
 def parse_told(value: Json, *, allow_loopback: bool = False) -> tuple[HubUrl, ...]:
