@@ -122,7 +122,9 @@ class World:
         heapq.heappush(self._heap, (self.now_s + delay_s, next(self._numbers), happens))
 
     def _hub(self) -> HubUrl:
-        return self._random.choice(HUBS)
+        """One over which something can be heard."""
+        connected = [hub for hub in HUBS if self.state.hubs[hub].connected_s is not None]
+        return self._random.choice(connected or HUBS)
 
     def _somebody(self) -> PeerId:
         return self._random.choice(self.present)
@@ -171,7 +173,7 @@ class World:
             (0.01, lambda: a.HopsDidChange(((self._somebody(), self._random.choice((None, 1, 2))),))),
             (0.002, lambda: a.ConnectToRemotePeer(self._somebody())),
             (0.001, lambda: a.DisconnectFromRemotePeer(self._somebody(), not_before_s=30.0)),
-            (0.002, self._hub_lost),
+            (0.0003, self._hub_lost),
         )
 
     def _offer(self, peer: PeerId) -> a.Action:
