@@ -41,6 +41,7 @@ SMALL = Settings(
     hub_probe_spread_s=60,
     gossiped_hubs_max=1,
     random_picks=1,
+    dials_in_vain=2,
 )
 
 peers = st.sampled_from([*PEERS.values(), peer_id(0x50), peer_id(0xD0)]) | st.text(max_size=3).map(PeerId)

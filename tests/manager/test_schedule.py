@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import schedule
@@ -248,3 +250,41 @@ def test_a_friend_or_one_with_slots_for_all_is_dialled_at_once() -> None:
     story.do(a.RemotePeerDidAnnounce(ONE, DAVE, free_slots=60))
     for peer in (CAROL, DAVE):
         assert story.peer(peer).ready_s == story.now.mono_s
+
+
+def test_where_everybody_is_full_we_ask_ever_more_rarely() -> None:
+    story = Story()
+    for number in range(200):
+        story.announce(peer_id(0x90, number))
+    dials = []
+    for _ in range(150):
+        for peer in story.state.trying:
+            story.fail(peer, not_before_s=60.0)
+        effects = story.pass_time(10)
+        dials.append(sum(isinstance(effect, e.ScheduleConnectToRemotePeer) for effect in effects))
+    assert sum(dials[60:]) < 15, "one in five minutes, three at a time"
+    view = peer_view(story.state, peer_id(0x90, 7))
+    assert view is not None
+    assert "dials in a row came to nothing" in view.reason
+    assert story.peer(peer_id(0x90, 7)).routes, "being busy is no failure"
+    story.do(a.ConnectToRemotePeer(peer_id(0x90, 7)))
+    assert peer_id(0x90, 7) in story.state.trying, "a wish does not wait"
+    story.succeed(peer_id(0x90, 7))
+    assert len(story.state.trying) > 1, "somebody has room: quickly again"
+
+
+def test_one_that_is_busy_again_and_again_is_asked_ever_more_rarely() -> None:
+    story = Story()
+    story.announce(BOB)
+    holds = []
+    for _ in range(8):
+        story.announce(BOB)
+        story.fail(BOB, not_before_s=60.0)
+        holds.append(story.peer(BOB).not_before_s - story.now.mono_s)
+        wait_s = story.peer(BOB).ready_s - story.now.mono_s + 1
+        while wait_s > 0:
+            story.announce(BOB)
+            story.pass_time(min(wait_s, 1_000))
+            wait_s -= 1_000
+    assert holds[:4] == pytest.approx([60, 120, 240, 480])
+    assert holds[-1] == 3_600

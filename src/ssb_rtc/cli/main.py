@@ -177,6 +177,16 @@ def _hub(parser: Parser) -> None:
     serve.add_argument("--json", action="store_true", help="print one JSON line when it listens")
 
 
+def _simulate(parser: Parser) -> None:
+    parser.add_argument("--scenario", metavar="NAME", default="calm", help="what happens (default calm); see --list")
+    parser.add_argument("--list", action="store_true", help="show the scenarios")
+    parser.add_argument("--peers", metavar="N", type=int, help="so many peers instead of the scenario's number")
+    parser.add_argument("--hubs", metavar="N", type=int, help="so many hubs instead of the scenario's number")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="the seed, or the first one (default 1)")
+    parser.add_argument("--seeds", metavar="N", type=int, help="run so many seeds, up to the first one that fails")
+    parser.add_argument("--plot", metavar="FILE", help="draw links and messages over time into this SVG file")
+
+
 def _demo(parser: Parser) -> None:
     parser.add_argument("--once", action="store_true", help="end when the second peer holds everything")
     parser.add_argument("--messages", metavar="N", type=int, default=100, help="how many to write (default 100)")
@@ -302,6 +312,12 @@ COMMANDS: tuple[Command, ...] = (
         "demo", "a hub and two peers on this machine gossip a feed over WebRTC", "demo:demo",
         ("ssb-rtc demo", "ssb-rtc demo --once --json --messages 1000"), _demo, settings=("rtc_backend",),
     ),
+    Command(
+        "simulate", "try the state manager in a simulated world, from a seed", "simulate:simulate",
+        ("ssb-rtc simulate --peers 300 --hubs 5 --seed 1", "ssb-rtc simulate --scenario faults --seeds 100",
+         "ssb-rtc simulate --scenario partition --plot run.svg", "ssb-rtc simulate --list"),
+        _simulate,
+    ),
 )  # fmt: skip
 
 
@@ -323,7 +339,7 @@ def build_parser() -> Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.arguments(sub)
-        if command.name not in {"validate", "hub", "demo"}:
+        if command.name not in {"validate", "hub", "demo", "simulate"}:
             flags.add_path(sub)
         if command.json:
             sub.add_argument("--json", action="store_true", help="print JSON, for programs")

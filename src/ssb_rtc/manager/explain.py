@@ -83,6 +83,10 @@ def why_not_connected(state: State, row: Peer, slots: Slots) -> str:
     if syncing_s is not None:
         return "the first sync is under way with another peer"
     wait_s = row.ready_s - now_s
+    if not row.asked and state.dial_after_s > max(now_s, row.ready_s):
+        return (
+            f"{state.dials_in_vain} dials in a row came to nothing: the next is in {state.dial_after_s - now_s:.0f} s"
+        )
     return f"it is dialled in {wait_s:.0f} s" if wait_s > 0 else "it is dialled next"
 
 

@@ -32,7 +32,8 @@ def use(turn: Turn, row: Peer, link: Link) -> None:
     row = seen(turn, row)
     routes = tuple(worked(turn, known) if known.route == link.route else known for known in row.routes)
     row = replace(row, link=link, routes=routes, last_connected_wall_s=turn.wall_s, last_connected_s=turn.mono_s)
-    turn.put_peer(replace(row, last_error=""))
+    turn.put_peer(replace(row, last_error="", refusals=0))
+    turn.dials_in_vain, turn.dial_after_s = 0, turn.mono_s
     turn.emit(e.UseLink(row.id, link.id, "a link is open"))
     hub_table.broadcast_soon(turn, "a link was opened")
 

@@ -52,13 +52,26 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
     row = replace(row, attempt=None, last_error=short(reason))
     if row.link is not None:
         return turn.put_peer(row)
+    if attempt.dialled:
+        _slow_down(turn)
     if hold_s is not None:
-        return hold(turn, row, hold_s)
+        row = replace(row, refusals=row.refusals + 1)
+        settings = turn.settings
+        return hold(turn, row, max(hold_s, backoff_s(hold_s, settings.hold_max_s, row.refusals)))
     if not attempt.dialled:
         # Who offered is proven by nothing yet, so the peer that was named bears no blame.
         ready_s = turn.mono_s + turn.jittered(turn.settings.peer_backoff_s)
         return keep(turn, replace(row, ready_s=max(row.ready_s, ready_s)))
     return _failed(turn, row, attempt.route)
+
+
+def _slow_down(turn: Turn) -> None:
+    settings = turn.settings
+    turn.dials_in_vain += 1
+    beyond = turn.dials_in_vain - settings.dials_in_vain
+    if beyond > 0:
+        pause_s = backoff_s(settings.dial_pause_s, settings.dial_pause_max_s, beyond)
+        turn.dial_after_s = turn.mono_s + turn.jittered(pause_s)
 
 
 def _failed(turn: Turn, row: Peer, route: Route) -> None:

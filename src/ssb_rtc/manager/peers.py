@@ -131,6 +131,8 @@ def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
     row = seen(turn, row, Route("hub", action.hub))
     if is_news and row.link is None:
         row = _taking_turns(turn, row, action)
+        if is_near(turn, row):
+            turn.dial_after_s = turn.mono_s  # it may have room, though many others had none
     turn.put_peer(row)
     if row.link is None:
         return None

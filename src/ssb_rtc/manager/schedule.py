@@ -67,14 +67,14 @@ def fill(turn: Turn) -> None:
 def _fill_from(turn: Turn, queue: str) -> float | None:
     """Dial from one queue; when to look again, or None where that depends on a slot or a newcomer."""
     asked, looked_at = queue == "asked", 0
-    until_s = None if asked else syncing_until_s(turn)
+    wait_s = turn.mono_s if asked else max(turn.mono_s, turn.dial_after_s, syncing_until_s(turn) or 0.0)
     while looked_at < DIALS_LOOKED_AT_MAX:
         waiting: DueQueue = getattr(turn, queue)
         first = waiting.first
         if first is None or count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
             return None
-        if until_s is not None or first[0] > turn.mono_s:
-            return max(first[0], until_s or 0.0)
+        if max(wait_s, first[0]) > turn.mono_s:
+            return max(wait_s, first[0])
         rows, again_s = _due_rows(turn, waiting, asked=asked)
         if not rows:
             return again_s
@@ -193,6 +193,7 @@ def did_wake_up(turn: Turn, action: a.DidWakeUp) -> None:
 
 
 def _begin_afresh(turn: Turn, reason: str) -> None:
+    turn.dials_in_vain, turn.dial_after_s = 0, turn.mono_s
     for url in hubs_by_score(turn, turn.wall_s):
         hubs.reconnect_now(turn, turn.hubs[url], reason)
     for peer in turn.linked:

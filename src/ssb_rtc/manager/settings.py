@@ -66,6 +66,11 @@ class Settings(msgspec.Struct, frozen=True):
     peer_backoff_s: float = 5.0
     """The pause after a first failure; it doubles with each one, +-`jitter`."""
     peer_backoff_max_s: float = 3600.0
+    dials_in_vain: int = 8
+    """Dials in a row that may come to nothing before we slow down: where everybody is full, asking helps nobody."""
+    dial_pause_s: float = 1.0
+    """The pause after one more such dial; it doubles with each, up to `dial_pause_max_s`, +-`jitter`."""
+    dial_pause_max_s: float = 300.0
     peer_failures_max: int = 10
     """Failures in a row after which a peer is forgotten until it announces itself again."""
     healthy_s: float = 60.0

@@ -145,6 +145,8 @@ class Peer(msgspec.Struct, frozen=True):
     """Its offers and links are refused until then, because somebody here disconnected from it."""
     parked: bool = False
     """It was due while none of its hubs was connected. It waits in no queue, but for one of them."""
+    refusals: int = 0
+    """How often in a row it said that it is busy."""
     asked: bool = False
     """Somebody here asked for a link to it; it may use the slots that are reserved for inbound."""
     last_connected_wall_s: float | None = None
@@ -253,6 +255,10 @@ class State(msgspec.Struct, frozen=True):
     """Peers with a second link."""
     initial_sync: bool = False
     """While one peer brings what we lack, nobody else is dialled."""
+    dials_in_vain: int = 0
+    """Own dials in a row that came to nothing, whoever was dialled."""
+    dial_after_s: float = float("-inf")
+    """Nobody is dialled before, unless somebody here asked for it."""
     online_s: float = 0.0
     """When a hub was last seen connected."""
     swept_s: float = float("-inf")

@@ -69,6 +69,8 @@ class Turn:
         "asked",
         "blocked",
         "closing",
+        "dial_after_s",
+        "dials_in_vain",
         "displaced_s",
         "due",
         "effects",
@@ -126,6 +128,8 @@ class Turn:
         self.trying = state.trying
         self.handovers = state.handovers
         self.initial_sync = state.initial_sync
+        self.dials_in_vain = state.dials_in_vain
+        self.dial_after_s = state.dial_after_s
         self.online_s = state.online_s
         self.swept_s = state.swept_s
         self.rotated_s = state.rotated_s
@@ -173,6 +177,8 @@ class Turn:
             trying=self.trying,
             handovers=self.handovers,
             initial_sync=self.initial_sync,
+            dials_in_vain=self.dials_in_vain,
+            dial_after_s=self.dial_after_s,
             online_s=self.online_s,
             swept_s=self.swept_s,
             rotated_s=self.rotated_s,

@@ -1,1 +1,1 @@
-"""A simulator: many unmodified state managers, hubs, links and feeds in virtual time, all of it from one seed. No I/O."""
+"""A simulator: many unmodified state managers, hubs, links and feeds in virtual time, from one seed. No I/O."""

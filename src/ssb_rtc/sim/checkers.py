@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.view import peers_view
 from ssb_rtc.sim.node import Node
@@ -109,7 +108,7 @@ class Checkers:
 
     # --- each step ---
 
-    def stepped(self, node: Node, action: a.Action, effects: tuple[e.Effect, ...]) -> None:
+    def stepped(self, node: Node) -> None:
         """A manager has taken an action, and its orders are carried out."""
         links = node.links
         if len(links) > node.settings.peers_max and len(links) > node.settings.peers_max + BEYOND_MAX:

@@ -21,7 +21,7 @@ RETRY_HUB_S: Final = (5.0, 15.0)
 
 
 class JavaScript(Party):
-    """webrtc-swarm: it announces itself for ever, offers to whomever it hears, takes every offer, and says no goodbye."""
+    """webrtc-swarm: it announces itself for ever, offers to whomever it hears, takes every offer, says no goodbye."""
 
     tells = False
 
@@ -117,31 +117,31 @@ class Hostile(Party):
     def _harm(self, life: int) -> None:
         if not self.awake or life != self.lives:
             return
+        honest = [party for party in self.world.parties if party.honest]
         for hub in self.subscribed:
-            self._harm_on(hub)
+            self._harm_on(hub, self.dice.pick(honest), self.dice.pick(honest))
         self.world.later(self.dice.uniform(0.5, 1.5) * self.flood_s, self._harm, life)
 
-    def _harm_on(self, hub: HubUrl) -> None:
-        post, victim = self.world.hubs[hub].post, self.dice.pick(self.world.parties)
+    def _harm_on(self, hub: HubUrl, victim: Party, pretended: Party) -> None:
+        post = self.world.hubs[hub].post
         match self.dice.below(4):
             case 0 | 1:
                 post(self, ALL, Announced(self.id, 8))
             case 2:
                 post(self, ALL, Left(victim.id))
             case 3:
-                pretended = self.dice.pick(self.world.parties).id
                 for at in range(5):
                     session = f"x{self.number}.{self.next_number()}.{at}"
-                    post(self, inbox(victim.id), Offered(pretended if at % 2 else self.id, session, alone=True))
+                    post(self, inbox(victim.id), Offered(pretended.id if at % 2 else self.id, session, alone=True))
 
     def hear(self, hub: HubUrl, message: Message) -> None:
         """It takes every offer, to sit in as many slots as it can."""
         if not self.awake or message.peer == self.id:
             return
         match message:
-            case Offered(peer, session):
+            case Offered(peer, session) if self.world.by_id[peer].honest:
                 self.world.network.accept(self, self.next_number(), peer, hub, session)
-            case Announced(peer) if self.dice.chance(0.3):
+            case Announced(peer) if self.dice.chance(0.3) and self.world.by_id[peer].honest:
                 self.world.network.dial(self, self.next_number(), peer, hub, alone=True)
             case Answered():
                 self.world.network.hear_answer(self, message)

@@ -132,7 +132,7 @@ class Node(Party):
         world.recorder.stepped(world.now_s, self.number, action, effects)
         for effect in effects:
             PERFORM[type(effect)](self, effect)
-        world.checkers.stepped(self, action, effects)
+        world.checkers.stepped(self)
 
     def _fire_at(self, key: str, due_s: float) -> None:
         self.world.at(due_s - self.mono_offset_s, self._fire, key, due_s, self.lives)
@@ -155,6 +155,16 @@ class Node(Party):
     def cancel(self, effect: e.CancelTimer) -> None:
         """Forget a timer."""
         self.timers.pop(effect.key, None)
+
+    def announce(self, effect: e.ScheduleAnnounceToHub) -> None:
+        """Say on a hub that it is there."""
+        hub = self.world.hubs[effect.hub]
+        match hub.post(self, ALL, Announced(self.id, effect.free_slots)):
+            case str(reason):
+                failed = a.AnnounceToHubFailed(effect.hub, effect.connection, reason)
+                self.world.later(hub.latency_s, self.act, failed)
+            case float(retry_after_s):
+                self.world.later(hub.latency_s, self.act, a.HubDidLimit(effect.hub, retry_after_s))
 
     # --- what is heard ---
 
@@ -242,16 +252,6 @@ def _disconnect_from_hub(node: Node, effect: e.ScheduleDisconnectFromHub) -> Non
         hub.disconnect(node, effect.connection)
 
 
-def _announce(node: Node, effect: e.ScheduleAnnounceToHub) -> None:
-    hub = node.world.hubs[effect.hub]
-    match hub.post(node, ALL, Announced(node.id, effect.free_slots)):
-        case str(reason):
-            failed = a.AnnounceToHubFailed(effect.hub, effect.connection, reason)
-            node.world.later(hub.latency_s, node.act, failed)
-        case float(retry_after_s):
-            node.world.later(hub.latency_s, node.act, a.HubDidLimit(effect.hub, retry_after_s))
-
-
 def _announce_leave(node: Node, effect: e.ScheduleAnnounceLeaveToHub) -> None:
     node.world.hubs[effect.hub].post(node, ALL, Left(node.id))
 
@@ -317,7 +317,7 @@ PERFORM: dict[type[Any], Callable[[Node, Any], None]] = {
     e.CancelTimer: Node.cancel,
     e.ScheduleConnectToHub: _connect_to_hub,
     e.ScheduleDisconnectFromHub: _disconnect_from_hub,
-    e.ScheduleAnnounceToHub: _announce,
+    e.ScheduleAnnounceToHub: lambda node, effect: node.announce(effect),
     e.ScheduleAnnounceLeaveToHub: _announce_leave,
     e.ScheduleSaveHubs: _save_hubs,
     e.ScheduleBroadcastKnownHubs: _broadcast_hubs,

@@ -124,9 +124,11 @@ def of_histogram(delays: dict[int, int], share: float) -> float | None:
 
 
 def reconnects_pair_h(world: World) -> float:
-    """The most links that two peers opened to each other within an hour, beyond the first."""
+    """The most links that two honest peers opened to each other within an hour, beyond the first."""
     most = 0
-    for opened in world.network.opened.values():
+    for (one, other), opened in world.network.opened.items():
+        if not (world.parties[one].honest and world.parties[other].honest):
+            continue
         first = 0
         for at, time_s in enumerate(opened):
             while opened[first] < time_s - 3_600.0:

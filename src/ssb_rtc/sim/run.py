@@ -49,7 +49,9 @@ class Run:
         graph = follow_graph(honest, scenario.follows, scenario.far, world.dice("follows"))
         for number in range(honest):
             javascript = number < scenario.peers and dice.chance(scenario.javascript)
-            known = dice.some(list(world.hubs), 1 + dice.below(min(scenario.hubs_each, scenario.hubs)))
+            most = min(scenario.hubs_each, scenario.hubs)
+            least = min(scenario.hubs_least, most)
+            known = dice.some(list(world.hubs), least + dice.below(most - least + 1))
             party: Party = (JavaScript if javascript else Node)(world, number, known)
             world.add(party)
             wants = within_two_hops(graph, number)

@@ -9,6 +9,8 @@ import msgspec
 
 from ssb_rtc.errors import ConfigFault
 from ssb_rtc.manager.settings import Settings
+from ssb_rtc.sim.faults import FAULTS
+from ssb_rtc.sim.stories import STORIES
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,8 +41,9 @@ class Scenario(_Table, frozen=True, kw_only=True):
     """What it is about, in a sentence."""
     peers: int
     hubs: int
+    hubs_least: int = 1
     hubs_each: int = 2
-    """The most hubs that a peer is on at first."""
+    """The fewest and the most hubs that a peer is on at first."""
     follows: int = 0
     """How many others each peer follows, near it on a ring; 0 is everybody."""
     far: float = 0.0
@@ -78,7 +81,11 @@ class Scenario(_Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.peers < 2 or self.hubs < 1:
             raise ConfigFault("a scenario needs two peers and a hub at least")
+        if self.story not in STORIES:
+            raise ConfigFault(f"there is no story {self.story}; there are {', '.join(filter(None, STORIES))}")
         for name, strength in self.faults.items():
+            if name not in FAULTS:
+                raise ConfigFault(f"there is no fault {name}; there are {', '.join(FAULTS)}")
             if not 0 <= strength <= 1:
                 raise ConfigFault(f"the fault {name} has the strength {strength}: it takes a number from 0 to 1")
         self.manager_settings()
@@ -98,13 +105,14 @@ def parse(text: str) -> dict[str, Scenario]:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         raise ConfigFault(f"that is no TOML: {fault}") from fault
-    scenarios = {}
-    for name, table in tables.items():
-        try:
-            scenarios[name] = msgspec.convert(table, Scenario)
-        except (msgspec.ValidationError, ConfigFault) as fault:
-            raise ConfigFault(f"scenario {name}: {fault}") from fault
-    return scenarios
+    return {name: _scenario(name, table) for name, table in tables.items()}
+
+
+def _scenario(name: str, table: object) -> Scenario:
+    try:
+        return msgspec.convert(table, Scenario)
+    except (msgspec.ValidationError, ConfigFault) as fault:
+        raise ConfigFault(f"scenario {name}: {fault}") from fault
 
 
 def scenarios() -> dict[str, Scenario]:

@@ -1,0 +1,169 @@
+"""`ssb-rtc simulate`: run scenarios of the simulator, and show what came of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ssb_rtc.cli.output import print_json, print_table
+from ssb_rtc.errors import ConfigFault, MisuseError
+from ssb_rtc.sim import presence
+from ssb_rtc.sim.plot import svg
+from ssb_rtc.sim.report import Report
+from ssb_rtc.sim.run import Run
+from ssb_rtc.sim.scenario import Scenario, scenario, scenarios
+
+PROGRESS_EVERY_S = 0.5
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    """Carry out the command."""
+    if arguments.list:
+        return _list(arguments.json)
+    if arguments.scenario == "quiet":
+        return _quiet(arguments)
+    chosen = _adapted(scenario(arguments.scenario), arguments)
+    if arguments.seeds is not None:
+        return _many(arguments, chosen)
+    began_s = time.perf_counter()
+    run = Run(arguments.scenario, chosen, arguments.seed)
+    report = run.run(_progress(arguments.scenario))
+    took_s = time.perf_counter() - began_s
+    if arguments.plot:
+        _write(Path(arguments.plot), svg(report, chosen, run.world.recorder.samples))
+    if arguments.json:
+        print_json({**msgspec.to_builtins(report), "violations": _violations(report), "took_s": round(took_s, 2)})
+    else:
+        _show(report, took_s)
+    return 0 if report.converged else 1
+
+
+def _adapted(chosen: Scenario, arguments: argparse.Namespace) -> Scenario:
+    """The scenario with what the flags change."""
+    given = {"peers": arguments.peers, "hubs": arguments.hubs}
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        return msgspec.structs.replace(chosen, **changes)
+    except ConfigFault as fault:
+        raise MisuseError(str(fault)) from fault
+
+
+def _list(as_json: bool) -> int:
+    rows = [(name, each.peers, each.hubs, each.what) for name, each in scenarios().items()]
+    rows.append(("quiet", 1_000, 1, presence.WHAT))
+    if as_json:
+        for name, peers, hubs, what in rows:
+            print_json({"scenario": name, "peers": peers, "hubs": hubs, "what": what})
+    else:
+        print_table(("scenario", "peers", "hubs", "what it is about"), rows, "")
+    return 0
+
+
+def _progress(what: str) -> Callable[[float, float], None]:
+    """A line that is written anew, for whoever watches a terminal."""
+    if not sys.stderr.isatty():
+        return lambda _now_s, _end_s: None
+    last_s = 0.0
+
+    def show(now_s: float, end_s: float) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s > PROGRESS_EVERY_S:
+            last_s = time.monotonic()
+            print(f"\r\033[K{what}: {now_s:.0f} of at most {end_s:.0f} virtual seconds", end="\r", file=sys.stderr)
+
+    return show
+
+
+def _many(arguments: argparse.Namespace, chosen: Scenario) -> int:
+    """Seed after seed, until one fails."""
+    show = _progress(arguments.scenario)
+    first = arguments.seed
+    for done in range(arguments.seeds):
+        report = Run(arguments.scenario, chosen, first + done).run()
+        show(done + 1, arguments.seeds)
+        if not report.converged:
+            again = f"ssb-rtc simulate --scenario {arguments.scenario} --seed {report.seed}"
+            again += "".join(
+                f" --{name} {value}"
+                for name, value in (("peers", arguments.peers), ("hubs", arguments.hubs))
+                if value is not None
+            )
+            if arguments.json:
+                print_json({"seeds": done + 1, "failed": report.seed, "violations": _violations(report)})
+            else:
+                _show(report, None)
+                print(f"seed {report.seed} failed, {done} before it did not; to see it again: {again}")
+            return 1
+    if arguments.json:
+        print_json({"seeds": arguments.seeds, "failed": None, "violations": []})
+    else:
+        print(f"{arguments.seeds} seeds from {first} on: none failed")
+    return 0
+
+
+def _violations(report: Report) -> list[dict[str, object]]:
+    return [dict(each._asdict()) for each in report.violations]
+
+
+def _show(report: Report, took_s: float | None) -> None:
+    took = "" if took_s is None else f" in {took_s:.1f} s"
+    rows: list[tuple[str, object]] = [
+        ("seed", report.seed),
+        ("trace hash", report.trace_hash),
+        ("peers, hubs", f"{report.peers}, {report.hubs}"),
+        ("faults", ", ".join(report.faults) or "none"),
+        ("converged", _when(report.converged_after_s)),
+        ("events, actions", f"{report.events:,}, {report.actions:,}{took}"),
+        ("connections", f"{report.connections:,}; {report.links_mean} links a peer in the end"),
+        (
+            "messages a peer and hour",
+            f"{report.posts_peer_h} posted, {report.announcements_peer_h} of them to announce",
+        ),
+        ("heard a peer and hour", report.heard_peer_h),
+        ("busiest hub", f"{report.hub_requests_s} requests a second"),
+        ("first link", f"p50 {report.first_link_p50_s} s, p99 {report.first_link_p99_s} s"),
+        ("a message arrives", f"p50 {report.convergence_p50_s} s, p99 {report.convergence_p99_s} s"),
+        ("redundancy", report.redundancy),
+        ("reconnects of a pair", f"{report.reconnects_pair_h:.0f} an hour at most"),
+        *((name.replace("_", " "), value) for name, value in report.figures.items()),
+    ]
+    print_table((report.scenario, ""), rows, "")
+    if report.violations:
+        print()
+        shown = [(each.rule, f"{each.time_s:.1f}", each.peer, each.detail) for each in report.violations[:20]]
+        print_table(("broken rule", "at s", "peer", ""), shown, "")
+
+
+def _when(after_s: float | None) -> str:
+    if after_s is None:
+        return "no"
+    return "when the faults were healed" if after_s == 0 else f"{after_s:.0f} s after the faults were healed"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise MisuseError(f"--plot {path}: {fault.strerror}") from fault
+
+
+def _quiet(arguments: argparse.Namespace) -> int:
+    """Presence alone: what the peers of one hub say and hear, ours beside webrtc-swarm."""
+    sizes = presence.SIZES if arguments.peers is None else (arguments.peers,)
+    show = _progress("quiet")
+    rows = []
+    for size in sizes:
+        rows.append(presence.measure(size, arguments.seed))
+        show(len(rows), len(sizes))
+    if arguments.json:
+        for row in rows:
+            print_json(msgspec.to_builtins(row))
+        return 0
+    headings = ("peers on the hub", "", "announced a peer and hour", "heard a peer and hour", "on the hub a second", "")
+    print_table(headings, [cells for row in rows for cells in presence.cells(row)], "")
+    return 0
