@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -415,6 +415,7 @@ async def run(shape: Shape, seed: int, folder: Path) -> Mesh:
     """One whole run; AssertionError says what was wrong."""
     missing = why_no_star()
     ground = Star(shape.places) if missing is None else Loopback(missing)
+    shape = replace(shape, places=ground.places)
     async with AsyncExitStack() as life:
         if isinstance(ground, Star):
             life.enter_context(ground)

@@ -11,7 +11,7 @@ from ssb_rtc.manager.downloads import syncing_until_s
 from ssb_rtc.manager.hubs import gossiped_max, is_spare
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.rotation import who_waits
-from ssb_rtc.manager.score import hub_terms, link_terms, peer_terms
+from ssb_rtc.manager.score import hub_terms, hubs_in_use, link_terms, peer_terms
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import Slots, count, is_near
 from ssb_rtc.manager.state import ConnectionState, Hub, Link, Peer, Route, State, Term
@@ -44,7 +44,9 @@ def explain_peer(state: State, peer: PeerId) -> Explanation:
         return Explanation(peer, "CONNECTED", because, terms, (_next_of_link(state, row, row.link),))
     because = (why_not_connected(state, row, count(state)), *_about_peer(state, row))
     following = (_next_of_peer(state, row),)
-    return Explanation(peer, row.connection_state, because, peer_terms(state, row, now_s), following)
+    return Explanation(
+        peer, row.connection_state, because, peer_terms(state, row, now_s, hubs_in_use(state)), following
+    )
 
 
 def explain_hub(state: State, hub: HubUrl) -> Explanation:

@@ -266,7 +266,10 @@ def is_stale(turn: Turn, row: Peer) -> bool:
     if row.link is not None or row.attempt is not None:
         return False
     oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
-    return not row.routes or not all(_alive(turn, known, oldest_s) for known in row.routes)
+    for known in row.routes:
+        if not _alive(turn, known, oldest_s):
+            return True
+    return not row.routes
 
 
 def refresh(turn: Turn, row: Peer) -> None:

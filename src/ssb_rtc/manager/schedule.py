@@ -20,7 +20,7 @@ from ssb_rtc.manager.hub_table import save
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import heal, is_stale, part, refresh, usable_now
 from ssb_rtc.manager.rotation import end_stuck, reduce, rotate
-from ssb_rtc.manager.score import hubs_by_score, peer_terms, told, total
+from ssb_rtc.manager.score import hubs_by_score, hubs_in_use, peer_terms, told, total
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import KnownRoute, Peer, Route, Term
@@ -57,6 +57,7 @@ def _lonely(turn: Turn) -> None:
 
 def fill(turn: Turn) -> None:
     """Dial who is due, as long as there is room, and arm the timer for the next one."""
+    turn.full = ()
     waits = [at_s for queue in QUEUES if (at_s := _fill_from(turn, queue)) is not None]
     if waits:
         turn.arm(CONNECT, min(waits), "the next peer is due then")
@@ -71,7 +72,10 @@ def _fill_from(turn: Turn, queue: str) -> float | None:
     while looked_at < DIALS_LOOKED_AT_MAX:
         waiting: DueQueue = getattr(turn, queue)
         first = waiting.first
-        if first is None or count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
+        if first is None:
+            return None
+        if count(turn).refuses_dial(turn.settings, near=queue != "due", asked=asked):
+            turn.full = (*turn.full, queue)
             return None
         if max(wait_s, first[0]) > turn.mono_s:
             return max(wait_s, first[0])
@@ -117,7 +121,8 @@ def _dial(turn: Turn, rows: list[Peer]) -> None:
     if randomly:
         row = rows[int(turn.uniform(0, len(rows)))]
     else:
-        scores = {row.id: peer_terms(turn, row, turn.mono_s) for row in rows}
+        in_use = hubs_in_use(turn)
+        scores = {row.id: peer_terms(turn, row, turn.mono_s, in_use) for row in rows}
         row = min(rows, key=lambda row: (-total(scores[row.id]), row.ready_s, row.id))
         terms = scores[row.id]
     route = _best_route(turn, row)

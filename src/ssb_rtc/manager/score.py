@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from ssb_rtc.manager.state import Hub, Link, Peer, State, Term
 from ssb_rtc.manager.turn import Turn
-from ssb_rtc.types import HubUrl
+from ssb_rtc.types import HubUrl, PeerId
 
 HOP = 4.0
 """A hop more costs as much as four failures."""
@@ -42,8 +42,14 @@ def told(terms: Iterable[Term]) -> str:
     return ", ".join(f"{term.name} {term.value:+.1f}" for term in terms if abs(term.value) >= 0.05)
 
 
-def peer_terms(tables: State | Turn, row: Peer, mono_s: float) -> tuple[Term, ...]:
-    """Why to dial this peer rather than another."""
+def hubs_in_use(tables: State | Turn, without: PeerId | None = None) -> frozenset[str]:
+    """The hubs over which our links came, without that of one peer."""
+    links = (tables.peers[peer].link for peer in tables.linked if peer != without)
+    return frozenset(link.route.where for link in links if link is not None and link.route.via == "hub")
+
+
+def peer_terms(tables: State | Turn, row: Peer, mono_s: float, in_use: frozenset[str]) -> tuple[Term, ...]:
+    """Why to dial this peer rather than another. `in_use`: the hubs of the links that there are."""
     unseen_s = UNSEEN_S if row.last_connected_s is None else mono_s - row.last_connected_s
     waiting_min = max(0.0, mono_s - row.ready_s) / 60
     return (
@@ -52,7 +58,7 @@ def peer_terms(tables: State | Turn, row: Peer, mono_s: float) -> tuple[Term, ..
         Term("unseen", UNSEEN * min(unseen_s / UNSEEN_S, 1.0)),
         Term("waiting", WAITING_PER_MIN * min(waiting_min, WAITING_MIN)),
         _latency(row),
-        Term("other hub", OTHER_HUB * (row.connected_hubs != () and _shared(tables, row) == 0)),
+        _diversity(row, in_use),
     )
 
 
@@ -63,7 +69,7 @@ def link_terms(tables: State | Turn, row: Peer, link: Link, mono_s: float) -> tu
         _nearness(tables, row),
         _latency(row),
         Term("idle", 0.0 - IDLE_PER_MIN * min(idle_min, IDLE_MIN)),
-        Term("other hub", OTHER_HUB * (row.connected_hubs != () and _shared(tables, row) == 0)),
+        _diversity(row, hubs_in_use(tables, row.id)),
     )
 
 
@@ -93,7 +99,6 @@ def _latency(row: Peer) -> Term:
     return Term("latency", 0.0 - min(row.rtt_s or 0.0, RTT_COUNTED_S))
 
 
-def _shared(tables: State | Turn, row: Peer) -> int:
-    """How many links came over one of this peer's hubs."""
-    links = (tables.peers[peer].link for peer in tables.linked if peer != row.id)
-    return sum(link is not None and link.route.where in row.connected_hubs for link in links)
+def _diversity(row: Peer, in_use: frozenset[str]) -> Term:
+    hubs = [known.route.where for known in row.routes if known.route.via == "hub"]
+    return Term("other hub", OTHER_HUB if hubs and in_use.isdisjoint(hubs) else 0.0)

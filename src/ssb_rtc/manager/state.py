@@ -247,6 +247,8 @@ class State(msgspec.Struct, frozen=True):
     """The same for those that somebody here asked for, who come first. Each peer is in one of the three, or in none."""
     aside: DueQueue = EMPTY_QUEUE
     """Disconnected peers that are in none of the three: no way to them is known, or none of their hubs is connected."""
+    full: tuple[str, ...] = ()
+    """Queues for which there was no slot when they were last looked at: newcomers there change nothing yet."""
     linked: tuple[PeerId, ...] = ()
     """Peers with a link, the oldest first."""
     trying: tuple[PeerId, ...] = ()

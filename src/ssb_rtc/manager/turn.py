@@ -75,6 +75,7 @@ class Turn:
         "due",
         "effects",
         "friends",
+        "full",
         "handovers",
         "heard",
         "hops",
@@ -124,6 +125,7 @@ class Turn:
         self.due = state.due
         self.friends = state.friends
         self.asked = state.asked
+        self.full = state.full
         self.linked = state.linked
         self.trying = state.trying
         self.handovers = state.handovers
@@ -173,6 +175,7 @@ class Turn:
             due=self.due,
             friends=self.friends,
             asked=self.asked,
+            full=self.full,
             linked=self.linked,
             trying=self.trying,
             handovers=self.handovers,
@@ -271,7 +274,6 @@ class Turn:
         before, after = _entry(old), _entry(new)
         was_asked, is_asked = old is not None and old.asked, new is not None and new.asked
         if before != after or (after is not None and was_asked != is_asked):
-            self.refill = True
             self._leave_queue(before, asked=was_asked)
             self._join_queue(after, asked=is_asked)
         lay, lies = _aside(old), _aside(new)
@@ -297,6 +299,7 @@ class Turn:
         if entry is not None:
             name = self._queue_of(entry[1], asked)
             setattr(self, name, getattr(self, name).added(entry))
+            self.refill |= name not in self.full
 
     def _queue_of(self, peer: PeerId, asked: bool) -> str:
         if asked:
