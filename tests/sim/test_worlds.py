@@ -18,7 +18,7 @@ def test_small_worlds_with_faults(part: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["at_once", "churn", "partition", "seed_hubs_die", "sybils", "javascript", "sleepers", "limits"]
+    "name", ["at_once", "glare", "churn", "partition", "seed_hubs_die", "sybils", "javascript", "sleepers", "limits"]
 )
 def test_a_scenario_holds_its_bounds(name: str) -> None:
     report = run(name)

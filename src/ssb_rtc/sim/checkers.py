@@ -23,6 +23,9 @@ SLACK_S: Final = 2.0
 """What the latency of a link and a ping may add."""
 KNOWN_S: Final = 3.0
 """A download that began this short a time ago may not have been told to the other side yet."""
+WAKE_S: Final = 9.0
+"""A ping after waking up has had its 5 s and more."""
+STUCK_SLACK_S: Final = 30.0
 SWEEP_S: Final = 20.0
 ROWS_MAX: Final = 1_000
 """Rows of peers that one sweep looks at, about."""
@@ -72,6 +75,17 @@ class Checkers:
         old = [x for x in owner.links.values() if x.other.owner is other and x.since_s <= settled_s]
         if len(old) > 1:
             self.broken("two links to one peer", owner.number, f"to {other.number}: {[x.number for x in old]}")
+
+    def woke(self, node: Node) -> None:
+        """A machine has woken up: what died meanwhile is found out by pings."""
+        if node.links:
+            self.world.later(WAKE_S, self._awake_for_a_while, node, node.lives, self.world.now_s)
+
+    def _awake_for_a_while(self, node: Node, life: int, woke_s: float) -> None:
+        if node.awake and node.lives == life and node.woke_s == woke_s:
+            for end in node.links.values():
+                if end.link.dead and end.since_s < woke_s:
+                    self.broken("a dead link after waking up", node.number, f"to {end.other.owner.number}")
 
     def uses(self, node: Node, end: End) -> None:
         """A link begins to replicate."""
@@ -138,12 +152,27 @@ class Checkers:
         for hub in node.first_hubs:
             if hub not in node.state.hubs:
                 self.broken("a hub was lost", node.number, hub)
+        self._stuck(node)
         self._caps(node)
         self._timers(node)
         self._nobody_forgotten(node)
         known = [x.id for row in node.state.peers.values() for x in (row.link, row.rival) if x is not None]
         if sorted(known) != sorted(node.links):
             self.broken("links and state differ", node.number, f"open {sorted(node.links)}, known {sorted(known)}")
+
+    def _stuck(self, node: Node) -> None:
+        """A link that moves nothing is given up while there is another one."""
+        now_s, settings = self.world.now_s, node.settings
+        for end in node.links.values():
+            session, other = end.session, end.other.owner
+            if session is None or not session.told or len(node.links) < 2 or other.id in node.state.pinned:
+                continue
+            silent_s = now_s - max(session.moved_s, session.begun_s)
+            serves = end.other.session is not None and end.other.session.told
+            if silent_s > 2 * settings.stall_s + STUCK_SLACK_S and not serves:
+                self.broken(
+                    "a stuck link is kept", node.number, f"{silent_s:.0f} s without a message from {other.number}"
+                )
 
     def _caps(self, node: Node) -> None:
         state, most = node.state, node.settings

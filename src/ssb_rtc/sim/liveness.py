@@ -103,6 +103,9 @@ def check(world: World, after_s: float | None) -> None:
     requests_s = report.hub_requests_s(world)
     if bounds.hub_requests_s and requests_s > bounds.hub_requests_s:
         broken("too many requests", -1, f"{requests_s:.1f}/s on one hub")
+    dials = report.dials_pair_min(world)
+    if bounds.dials_pair_min and dials > bounds.dials_pair_min:
+        broken("too many dials", -1, f"{dials:.0f} within a minute from one peer to another")
     reconnects = report.reconnects_pair_h(world)
     if bounds.reconnects_pair_h and reconnects > bounds.reconnects_pair_h:
         broken("too many reconnects", -1, f"{reconnects:.0f} within an hour between two peers")
