@@ -81,7 +81,7 @@ class Slots(NamedTuple):
         return ""
 
     def _displaceable(self, settings: Settings) -> int:
-        """All that goes beyond `peers_max` together is `handovers_max`: second links, stuck ones, those who displace."""
+        """Second links, stuck ones and those who displace are `handovers_max` beyond `peers_max`, all together."""
         return max(0, min(self.yielding, settings.handovers_max - self.handovers - self.stuck))
 
     def _refuses_stranger(self, settings: Settings) -> str:
