@@ -30,6 +30,9 @@ OPEN_TO_STRANGERS = {
     "blobs.getSlice",
     "blobs.has",
     "blobs.createWants",
+    "peers.goodbye",
+    "peers.tell",
+    "hubs.tell",
 }
 NAMES_OF_NOTHING: list[Any] = [
     ["__proto__", "x"], ["constructor"], ["toString"], ["whoami", ""], [""], [], ["blobs"], ["whoami", "__proto__"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from ssb_rtc import ConfigFault, ConnectFailed, MisuseError, Peer, Settings
 from ssb_rtc.hub.server import serve
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.state import KnownHub, Route
+from ssb_rtc.runtime import reports
 from ssb_rtc.runtime.effects import known_hub, recorded
 from ssb_rtc.runtime.network import hubs_at_start
 from ssb_rtc.runtime.trace import read_trace, replayed
@@ -197,6 +200,27 @@ async def test_a_run_that_is_recorded_replays_to_the_same_effects(tmp_path: Path
         "REMOTE_PEER_LINK_ENDED", "SHUTDOWN_REQUESTED",
     ):  # fmt: skip
         assert f'"kind":"{kind}"' in recorded_kinds
+
+
+async def test_who_follows_the_steps_too_slowly_is_told_how_many_were_missed(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "TRACE_QUEUE_MAX", 1)
+    (ann,) = await swarm.peers("ann")
+    network = Watched(ann).network
+    async with aclosing(network.reports.follow_trace()) as steps:
+        first = asyncio.ensure_future(anext(steps))
+        await asyncio.sleep(0)  # from now on it listens
+        network.disconnect(peer_of(keys_of("nobody").id))
+        told = await first
+        assert told["action"]["kind"] == "DISCONNECT_FROM_REMOTE_PEER"
+        assert "missed" not in told
+        for _ in range(4):
+            network.disconnect(peer_of(keys_of("nobody").id))
+        await network._driver.settled()
+        assert "missed" not in await anext(steps)
+        network.disconnect(peer_of(keys_of("nobody").id))
+        assert (await anext(steps))["missed"] == 3
 
 
 async def test_a_trace_that_can_not_be_written_is_a_clear_error(tmp_path: Path) -> None:

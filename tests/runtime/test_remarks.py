@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ssb_rtc import RemoteCallError
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.state import Route
 from ssb_rtc.plugins import peering
 from ssb_rtc.plugins.peering import REASON_LIMIT_CHARS, TELLS_PER_MIN, read_goodbye
 from ssb_rtc.runtime import links, remarks
@@ -154,23 +155,30 @@ async def test_a_check_is_answered_with_the_time_it_took(swarm: Swarm) -> None:
     assert 0 < answer.rtt_s < links.PING_LIMIT_S
 
 
-async def test_a_second_link_replicates_only_when_the_first_is_given_up(swarm: Swarm) -> None:
-    """Both ends dial; whichever link stays, the plugins of each know of one at a time."""
+@pytest.mark.parametrize("dialler", ["ann", "ben"])
+async def test_a_second_link_takes_over_and_never_two_replicate(swarm: Swarm, dialler: str) -> None:
+    """The same peer dials once more, or the other one does; plugins of both ends know of one link at a time."""
     ann, ben = await linked(swarm)
-    live: list[int] = []
-    for links_of in (ann.peer.context.links, ben.peer.context.links):
-        links_of.on_link(lambda _: live.append(len(ann.peer.context.links.live())))
-        links_of.on_link(lambda _: live.append(len(ben.peer.context.links.live())))
     await swarm.befriend()
-    await ann.peer.publish({"type": "post", "text": "before"})
+    counts: list[int] = []
+    for links_of in (ann.peer.context.links, ben.peer.context.links):
+        links_of.on_link(lambda _: counts.append(len(ann.peer.context.links.live())))
+        links_of.on_link(lambda _: counts.append(len(ben.peer.context.links.live())))
+    one, other = (ann, ben) if dialler == "ann" else (ben, ann)
+    address = other.peer.addresses[0]
+    stream = await one.network._dial(address)
+    await one.network._links.outbound(stream, peer_of(other.peer.id), Route("address", address), 99)
+    for number in range(20):
+        await ann.peer.publish({"type": "post", "text": str(number)})
+        await ben.peer.publish({"type": "post", "text": str(number)})
+    await swarm.until(lambda: all(len(each.network._links._links) == 1 for each in (ann, ben)), "the end of one link")
     await swarm.converged()
-    await ann.peer.connect(ben.peer.addresses[0])
-    await ben.peer.connect(ann.peer.addresses[0])
-    await ann.peer.publish({"type": "post", "text": "after"})
-    await swarm.converged()
-    assert all(count <= 1 for count in live)
-    for one, other in ((ann, ben), (ben, ann)):
-        assert [link.remote for link in one.peer.context.links.live()] == [peer_of(other.peer.id)]
+    assert all(count <= 1 for count in counts)
+    for each, remote in ((ann, ben), (ben, ann)):
+        used = each.network._links.used(peer_of(remote.peer.id))
+        assert [used] == list(each.network._links._links)
+        assert [link.closed.done() for link in each.peer.context.links.live()] == [False]
+        assert [ended.reason for ended in each.all(a.RemotePeerLinkEnded)] == ["duplicate"]
 
 
 # --- what comes from outside ---

@@ -183,6 +183,15 @@ def _try_sometime(turn: Turn, hub: Hub) -> None:
     turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is tried at a random time")
 
 
+def hurry(turn: Turn) -> None:
+    """We are on no hub at all: what others told us of, and was never tried, is tried soon."""
+    soon_s = turn.settings.hub_probe_urgent_s
+    for url in sorted(turn.hubs):
+        hub, at_s = turn.hubs[url], turn.timers.get(hub_timer(url), 0.0)
+        if hub.source == "gossip" and not hub.connection_attempts and at_s > turn.mono_s + soon_s:
+            turn.arm(hub_timer(url), turn.mono_s + turn.uniform(0.0, soon_s), "we are on no hub at all")
+
+
 def note_health(turn: Turn) -> None:
     """A hub that has been connected for `healthy_s` has made up for earlier failures."""
     healed = proven = False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, Protocol
-from weakref import WeakKeyDictionary
 
 from ssb_rtc.errors import FrameInvalid, RemoteCallError
 from ssb_rtc.plugins.base import Context, PermissionLists
@@ -43,7 +42,7 @@ class ToldHubs:
 
     def __init__(self, listening: Callable[[], Listening | None]) -> None:
         self._listening = listening
-        self._links: WeakKeyDictionary[Link, TokenBucket] = WeakKeyDictionary()
+        self._links: dict[Link, TokenBucket] = {}
         self._peers = BucketTable(LISTS_PER_HOUR / 3600, LISTS_PER_HOUR, PEERS_MAX)
 
     def init(self, context: Context) -> Mapping[str, Handler]:
@@ -69,4 +68,5 @@ class ToldHubs:
         bucket = self._links.get(link)
         if bucket is None:
             bucket = self._links[link] = TokenBucket(1 / PAUSE_S, BURST, now_s)
+            link.closed.add_done_callback(lambda _: self._links.pop(link, None))
         return bucket.take(now_s) and self._peers.take(link.remote, now_s)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, Protocol
-from weakref import WeakKeyDictionary
 
 from ssb_rtc.errors import RemoteCallError
 from ssb_rtc.plugins.base import Context, PermissionLists
@@ -43,7 +42,7 @@ class Peering:
 
     def __init__(self, listening: Callable[[], Listening | None]) -> None:
         self._listening = listening
-        self._tells: WeakKeyDictionary[Link, TokenBucket] = WeakKeyDictionary()
+        self._tells: dict[Link, TokenBucket] = {}
 
     def init(self, context: Context) -> Mapping[str, Handler]:
         """See Plugin.init."""
@@ -65,6 +64,7 @@ class Peering:
         bucket = self._tells.get(link)
         if bucket is None:
             bucket = self._tells[link] = TokenBucket(TELLS_PER_MIN / 60, TELLS_PER_MIN, now_s)
+            link.closed.add_done_callback(lambda _: self._tells.pop(link, None))
         listening = self._listening()
         if listening is None or not bucket.take(now_s):
             return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from typing import Final
-from weakref import WeakSet
 
 from ssb_rtc.errors import RemoteCallError, SsbRtcError
 from ssb_rtc.transport.link import Link
@@ -27,7 +26,7 @@ class Remarks:
     """Tells remotes, and remembers which of them don't understand."""
 
     def __init__(self) -> None:
-        self._deaf: WeakSet[Link] = WeakSet()
+        self._deaf: set[Link] = set()
 
     async def goodbye(self, link: Link, reason: str, not_before_s: float | None) -> None:
         """We are about to close the link: why, and for how long the remote should stay away."""
@@ -54,5 +53,6 @@ class Remarks:
         except RemoteCallError as refusal:
             logger.debug("%s does not take %s: %s", link.remote, name, refusal)
             self._deaf.add(link)
+            link.closed.add_done_callback(lambda _: self._deaf.discard(link))
         except SsbRtcError as fault:
             logger.debug("%s was told %s in vain: %s", link.remote, name, fault)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
@@ -102,7 +102,7 @@ class Reports:
         """Why a hub is connected or not: {subject, state, because, terms, next}."""
         return _told(explain_hub(self._state_now(), hub))
 
-    async def follow_trace(self) -> AsyncIterator[JsonObject]:
+    async def follow_trace(self) -> AsyncGenerator[JsonObject]:
         """Each step from now on: {wall_s, action, effects}. A reader that is too slow is told in `missed` how many
         steps it did not get.
         """
