@@ -250,7 +250,9 @@ def _down(turn: Turn, hub: Hub, reason: str, retry_after_s: float | None) -> Non
     settings = turn.settings
     healthy = hub.connected_s is not None and turn.mono_s - hub.connected_s >= settings.healthy_s
     attempts = 0 if healthy else hub.connection_attempts
-    span_s = backoff_s(settings.hub_backoff_s, settings.hub_backoff_max_s, attempts)
+    others = any(each.connected_s is not None for each in turn.hubs.values() if each.url != hub.url)
+    max_s = settings.hub_backoff_max_s if others else settings.hub_backoff_offline_max_s
+    span_s = backoff_s(settings.hub_backoff_s, max_s, attempts)
     wait_s = turn.believed_s(retry_after_s) or 0.0
     delay_s = wait_s + max(settings.hub_backoff_min_s, turn.uniform(0.0, span_s))
     turn.cancel(announce_timer(hub.url), "the hub is not connected")
