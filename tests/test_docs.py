@@ -23,10 +23,13 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_architecture_names_files_that_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    for name in set(
-        re.findall(r"`?((?:manager|wire|feeds|storage|signalhub|transport|runtime|plugins|hub)/\w+\.py)", text)
-    ):
+    rooms = "manager|wire|feeds|storage|signalhub|transport|runtime|plugins|hub|sim"
+    for name in set(re.findall(rf"(?<![\w/])((?:{rooms})/\w+\.py)", text)):
         assert (ROOT / "src" / "ssb_rtc" / name).exists(), name
+    for name in set(re.findall(r"(?<![\w/])(tests/[\w/]+(?:\.\w+)?)", text)):
+        assert (ROOT / name).exists(), name
+    for name in set(re.findall(r"(?<![\w/])(traces/\w+\.txt)", text)):
+        assert (ROOT / "tests" / name).exists(), name
 
 
 def test_every_command_of_the_readme_parses() -> None:

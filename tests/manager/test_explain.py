@@ -74,7 +74,7 @@ def test_a_peer_that_is_held_off_or_came_back_too_early() -> None:
     assert "somebody here disconnected from it: held off for another 600 s" in peer(story, AMY).because
     story.end(BOB, "busy", clean=True, not_before_s=100.0)
     assert "it is left alone for another 100 s, as was agreed at parting" in peer(story, BOB).because
-    assert "the last time: busy" in peer(story, BOB).because
+    assert "the last time: it said goodbye: busy" in peer(story, BOB).because
 
 
 def test_a_peer_whose_hub_is_gone() -> None:

@@ -178,3 +178,11 @@ def test_on_no_hub_at_all_one_friends_word_is_enough() -> None:
     effects = story.pass_time(60)
     assert set(story.state.hubs) == {ONE, TWO}, "Amy is a friend, Bob is none any longer"
     assert TWO in {effect.hub for effect in effects if isinstance(effect, e.ScheduleConnectToHub)}
+
+
+def test_a_hub_that_waits_for_its_first_try_is_tried_soon_when_all_others_are_gone() -> None:
+    story = befriended(Settings(hub_probe_spread_s=1e6))
+    tell(story, TWO)
+    story.hub_lost()
+    effects = story.pass_time(100)
+    assert TWO in {effect.hub for effect in effects if isinstance(effect, e.ScheduleConnectToHub)}

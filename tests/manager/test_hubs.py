@@ -50,9 +50,10 @@ def test_the_table_has_an_end() -> None:
     assert "full" in ignored(Story(Settings(hubs_max=1)).do(a.HubAddressAdded(TWO)))
 
 
-def test_a_hub_is_tried_for_ever_with_growing_pauses_that_have_an_end() -> None:
+@pytest.mark.parametrize("another", [True, False])
+def test_a_hub_is_tried_for_ever_with_growing_pauses_that_have_an_end(another: bool) -> None:
     settings = Settings()
-    story = Story(settings, hubs=())
+    story = Story(settings, hubs=(TWO,) if another else ())
     story.do(a.HubAddressAdded(ONE))
     pauses = []
     for _ in range(60):
@@ -60,10 +61,11 @@ def test_a_hub_is_tried_for_ever_with_growing_pauses_that_have_an_end() -> None:
         pauses.append(story.state.timers[hub_timer(ONE)] - story.now.mono_s)
         story.pass_time(pauses[-1])
         assert story.hub().connection_state == "CONNECTING"
+    most_s = settings.hub_backoff_max_s if another else settings.hub_backoff_offline_max_s
+    assert most_s / 2 < max(pauses) <= most_s, "shorter while we are on no hub at all"
     assert max(pauses[:1]) <= settings.hub_backoff_s
-    assert max(pauses) <= settings.hub_backoff_max_s
     assert min(pauses) >= settings.hub_backoff_min_s
-    assert sum(pauses[20:]) / 40 > 3 * settings.hub_backoff_s
+    assert sum(pauses[20:]) / 40 > most_s / 3
     assert len(set(pauses)) == len(pauses), "they have jitter"
     assert story.hub().connection_attempts == 61
 

@@ -144,6 +144,23 @@ def test_whoever_was_sent_away_counts_as_waiting() -> None:
     assert len(disconnects(story, 30)) == 1
 
 
+def test_nobody_goes_for_one_who_cannot_be_dialled() -> None:
+    story = full_house()
+    story.hub_lost()
+    assert who_waits(story.state) is None
+    assert disconnects(story, 1_500) == []
+
+
+def test_second_links_stuck_ones_and_those_who_displace_are_two_together() -> None:
+    story = Story(Settings(peers_max=3, inbound_reserved=0))
+    story.meet(AMY, BOB, CAROL)
+    for peer in (AMY, BOB):
+        story.arrive(peer)
+    assert len(story.state.handovers) == 2
+    assert only(story.arrive(CAROL), GONE).reason == "duplicate"
+    assert only(story.offer(DAVE, alone=True), e.RefuseOffer).reason == "all 3 slots are taken"
+
+
 def test_at_most_one_link_a_minute_is_rotated() -> None:
     story = Story(replace(FEW, peers_max=4, attempts_max=0))
     for peer in (AMY, BOB, CAROL, DAVE):

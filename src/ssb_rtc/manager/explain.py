@@ -194,7 +194,8 @@ def _about_hub(state: State, hub: Hub) -> Iterator[str]:
     yield "peers that we follow told us of it" if hub.source == "gossip" else f"it came from: {hub.source}"
     if hub.private:
         yield "private: it is not told to other peers"
-    yield f"{state.heard.get(hub.url, 0)} peers are heard there"
+    heard = state.heard.get(hub.url, 0)
+    yield "1 peer is heard there" if heard == 1 else f"{heard} peers are heard there"
     if hub.connection_attempts:
         yield f"attempts since it last did well: {hub.connection_attempts}"
     if hub.last_error:

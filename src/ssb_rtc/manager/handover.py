@@ -46,7 +46,8 @@ def worked(turn: Turn, known: KnownRoute) -> KnownRoute:
 def second_link(turn: Turn, row: Peer, link: Link, newer: Link) -> None:
     """A second link to a peer: both stay until the better one has answered a ping."""
     row = without_rival(turn, row, DUPLICATE)
-    if len(turn.handovers) - (row.id in turn.handovers) >= turn.settings.handovers_max:
+    beyond = max(0, len(turn.linked) - turn.settings.peers_max) + len(turn.handovers) - (row.id in turn.handovers)
+    if beyond >= turn.settings.handovers_max:
         turn.put_peer(row)
         return turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, newer.id, DUPLICATE))
     better = newer if _wins(turn, row.id, newer, link) else link

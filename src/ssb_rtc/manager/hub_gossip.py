@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed
+from ssb_rtc.manager.hubs import hurry
 from ssb_rtc.manager.state import Hub
 from ssb_rtc.manager.turn import Turn
 from ssb_rtc.types import HubUrl, PeerId
@@ -42,6 +43,7 @@ def in_need(turn: Turn) -> None:
         turn.online_s = turn.mono_s
     if turn.mono_s - turn.online_s < turn.settings.hub_probe_urgent_s:
         return
+    hurry(turn)
     room = turn.settings.gossiped_hubs_max - sum(hub.source == "gossip" for hub in turn.hubs.values())
     room = min(room, turn.settings.hubs_max - len(turn.hubs))
     named = [hub for hub in turn.rumours if any(turn.hops.get(peer) == 1 for peer in turn.rumours[hub])]

@@ -183,6 +183,15 @@ def _try_sometime(turn: Turn, hub: Hub) -> None:
     turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is tried at a random time")
 
 
+def hurry(turn: Turn) -> None:
+    """We are on no hub at all: what others told us of, and was never tried, is tried soon."""
+    soon_s = turn.settings.hub_probe_urgent_s
+    for url in sorted(turn.hubs):
+        hub, at_s = turn.hubs[url], turn.timers.get(hub_timer(url), 0.0)
+        if hub.source == "gossip" and not hub.connection_attempts and at_s > turn.mono_s + soon_s:
+            turn.arm(hub_timer(url), turn.mono_s + turn.uniform(0.0, soon_s), "we are on no hub at all")
+
+
 def note_health(turn: Turn) -> None:
     """A hub that has been connected for `healthy_s` has made up for earlier failures."""
     healed = proven = False
@@ -241,7 +250,9 @@ def _down(turn: Turn, hub: Hub, reason: str, retry_after_s: float | None) -> Non
     settings = turn.settings
     healthy = hub.connected_s is not None and turn.mono_s - hub.connected_s >= settings.healthy_s
     attempts = 0 if healthy else hub.connection_attempts
-    span_s = backoff_s(settings.hub_backoff_s, settings.hub_backoff_max_s, attempts)
+    others = any(each.connected_s is not None for each in turn.hubs.values() if each.url != hub.url)
+    max_s = settings.hub_backoff_max_s if others else settings.hub_backoff_offline_max_s
+    span_s = backoff_s(settings.hub_backoff_s, max_s, attempts)
     wait_s = turn.believed_s(retry_after_s) or 0.0
     delay_s = wait_s + max(settings.hub_backoff_min_s, turn.uniform(0.0, span_s))
     turn.cancel(announce_timer(hub.url), "the hub is not connected")

@@ -163,7 +163,7 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
         routes=routes,
         failures=0 if healthy else row.failures,
         last_connected_s=turn.mono_s,
-        last_error=short(action.reason),
+        last_error=short(f"it said goodbye: {action.reason}" if action.clean else action.reason),
     )
     hold_s = turn.believed_s(action.not_before_s)
     if hold_s is not None:

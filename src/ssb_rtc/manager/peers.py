@@ -14,7 +14,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.shares import replaceable
 from ssb_rtc.manager.slots import is_near
-from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route, Term
+from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import Turn, attempt_timer, handover_timer, short
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -281,9 +281,9 @@ def refresh(turn: Turn, row: Peer) -> None:
     return keep(turn, replace(row, routes=routes))
 
 
-def usable_now(turn: Turn, known: KnownRoute) -> bool:
+def usable_now(tables: State | Turn, known: KnownRoute) -> bool:
     """Whether the peer can be dialled over this route: an address always, a hub while it is connected."""
-    hub = turn.hubs.get(HubUrl(known.route.where))
+    hub = tables.hubs.get(HubUrl(known.route.where))
     return known.route.via == "address" or (hub is not None and hub.connected_s is not None)
 
 

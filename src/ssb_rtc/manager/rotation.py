@@ -12,15 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import islice, takewhile
 
 from msgspec.structs import replace
 
 from ssb_rtc.manager.activity import mono_s, protected, serves, stuck
-from ssb_rtc.manager.peers import hold, part
+from ssb_rtc.manager.due import DueQueue
+from ssb_rtc.manager.peers import hold, part, usable_now
 from ssb_rtc.manager.score import link_terms, told, total
 from ssb_rtc.manager.slots import count, is_near
 from ssb_rtc.manager.state import Link, Peer, State
 from ssb_rtc.manager.turn import Turn
+
+LOOKED_AT_MAX = 64
+"""Of those who are due, so many are looked at for one who can be dialled."""
 
 
 class Standing(IntEnum):
@@ -92,9 +97,17 @@ def who_waits(tables: State | Turn) -> Standing | None:
         (tables.friends, Standing.FRIEND, full or out_full),
         (tables.due, Standing.STRANGER, full or out_full or strangers_full),
     ):
-        if no_slot and queue.first is not None and queue.first[0] <= now_s:
+        if no_slot and _somebody_can_come(tables, queue, now_s):
             return rank
     return Standing.STRANGER if full and now_s - tables.refused_s < settings.busy_s else None
+
+
+def _somebody_can_come(tables: State | Turn, queue: DueQueue, now_s: float) -> bool:
+    """Whether one of those who are due could be dialled: no link is given up for one whose hubs are all dead."""
+    for _, peer in takewhile(lambda entry: entry[0] <= now_s, islice(queue, LOOKED_AT_MAX)):
+        if any(usable_now(tables, known) for known in tables.peers[peer].routes):
+            return True
+    return False
 
 
 def _linked(turn: Turn, most: Standing) -> Iterator[Peer]:

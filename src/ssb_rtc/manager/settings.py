@@ -103,6 +103,8 @@ class Settings(msgspec.Struct, frozen=True):
     hub_backoff_s: float = 30.0
     """A hub is tried again after a random time up to this; the span doubles with each failure."""
     hub_backoff_max_s: float = 600.0
+    hub_backoff_offline_max_s: float = 120.0
+    """The same while we are on no hub at all, and nobody can find us."""
     hub_backoff_min_s: float = 0.5
     announce_s: float = 30.0
     """The pause between announcements while we have no link; it doubles while we have some, +-`jitter`."""

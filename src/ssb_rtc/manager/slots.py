@@ -36,7 +36,7 @@ class Slots(NamedTuple):
     yielding: int
     """Strangers whose link ends when somebody better comes."""
     stuck: int
-    """Links that claim to download and move nothing."""
+    """Links that claim to download and move nothing, as far as others may come beside them."""
     friends_known: bool
     """Whether there is anybody for whom slots are to stay free."""
     may_displace: bool
@@ -81,7 +81,8 @@ class Slots(NamedTuple):
         return ""
 
     def _displaceable(self, settings: Settings) -> int:
-        return min(self.yielding, settings.handovers_max)
+        """Second links, stuck ones and those who displace are `handovers_max` beyond `peers_max`, all together."""
+        return max(0, min(self.yielding, settings.handovers_max - self.handovers - self.stuck))
 
     def _refuses_stranger(self, settings: Settings) -> str:
         alone = self.links_in + self.links_out - self.stuck == 0
@@ -136,7 +137,7 @@ def _counted(tables: State | Turn) -> Slots:
         strangers=strangers + strangers_linked,
         strangers_linked=strangers_linked,
         yielding=yielding,
-        stuck=min(stuck_links, settings.handovers_max),
+        stuck=max(0, min(stuck_links, settings.handovers_max - handovers - len(tables.handovers))),
         friends_known=bool(tables.hops),
         may_displace=now_s - tables.displaced_s >= settings.displace_s,
     )
