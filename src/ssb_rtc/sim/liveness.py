@@ -13,7 +13,9 @@ from ssb_rtc.types import HubUrl
 
 
 class Meetings:
-    """Who could be linked to whom now: awake, honest, a hub in common that works, and a pair that can connect."""
+    """Who has to meet whom: awake, honest, a hub in common that works, a pair that can connect, and one of the two
+    replicates the other's feed. Strangers may meet as well and pass on what both want, yet nobody can count on that.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -29,7 +31,9 @@ class Meetings:
         hubs, others = self._known.get(one, {}), self._known.get(other, {})
         if not any(hub in others for hub in hubs) or not self._world.network.reaches(first, second):
             return False
-        return not (_blocks(first, second) or _blocks(second, first))
+        wants = self._world.replication.wants
+        near = other in wants[one] or one in wants[other]
+        return near and not (_blocks(first, second) or _blocks(second, first))
 
     def reached_from(self, start: int, among: Iterable[int]) -> dict[int, bool]:
         """Whoever a message can come to from `start`, over those who pass it on."""
