@@ -1,7 +1,8 @@
 """Managers with one thing wrong, for the question whether the checkers notice.
 
 The first four are those that have to be caught. The others were chosen after the checkers had been written and frozen,
-from every slice of the manager; none was taken out because it was not caught.
+from every slice of the manager, and none was taken out because it was not caught: 5 of the 16 were at first. Then dials
+of a pair were counted, stuck links and waking up were looked at, and the scenario `glare` was added.
 """
 
 from __future__ import annotations
@@ -168,11 +169,11 @@ REQUIRED = (
     Mutation("gossip is switched off", gossip_off, (("at_once", 1),)),
     Mutation("rotation ignores downloading", rotation_ignores_downloading, FAULTS),
     Mutation("a peer is connected twice", connected_twice, FAULTS),
-    Mutation("the hub map is overwritten, as in 2018", hub_map_overwritten, FAULTS[:2]),
+    Mutation("the hub map is overwritten, as in 2018", hub_map_overwritten, FAULTS),
 )
 CHOSEN = (
     Mutation("blocks are ignored", blocks_are_ignored, FAULTS),
-    Mutation("links have no end", links_have_no_end, FAULTS[:2]),
+    Mutation("links have no end", links_have_no_end, FAULTS),
     Mutation("every offer is taken", every_offer_is_taken, FAULTS),
     Mutation("attempts have no time-out", attempts_have_no_time_out, FAULTS),
     Mutation("lost hubs stay lost", lost_hubs_stay_lost, FAULTS),
@@ -180,7 +181,7 @@ CHOSEN = (
     Mutation("both keys outrank each other", both_outrank, FAULTS),
     Mutation("not-before is ignored", holds_are_ignored, (*FAULTS, ("crowded", 1))),
     Mutation("there is no back-off", no_back_off, (*FAULTS, ("partition", 1))),
-    Mutation("a timer that fired stays armed", fired_timers_stay, FAULTS[:2]),
+    Mutation("a timer that fired stays armed", fired_timers_stay, FAULTS),
     Mutation("hubs are not told", hubs_are_not_told, (("seed_hubs_die", 1),)),
     Mutation("nobody is parked", nobody_is_parked, (*FAULTS, ("partition", 1))),
     Mutation("nobody rotates", nobody_rotates, FAULTS),

@@ -51,6 +51,8 @@ class Checkers:
         self.violations: list[Violation] = []
         self._told: dict[tuple[str, int], bool] = {}
         self._at = -1
+        self._stuck_since: dict[End, float] = {}
+        """Since when nothing but a download that moves nothing speaks for a link."""
         self.world.later(SWEEP_S, self._sweep)
 
     def broken(self, rule: str, peer: int, detail: str) -> None:
@@ -84,7 +86,7 @@ class Checkers:
     def _awake_for_a_while(self, node: Node, life: int, woke_s: float) -> None:
         if node.awake and node.lives == life and node.woke_s == woke_s:
             for end in node.links.values():
-                if end.link.dead and end.since_s < woke_s:
+                if end.link.dead and end.link.died_s < woke_s:
                     self.broken("a dead link after waking up", node.number, f"to {end.other.owner.number}")
 
     def uses(self, node: Node, end: End) -> None:
@@ -162,17 +164,20 @@ class Checkers:
 
     def _stuck(self, node: Node) -> None:
         """A link that moves nothing is given up while there is another one."""
-        now_s, settings = self.world.now_s, node.settings
+        now_s, settings = node.now.mono_s, node.settings  # which stands still while the machine sleeps
         for end in node.links.values():
             session, other = end.session, end.other.owner
-            if session is None or not session.told or len(node.links) < 2 or other.id in node.state.pinned:
-                continue
-            silent_s = now_s - max(session.moved_s, session.begun_s)
             serves = end.other.session is not None and end.other.session.told
-            if silent_s > 2 * settings.stall_s + STUCK_SLACK_S and not serves:
-                self.broken(
-                    "a stuck link is kept", node.number, f"{silent_s:.0f} s without a message from {other.number}"
-                )
+            excused = len(node.links) < 2 or serves or other.id in node.state.pinned
+            if session is None or not session.told or excused:
+                self._stuck_since.pop(end, None)
+                continue
+            since_s = self._stuck_since.setdefault(end, now_s)
+            moved_s = max(session.moved_s, session.begun_s) + node.mono_offset_s
+            silent_s = now_s - max(moved_s, since_s)
+            if silent_s > settings.stall_s + STUCK_SLACK_S:
+                detail = f"{silent_s:.0f} s without a message from {other.number}"
+                self.broken("a stuck link is kept", node.number, detail)
 
     def _caps(self, node: Node) -> None:
         state, most = node.state, node.settings

@@ -67,7 +67,7 @@ class End:
 class Link:
     """A connection between two parties."""
 
-    __slots__ = ("dead", "ends", "latency_s", "rate_s", "route")
+    __slots__ = ("dead", "died_s", "ends", "latency_s", "rate_s", "route")
 
     def __init__(self, dialler: Party, answerer: Party, route: Route, latency_s: float, rate_s: float) -> None:
         self.route = route
@@ -76,6 +76,7 @@ class Link:
         """Messages a second, each way."""
         self.dead = False
         """Nothing passes any longer."""
+        self.died_s = 0.0
         first, second = self.ends = (End(self, dialler, True), End(self, answerer, False))
         first.other, second.other = second, first
 
@@ -298,7 +299,7 @@ class Network:
 
     def _dies(self, link: Link) -> None:
         if not link.dead:
-            link.dead = True
+            link.dead, link.died_s = True, self.world.now_s
             for end in link.ends:
                 self.world.later(self.dice.uniform(CONSENT_S, CONSENT_S + 5), self._ended, end, "silent", False, None)
 

@@ -108,6 +108,8 @@ class Run:
         except Storm:
             world.checkers.broken("a storm of events", -1, f"more than {STORM_S:.0f} a second for each peer")
         liveness.check(world, after_s)
+        if not self.story.done():
+            world.checkers.broken("the story has no end", -1, str(self.story.figures()))
         for party in world.parties:
             if isinstance(party, Node) and party.awake:
                 world.checkers.look_at(party)
