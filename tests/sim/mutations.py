@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
+from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import handover, hub_table, hubs, links, offers, peers, rotation, schedule, slots, step
 from ssb_rtc.manager.state import Link, Peer
 from ssb_rtc.manager.turn import Turn
@@ -165,6 +167,43 @@ def crossed_offers_wait_for_each_other(patch: Patch) -> None:
     patch.setattr(offers, "_beside_attempt", refuse)
 
 
+# --- chosen after the checkers had been mended ---
+
+
+def what_remotes_say_is_ignored(patch: Patch) -> None:
+    patch.setitem(SLICES, a.RemotePeerDidTell, _nothing)
+
+
+def one_hub_is_saved(patch: Patch) -> None:
+    emit = Turn.emit
+
+    def one(turn: Turn, effect: Any) -> None:
+        emit(turn, replace(effect, hubs=effect.hubs[:1]) if isinstance(effect, e.ScheduleSaveHubs) else effect)
+
+    patch.setattr(Turn, "emit", one)
+
+
+def nothing_ticks(patch: Patch) -> None:
+    patch.setattr(schedule, "arm_tick", _nothing)
+
+
+def links_are_dropped_unclosed(patch: Patch) -> None:
+    def part(turn: Turn, row: Peer, reason: str, *_: Any) -> Peer:
+        return replace(peers.abort(turn, row, reason), link=None, rival=None)
+
+    for module in (peers, rotation, schedule):
+        patch.setattr(module, "part", part)
+
+
+def stalls_are_ignored(patch: Patch) -> None:
+    patch.setitem(SLICES, a.DownloadStalled, _nothing)
+
+
+def nothing_goes_stale(patch: Patch) -> None:
+    for module in (peers, schedule):
+        patch.setattr(module, "is_stale", lambda *_: False)
+
+
 REQUIRED = (
     Mutation("gossip is switched off", gossip_off, (("at_once", 1),)),
     Mutation("rotation ignores downloading", rotation_ignores_downloading, FAULTS),
@@ -188,4 +227,12 @@ CHOSEN = (
     Mutation("the stuck stay", the_stuck_stay, (*FAULTS, ("limits", 1))),
     Mutation("waking up is ignored", waking_up_is_ignored, (*FAULTS, ("sleepers", 1))),
     Mutation("crossed offers are refused", crossed_offers_wait_for_each_other, FAULTS),
+)
+CHOSEN_LATER = (
+    Mutation("what remotes say is ignored", what_remotes_say_is_ignored, FAULTS),
+    Mutation("one hub is saved", one_hub_is_saved, FAULTS),
+    Mutation("nothing ticks", nothing_ticks, FAULTS),
+    Mutation("links are dropped unclosed", links_are_dropped_unclosed, FAULTS),
+    Mutation("stalls are ignored", stalls_are_ignored, FAULTS),
+    Mutation("nothing goes stale", nothing_goes_stale, FAULTS),
 )
