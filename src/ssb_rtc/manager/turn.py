@@ -301,6 +301,10 @@ class Turn:
             setattr(self, name, getattr(self, name).added(entry))
             self.refill |= name not in self.full
 
+    def newcomer(self, row: Peer) -> None:
+        """Look for somebody to dial after this step, unless there was no slot for such a one when we last did."""
+        self.refill |= self._queue_of(row.id, row.asked) not in self.full
+
     def _queue_of(self, peer: PeerId, asked: bool) -> str:
         if asked:
             return "asked"
