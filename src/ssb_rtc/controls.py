@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssb_rtc.errors import MisuseError, NoPeerRuns
+from ssb_rtc.errors import ConnectFailed, MisuseError, NoPeerRuns
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
 from ssb_rtc.storage.contacts import HubRecord, PeerRecord
@@ -130,11 +130,16 @@ class PeerControls:
         Raises ConnectFailed, ConfigFault.
         """
         network = self.running()
-        if pin:
-            peer = network.peer_at(address)
-            self._keep_pin(peer, pinned=True, address=address)
-            network.pin(peer)
-        return await network.connect(address)
+        if not pin:
+            return await network.connect(address)
+        peer = network.peer_at(address)
+        self._keep_pin(peer, pinned=True, address=address)
+        network.pin(peer)
+        try:
+            return await network.connect(address)
+        except ConnectFailed as fault:
+            kept = f"the pin is kept, and the peer is tried again; `ssb-rtc disconnect {peer}` undoes it"
+            raise ConnectFailed(f"{fault} ({kept})") from fault
 
     def unpin(self, peer: PeerId) -> None:
         """A link with this peer is wanted like any other."""

@@ -75,7 +75,7 @@ def test_nobody_is_rotated_while_nobody_waits() -> None:
 def test_a_house_with_a_free_slot_is_not_full() -> None:
     story = Story(replace(FEW, peers_max=3))
     story.meet(AMY, BOB)
-    assert who_waits(story.state) is None
+    assert who_waits(story.state)[0] is None
     assert disconnects(story, 2_000) == []
 
 
@@ -126,11 +126,11 @@ def test_a_stranger_does_not_make_a_friend_go() -> None:
     story.do(a.HopsDidChange(((AMY, 1), (BOB, 2))))
     story.meet(AMY, BOB)
     story.announce(CAROL)
-    assert who_waits(story.state) is Standing.STRANGER
+    assert who_waits(story.state)[0] is Standing.STRANGER
     assert disconnects(story, 2_000) == []
     story.do(a.HopsDidChange(((CAROL, 2),)))
     story.announce(CAROL)
-    assert who_waits(story.state) is Standing.FRIEND
+    assert who_waits(story.state)[0] is Standing.FRIEND
     (gone,) = disconnects(story, 60)
     assert gone.peer == BOB, "the farther one"
 
@@ -140,14 +140,35 @@ def test_whoever_was_sent_away_counts_as_waiting() -> None:
     story.meet(AMY, BOB)
     assert disconnects(story, 1_000) == []
     story.offer(ZOE)
-    assert who_waits(story.state) is Standing.STRANGER
+    assert who_waits(story.state)[0] is Standing.STRANGER
     assert len(disconnects(story, 30)) == 1
+
+
+def test_the_more_friends_wait_the_sooner_a_link_has_had_its_time() -> None:
+    story = Story(replace(FEW, lifetime_s=1_800, jitter=0.0))
+    story.do(a.HopsDidChange(tuple((peer_id(0x90 + number), 2) for number in range(16))))
+    story.meet(AMY, BOB)
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
+    for number in range(16):
+        story.announce(peer_id(0x90 + number))
+    assert who_waits(story.state) == (Standing.FRIEND, 16)
+    assert disconnects(story, 440) == []
+    assert len(disconnects(story, 20)) == 1, "a fourth of the time"
+
+
+def test_a_friend_who_was_sent_away_makes_a_friend_go() -> None:
+    story = Story(FEW)
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 2), (ZOE, 1))))
+    story.meet(AMY, BOB)
+    assert disconnects(story, 1_000) == []
+    story.offer(ZOE)
+    assert until_one_goes(story).peer == BOB
 
 
 def test_nobody_goes_for_one_who_cannot_be_dialled() -> None:
     story = full_house()
     story.hub_lost()
-    assert who_waits(story.state) is None
+    assert who_waits(story.state)[0] is None
     assert disconnects(story, 1_500) == []
 
 
@@ -187,7 +208,7 @@ def test_an_asked_peer_waits_before_all_others() -> None:
     assert disconnects(story, 800) == []
     story.announce(CAROL)
     story.do(a.ConnectToRemotePeer(CAROL))
-    assert who_waits(story.state) is Standing.ASKED
+    assert who_waits(story.state)[0] is Standing.ASKED
     assert until_one_goes(story).peer == BOB
 
 

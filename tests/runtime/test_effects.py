@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
+import pytest
+
 from ssb_rtc.errors import ConnectFailed, MisuseError
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
+from ssb_rtc.manager.state import Route
 from ssb_rtc.runtime.effects import EffectPerformer
-from ssb_rtc.signalhub.signalling import HubDown, HubUp, Signalling
+from ssb_rtc.signalhub.signalling import Busy, HubDown, HubUp, Signalling
+from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.rtc import PeerBusy
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
 from tests.manager.names import AMY, ONE, TWO
@@ -27,6 +32,7 @@ class Hubs(Signalling):
         self.refuse: Exception | None = None
         self.log: list[tuple[str, HubUrl]] = []
         self.up: set[HubUrl] = set()
+        self.busy: list[tuple[HubUrl, PeerId, str, float]] = []
 
     @property
     def hubs(self) -> frozenset[HubUrl]:
@@ -57,18 +63,36 @@ class Hubs(Signalling):
         if self.refuse is not None:
             raise self.refuse
 
+    async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.busy.append((hub, to, session, not_before_s))
+
     async def close(self) -> None:
         self.up.clear()
 
 
 class Rtc:
-    """Writes down what it is told."""
+    """Writes down what it is told; holds offers that named a session or not, and is refused everything."""
 
     def __init__(self) -> None:
         self.unsent: list[tuple[PeerId, str, Signal, str]] = []
         self.told = asyncio.Event()
+        self.named = True
+        self.log: list[tuple[str, HubUrl, PeerId, str]] = []
+        self.busy: list[tuple[HubUrl, PeerId, str, float]] = []
 
     def listen_on(self, hub: HubUrl) -> None: ...
+
+    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> bool:
+        self.log.append(("refuse", hub, peer, session))
+        return self.named
+
+    def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
+        self.busy.append((hub, peer, session, not_before_s))
+
+    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool) -> Stream:
+        raise PeerBusy(42.0)
 
     def not_sent(self, peer: PeerId, session: str, signal: Signal, reason: str) -> None:
         self.unsent.append((peer, session, signal, reason))
@@ -141,3 +165,45 @@ async def test_hubs_that_are_not_up_are_left_alone() -> None:
     await desk.performer.renew_hubs("the network changed")
     assert desk.actions == []
     assert desk.hubs.log == []
+
+
+@pytest.mark.parametrize(
+    ("named", "not_before_s", "told"), [(True, 60.0, True), (False, 60.0, False), (True, None, False)]
+)
+async def test_a_refusal_is_told_only_for_a_time_and_to_who_named_a_session(
+    named: bool, not_before_s: float | None, told: bool
+) -> None:
+    desk = Desk()
+    desk.rtc.named = named
+    work = desk.performer.perform(e.RefuseOffer(ONE, AMY, "s1", "a test", not_before_s))
+    assert desk.rtc.log == [("refuse", ONE, AMY, "s1")], "it is forgotten at once"
+    assert (work is not None) == told
+    if work is not None:
+        await work
+    assert desk.hubs.busy == ([(ONE, AMY, "s1", 60.0)] if told else [])
+
+
+async def test_a_hub_that_does_not_take_a_refusal_is_no_failure() -> None:
+    desk = Desk()
+    desk.hubs.refuse = ConnectFailed("Network is unreachable")
+    work = desk.performer.perform(e.RefuseOffer(ONE, AMY, "s1", "a test", 60.0))
+    assert work is not None
+    await work
+    assert desk.actions == []
+
+
+async def test_an_attempt_that_is_refused_fails_with_the_time_that_was_named() -> None:
+    desk = Desk()
+    work = desk.performer.perform(e.ScheduleConnectToRemotePeer(AMY, Route("hub", ONE), 7, "a test"))
+    assert work is not None
+    await work
+    assert desk.actions == [a.RemotePeerConnectionFailed(AMY, 7, "it is busy", 42.0)]
+    assert desk.performer._attempts == {}
+    assert desk.performer._offers == {}
+
+
+async def test_what_is_heard_of_being_busy_goes_to_the_attempts() -> None:
+    desk = Desk()
+    desk.performer.on_signalling(Busy(ONE, AMY, "s1", 42.0))
+    assert desk.rtc.busy == [(ONE, AMY, "s1", 42.0)]
+    assert desk.actions == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +113,11 @@ async def test_who_can_not_be_reached_is_pinned_all_the_same(tmp_path: Path) -> 
     nobody = f"net:127.0.0.1:1~shs:{keys_of('nobody').id[1:-8]}"
     peer = peer_of(keys_of("nobody").id)
     async with Peer(tmp_path) as own:
-        with pytest.raises(ConnectFailed):
+        with pytest.raises(ConnectFailed) as plain:
+            await own.connect(nobody)
+        assert "pin" not in str(plain.value)
+    async with Peer(tmp_path) as own:
+        with pytest.raises(ConnectFailed, match=rf"the pin is kept.*`ssb-rtc disconnect {re.escape(peer)}`"):
             await own.connect(nobody, pin=True)
         assert peer in Watched(own).state.pinned
     async with Peer(tmp_path) as own:

@@ -15,15 +15,16 @@ from ssb_rtc.hub.server import HubServer, serve
 from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, open_session
 from ssb_rtc.signalhub.signalling import (
     Announced,
+    Busy,
     HubDown,
     HubUp,
     Left,
     SignallingEvent,
     SignalReceived,
 )
-from ssb_rtc.signalhub.swarm_signalling import SwarmLimits, SwarmSignalling
+from ssb_rtc.signalhub.swarm_signalling import BUSY_BELIEVED_S, SwarmLimits, SwarmSignalling
 from ssb_rtc.types import HubUrl, PeerId
-from ssb_rtc.wire.swarm import Signal
+from ssb_rtc.wire.swarm import Signal, format_busy
 from tests.signalhub.rogue import STREAM, rogue, saying
 
 APP = "ssb-rtc-1-0badcafe"
@@ -199,6 +200,43 @@ async def test_the_same_signal_through_two_hubs_counts_once(parties: list[Party]
     ann.now_s += 61.0
     await bob.signalling.send(urls[1], ann.id, "s1", OFFER)
     await ann.until_counts(SignalReceived, 3)
+
+
+async def test_who_is_busy_tells_the_offerer_alone(
+    parties: list[Party], urls: list[HubUrl], session: aiohttp.ClientSession
+) -> None:
+    ann, bob, cat = parties
+    for party in parties:
+        await party.signalling.connect(urls[0])
+    await ann.signalling.say_busy(urls[0], bob.id, "s1", 61.25)
+    assert await bob.until_counts(Busy, 1) == [Busy(urls[0], ann.id, "s1", 61.25)]
+    await post(session, urls[0], bob.id, format_busy(ann.id, "s1", 61.25))
+    await bob.until_dropped("duplicate", 1)
+    await post(session, urls[0], bob.id, {"from": ann.id, "session": "s1", "busy": 3600})
+    assert (await bob.until_counts(Busy, 2))[1] == Busy(urls[0], ann.id, "s1", BUSY_BELIEVED_S)
+    assert cat.of(Busy) == []
+    with pytest.raises(TransportFault, match="no subscription"):
+        await ann.signalling.say_busy(urls[1], bob.id, "s1", 60.0)
+
+
+async def test_being_busy_is_heard_and_said_within_limits(session: aiohttp.ClientSession, urls: list[HubUrl]) -> None:
+    ann = Party(0, session, SwarmLimits(sender_rate_s=1.0, sender_burst=3.0, busy_rate_s=1.0, busy_burst=2.0))
+    bob = Party(1, session)
+    await ann.signalling.connect(urls[0])
+    await bob.signalling.connect(urls[0])
+    for number in range(5):
+        await post(session, urls[0], ann.id, {"from": peer(5), "session": str(number), "busy": 60})
+    await ann.until_dropped("flood", 2)
+    assert len(ann.of(Busy)) == 3
+    for number in range(5):
+        await ann.signalling.say_busy(urls[0], bob.id, str(number), 60.0)
+    assert ann.signalling.dropped["unsaid"] == 3
+    ann.now_s += 1.0
+    await ann.signalling.say_busy(urls[0], bob.id, "later", 60.0)
+    heard = await bob.until_counts(Busy, 3)
+    assert {event.session for event in heard if isinstance(event, Busy)} == {"0", "1", "later"}
+    for party in (ann, bob):
+        await party.signalling.close()
 
 
 async def test_an_announcement_counts_for_every_hub(parties: list[Party], urls: list[HubUrl]) -> None:

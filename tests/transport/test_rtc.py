@@ -12,7 +12,7 @@ from ssb_rtc.errors import ConfigFault, ConnectFailed, LinkClosed, ListenFailed,
 from ssb_rtc.transport import rtc
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.ice import IceConfig
-from ssb_rtc.transport.rtc import RESENDS_MAX, RtcTransport, Superseded, backend_named, unnamed_session
+from ssb_rtc.transport.rtc import RESENDS_MAX, PeerBusy, RtcTransport, Superseded, backend_named, unnamed_session
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
 from tests.transport.channels import PAIRS
@@ -102,12 +102,63 @@ async def test_a_refused_offer_is_forgotten() -> None:
     b.listen_on(HUB)
     offering = asyncio.create_task(meeting.transports[A].offer(HUB, B, "s1"))
     await within(5, lambda: desk.offers)
-    b.refuse(HUB, A, "s1")
+    assert b.refuse(HUB, A, "s1"), "it named its session"
+    assert not b.refuse(HUB, A, "s1"), "it is held no longer"
     with pytest.raises(ConnectFailed, match="not there any more"):
         await b.accept(HUB, A, "s1")
     offering.cancel()
     await asyncio.gather(offering, return_exceptions=True)
     assert not meeting.said(B, "answer")
+    await meeting.close()
+
+
+async def test_who_named_no_session_is_not_to_be_told_that_it_is_refused() -> None:
+    meeting, desk = Meeting(), Desk()
+    b = meeting.join(B, "wrtc", desk.on_offer)
+    b.listen_on(HUB)
+    b.receive(HUB, A, None, Signal("offer", sdp="v=0"))
+    assert not b.refuse(*desk.offers[0])
+    with pytest.raises(ConnectFailed, match="not there any more"):
+        await b.accept(*desk.offers[0])
+    await meeting.close()
+
+
+async def test_a_refused_attempt_ends_at_once_and_leaves_nothing_behind() -> None:
+    tasks = asyncio.all_tasks()
+    meeting, desk = Meeting(), Desk()
+    a, b = meeting.join(A), meeting.join(B, "wrtc", desk.on_offer)
+    b.listen_on(HUB)
+    offering = asyncio.create_task(a.offer(HUB, B, "s1"))
+    await within(5, lambda: desk.offers)
+    for hub, peer, session in ((HUB, B, "s2"), (HUB, LITTLE if B == BIG else BIG, "s1"), (HubUrl("http://x"), B, "s1")):
+        a.refused(hub, peer, session, 60.0)
+    await asyncio.sleep(0)
+    assert not offering.done(), "another session, another peer and another hub are nothing to it"
+    a.refused(HUB, B, "s1", 60.0)
+    async with asyncio.timeout(2):
+        with pytest.raises(PeerBusy, match="it is busy") as caught:
+            await offering
+    assert caught.value.not_before_s == 60.0
+    assert not a._attempts
+    b.refuse(*desk.offers[0])
+    await within(2, lambda: asyncio.all_tasks() <= tasks)
+    await meeting.close()
+
+
+async def test_a_live_connection_and_an_attempt_of_the_other_side_are_not_refused() -> None:
+    meeting, desk = Meeting(), Desk()
+    a, b = meeting.join(A), meeting.join(B, "wrtc", desk.on_offer)
+    b.listen_on(HUB)
+    offering = asyncio.create_task(a.offer(HUB, B, "s1"))
+    await within(5, lambda: desk.offers)
+    b.refused(HUB, A, "s1", 60.0)
+    async with asyncio.timeout(10):
+        theirs = await b.accept(*desk.offers[0])
+        b.refused(HUB, A, "s1", 60.0)
+        ours = await offering
+    a.refused(HUB, B, "s1", 60.0)
+    b.refused(HUB, A, "s1", 60.0)
+    await say_hello(ours, theirs)
     await meeting.close()
 
 

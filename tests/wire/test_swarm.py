@@ -17,14 +17,17 @@ from ssb_rtc.wire.sse import Parser
 from ssb_rtc.wire.swarm import (
     ALL,
     BODY_LIMIT_BYTES,
+    BUSY_MAX_S,
     CANDIDATE_LIMIT_BYTES,
     FREE_MAX,
     SDP_LIMIT_BYTES,
+    Busy,
     Connect,
     Leave,
     Signal,
     SignalFrom,
     app_name,
+    format_busy,
     format_connect,
     format_leave,
     format_signal,
@@ -142,6 +145,36 @@ def test_only_an_offer_says_alone() -> None:
 def test_our_own_signals_read_back_the_same(signal: Signal, session: str | None) -> None:
     assert parse_message(format_signal(BOB, session, signal)) == SignalFrom(BOB, session, signal)
     assert ("session" in json.loads(format_signal(BOB, session, signal))) == (session is not None)
+
+
+@given(st.text("abc0", min_size=1, max_size=64), st.floats(0, BUSY_MAX_S))
+def test_busy_reads_back_the_same_to_a_thousandth(session: str, busy_s: float) -> None:
+    text = format_busy(BOB, session, busy_s)
+    assert parse_message(text) == Busy(BOB, session, round(busy_s, 3))
+    assert "signal" not in json.loads(text)
+
+
+@given(st.floats(allow_nan=False))
+def test_we_say_no_time_that_others_would_not_take(busy_s: float) -> None:
+    told = parse_message(format_busy(BOB, "s", busy_s))
+    assert isinstance(told, Busy)
+    assert 0 <= told.not_before_s <= BUSY_MAX_S
+
+
+@pytest.mark.parametrize("busy", [None, True, "60", -1, -1e-9, 3600.001, 10**400, [60], {}])
+def test_a_busy_without_a_time_is_ignored(busy: Any) -> None:
+    assert parse_message(body(session="s", busy=busy)) is None
+
+
+@pytest.mark.parametrize("session", [None, 7, "", "s" * 65, {}])
+def test_a_busy_for_no_session_is_ignored(session: Any) -> None:
+    assert parse_message(body(session=session, busy=60)) is None
+
+
+def test_a_signal_with_a_busy_beside_it_is_a_signal() -> None:
+    offer = {"type": "offer", "sdp": "v=0"}
+    message = parse_message(body(signal=offer, session="s", busy=60))
+    assert message == SignalFrom(ALICE, "s", Signal("offer", sdp="v=0"))
 
 
 def test_both_shapes_of_candidates() -> None:
@@ -265,7 +298,21 @@ def test_outside_announcements_are_taken_whatever_they_say_of_slots(free: Any) -
     assert message.free is None or 0 <= message.free <= FREE_MAX
 
 
+@given(jsons, jsons)
+def test_outside_refusals_are_a_time_and_a_session_or_nothing(session: Any, busy: Any) -> None:
+    try:
+        message = parse_message(body(session=session, busy=busy))
+    except SignalInvalid:
+        return  # Infinity is no JSON
+    if message is not None:
+        assert isinstance(message, Busy)
+        assert message.session == session
+        assert 0 <= message.not_before_s <= BUSY_MAX_S
+
+
 def test_our_own_mistakes() -> None:
+    with pytest.raises(MisuseError, match="session"):
+        format_busy(ALICE, "", 60.0)
     with pytest.raises(MisuseError, match="session"):
         format_signal(ALICE, "", Signal("offer", sdp="v=0"))
     with pytest.raises(MisuseError, match="breaks the rules"):

@@ -10,7 +10,7 @@ from ssb_rtc.manager.activity import activity, protected
 from ssb_rtc.manager.downloads import syncing_until_s
 from ssb_rtc.manager.hubs import gossiped_max, is_spare
 from ssb_rtc.manager.identity import public_key
-from ssb_rtc.manager.rotation import who_waits
+from ssb_rtc.manager.rotation import ends_s, who_waits
 from ssb_rtc.manager.score import hub_terms, hubs_in_use, link_terms, peer_terms
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import Slots, count, is_near
@@ -177,12 +177,11 @@ def _next_of_link(state: State, row: Peer, link: Link) -> str:
         return "it ends as soon as there is another link"
     if why:
         return f"it stays: {why}"
-    left_s = link.until_s - state.now.mono_s
+    rank, waiting = who_waits(state)
+    left_s = ends_s(state, link, waiting) - state.now.mono_s
     if left_s > 0:
         return f"in {left_s:.0f} s it may end, if others wait for the slot"
-    return (
-        "it may end for somebody who waits" if who_waits(state) is not None else "it stays: nobody waits for the slot"
-    )
+    return "it stays: nobody waits for the slot" if rank is None else "it may end for somebody who waits"
 
 
 def _about_hub(state: State, hub: Hub) -> Iterator[str]:

@@ -56,8 +56,8 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
         _slow_down(turn)
     if hold_s is not None:
         row = replace(row, refusals=row.refusals + 1)
-        settings = turn.settings
-        return hold(turn, row, max(hold_s, backoff_s(hold_s, settings.hold_max_s, row.refusals)))
+        most_s = turn.settings.busy_friend_max_s if is_near(turn, row) else turn.settings.hold_max_s
+        return hold(turn, row, max(hold_s, backoff_s(hold_s, most_s, row.refusals)))
     if not attempt.dialled:
         # Who offered is proven by nothing yet, so the peer that was named bears no blame.
         ready_s = turn.mono_s + turn.jittered(turn.settings.peer_backoff_s)
@@ -135,7 +135,7 @@ def _refuses(turn: Turn, row: Peer, attempt: Attempt | None) -> tuple[str, float
     else:
         full = slots.refuses_link(settings, near=near)
     if full:
-        turn.refused_s = turn.mono_s
+        turn.note_refusal(near=near)
     return full, turn.jittered(settings.busy_s)
 
 

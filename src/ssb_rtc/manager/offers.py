@@ -40,7 +40,7 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
     full = slots.refuses_link(turn.settings, near=near, alone=action.alone)
     if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
-        turn.refused_s = turn.mono_s
+        turn.note_refusal(near=near)
         wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s
         return _refuse(turn, action, full or "enough offers are being answered", turn.jittered(wait_s))
     if not near and slots.free(turn.settings) == 0:

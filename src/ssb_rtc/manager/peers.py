@@ -63,7 +63,7 @@ def _with_route(turn: Turn, row: Peer, route: Route) -> tuple[KnownRoute, ...]:
     if len(routes) >= turn.settings.routes_max:
         oldest = min(routes, key=lambda known: known.heard_s)
         routes = tuple(known for known in routes if known is not oldest)
-    turn.refill = True
+    turn.newcomer(row)
     return (*routes, KnownRoute(route, turn.mono_s))
 
 

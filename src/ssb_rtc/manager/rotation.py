@@ -10,6 +10,7 @@ The goodbye carries the reason and how long to stay away; both sides keep to it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import islice, takewhile
@@ -77,37 +78,45 @@ def rotate(turn: Turn) -> None:
     """End one link that has had its time, where somebody waits for the slot."""
     if turn.mono_s - turn.rotated_s < turn.settings.rotate_s:
         return
-    waiting = who_waits(turn)
-    if waiting is None:
+    rank, waiting = who_waits(turn)
+    if rank is None:
         return
     full = count(turn).used >= turn.settings.peers_max
-    rows = [row for row in _linked(turn, waiting) if (full or _link(row).dialled) and _link(row).until_s <= turn.mono_s]
+    rows = [row for row in _linked(turn, rank) if full or _link(row).dialled]
+    rows = [row for row in rows if ends_s(turn, _link(row), waiting) <= turn.mono_s]
     if _end_least(turn, rows, "its time was over, and others wait", turn.settings.rotation_hold_s):
         turn.rotated_s = turn.mono_s
 
 
-def who_waits(tables: State | Turn) -> Standing | None:
-    """The nearest of those who are due and find no slot, or were sent away a moment ago; None where nobody waits."""
+def ends_s(tables: State | Turn, link: Link, waiting: int) -> float:
+    """When a link has had its time: the sooner, the more friends wait. As in ssb-conn, by the root of their number."""
+    life_s = (link.until_s - link.since_s) / math.sqrt(max(1, waiting))
+    return link.since_s + max(life_s, min(tables.settings.lifetime_min_s, link.until_s - link.since_s))
+
+
+def who_waits(tables: State | Turn) -> tuple[Standing | None, int]:
+    """The nearest of those who are due and find no slot, or were sent away a moment ago, and how many friends are among
+    those who are looked at. None where nobody waits.
+    """
     settings, slots, now_s = tables.settings, count(tables), mono_s(tables)
     full = slots.used >= settings.peers_max
     out_full = slots.links_out + slots.attempts_out - slots.stuck >= settings.outbound_max
     strangers_full = slots.friends_known and slots.strangers >= settings.strangers_max
-    for queue, rank, no_slot in (
-        (tables.asked, Standing.ASKED, full),
-        (tables.friends, Standing.FRIEND, full or out_full),
-        (tables.due, Standing.STRANGER, full or out_full or strangers_full),
-    ):
-        if no_slot and _somebody_can_come(tables, queue, now_s):
-            return rank
-    return Standing.STRANGER if full and now_s - tables.refused_s < settings.busy_s else None
+    friends = _who_can_come(tables, tables.friends, now_s) if full or out_full else 0
+    if full and _who_can_come(tables, tables.asked, now_s):
+        return Standing.ASKED, friends + 1
+    if friends or (full and now_s - tables.refused_friend_s < settings.busy_s):
+        return Standing.FRIEND, max(1, friends)
+    if (full or out_full or strangers_full) and _who_can_come(tables, tables.due, now_s):
+        return Standing.STRANGER, 0
+    return (Standing.STRANGER if full and now_s - tables.refused_s < settings.busy_s else None), 0
 
 
-def _somebody_can_come(tables: State | Turn, queue: DueQueue, now_s: float) -> bool:
-    """Whether one of those who are due could be dialled: no link is given up for one whose hubs are all dead."""
-    for _, peer in takewhile(lambda entry: entry[0] <= now_s, islice(queue, LOOKED_AT_MAX)):
-        if any(usable_now(tables, known) for known in tables.peers[peer].routes):
-            return True
-    return False
+def _who_can_come(tables: State | Turn, queue: DueQueue, now_s: float) -> int:
+    """How many of those who are due could be dialled: no link is given up for one whose hubs are all dead."""
+    due = takewhile(lambda entry: entry[0] <= now_s, islice(queue, LOOKED_AT_MAX))
+    rows = (tables.peers[peer] for _, peer in due)
+    return sum(any(usable_now(tables, known) for known in row.routes) for row in rows)
 
 
 def _linked(turn: Turn, most: Standing) -> Iterator[Peer]:

@@ -28,7 +28,7 @@ from ssb_rtc.manager.turn import CONNECT, SAVE, TICK, Turn, short
 from ssb_rtc.types import HubUrl
 
 QUEUES = ("asked", "friends", "due")
-DIALS_LOOKED_AT_MAX = 64
+DIALS_LOOKED_AT_MAX = 32
 """Peers that one step dials, weighs or parks; the rest waits for the timer, which is due at once."""
 DUE_LOOKED_AT_MAX = 1_000
 """Due peers that one step goes through for one whom it may dial: a hub may fill the queue with names."""

@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Links of our own dialling to peers picked at random, against clusters in which everybody knows the same few."""
     lifetime_s: float = 1_800.0
     """How old a link grows, +-`jitter`, before a full house may end it for somebody who waits."""
+    lifetime_min_s: float = 300.0
+    """Where several friends wait, a link's time is divided by the root of their number, yet it lasts so long."""
     rotate_s: float = 60.0
     """A full house ends at most one link in this time, so that it never loses its neighbours at once."""
     rotation_hold_s: float = 600.0
@@ -85,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The most that a remote's not-before, or a hub's Retry-After, is believed."""
     busy_s: float = 60.0
     """When a peer that found us full is told to try again, +-`jitter`."""
+    busy_friend_max_s: float = 300.0
+    """Who is busy again and again is asked ever more rarely, up to `hold_max_s`; a friend not more rarely than this."""
     busy_answering_s: float = 5.0
     """The same where only too many offers came at once."""
     check_link_s: float = 6.0

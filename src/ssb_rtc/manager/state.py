@@ -271,6 +271,8 @@ class State(msgspec.Struct, frozen=True):
     """When a peer without any link last took the place of a stranger."""
     refused_s: float = float("-inf")
     """When somebody was last sent away because all slots were taken."""
+    refused_friend_s: float = float("-inf")
+    """The same for a friend."""
     revision: int = 0
     """Of the table of hubs: grows with each change that is to be stored."""
     saved_revision: int = 0

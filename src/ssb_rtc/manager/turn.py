@@ -91,6 +91,7 @@ class Turn:
         "pinned",
         "refill",
         "refill_hubs",
+        "refused_friend_s",
         "refused_s",
         "revision",
         "rotated_s",
@@ -137,6 +138,7 @@ class Turn:
         self.rotated_s = state.rotated_s
         self.displaced_s = state.displaced_s
         self.refused_s = state.refused_s
+        self.refused_friend_s = state.refused_friend_s
         self.next_id = state.next_id
         self.revision = state.revision
         self.saved_revision = state.saved_revision
@@ -187,6 +189,7 @@ class Turn:
             rotated_s=self.rotated_s,
             displaced_s=self.displaced_s,
             refused_s=self.refused_s,
+            refused_friend_s=self.refused_friend_s,
             revision=self.revision,
             saved_revision=self.saved_revision,
             closing=self.closing,
@@ -300,6 +303,16 @@ class Turn:
             name = self._queue_of(entry[1], asked)
             setattr(self, name, getattr(self, name).added(entry))
             self.refill |= name not in self.full
+
+    def note_refusal(self, *, near: bool) -> None:
+        """Somebody was sent away for want of a slot."""
+        self.refused_s = self.mono_s
+        if near:
+            self.refused_friend_s = self.mono_s
+
+    def newcomer(self, row: Peer) -> None:
+        """Look for somebody to dial after this step, unless there was no slot for such a one when we last did."""
+        self.refill |= self._queue_of(row.id, row.asked) not in self.full
 
     def _queue_of(self, peer: PeerId, asked: bool) -> str:
         if asked:

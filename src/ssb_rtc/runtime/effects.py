@@ -5,7 +5,8 @@ USE_LINK, CHECK_LINK, TELL_REMOTE_PEER, SCHEDULE_DISCONNECT_FROM_REMOTE_PEER, SC
 SCHEDULE_CONNECT_TO_HUB          -> signalling.connect  -> HubUp, HubDown     -> HUB_CONNECTION_...
 SCHEDULE_CONNECT_TO_REMOTE_PEER  -> rtc or an address   -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 ACCEPT_OFFER                     -> rtc.accept          -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
-what is heard on hubs            -> REMOTE_PEER_DID_ANNOUNCE, _DISCONNECT, _OFFER
+REFUSE_OFFER                     -> rtc.refuse, and signalling.say_busy where the offer named its session
+what is heard on hubs            -> REMOTE_PEER_DID_ANNOUNCE, _DISCONNECT, _OFFER; "busy" ends the attempt it names
 """
 
 from __future__ import annotations
@@ -24,10 +25,19 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import HubSource, KnownHub, Route
 from ssb_rtc.runtime.links import LinkTable
 from ssb_rtc.signalhub.client import HubRefused
-from ssb_rtc.signalhub.signalling import Announced, HubDown, HubUp, Left, Signalling, SignallingEvent, SignalReceived
+from ssb_rtc.signalhub.signalling import (
+    Announced,
+    Busy,
+    HubDown,
+    HubUp,
+    Left,
+    Signalling,
+    SignallingEvent,
+    SignalReceived,
+)
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.transport.base import Stream
-from ssb_rtc.transport.rtc import RtcTransport
+from ssb_rtc.transport.rtc import PeerBusy, RtcTransport
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
 
@@ -93,7 +103,7 @@ class EffectPerformer:
             case e.AbortAttempt():
                 self._abort(effect.attempt)
             case e.RefuseOffer():
-                self._rtc.refuse(effect.hub, effect.peer, effect.session)
+                return self._refuse(effect)
             case e.ResendOffer():
                 self._resend(effect)
             case _:
@@ -192,6 +202,8 @@ class EffectPerformer:
                 self._dispatch(a.RemotePeerDidDisconnect(hub, peer))
             case SignalReceived(hub, peer, session, signal):
                 self._rtc.receive(hub, peer, session, signal)
+            case Busy(hub, peer, session, not_before_s):
+                self._rtc.refused(hub, peer, session, not_before_s)
 
     def _on_hub_up(self, hub: HubUrl) -> None:
         connection = self._connections.get(hub)
@@ -245,7 +257,11 @@ class EffectPerformer:
         if route.via == "hub":
             hub, session = HubUrl(route.where), secrets.token_hex(8)
             self._offers[effect.attempt] = (hub, effect.peer, session)
-            stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone)
+            try:
+                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone)
+            except PeerBusy as busy:
+                self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
+                return
         else:
             stream = await self._dial(route.where)
         await self._links.outbound(stream, effect.peer, route, effect.attempt)
@@ -253,6 +269,16 @@ class EffectPerformer:
     async def _accept(self, effect: e.AcceptOffer) -> None:
         stream = await self._rtc.accept(effect.hub, effect.peer, effect.session)
         await self._links.answered(stream, effect.peer, Route("hub", effect.hub), effect.attempt)
+
+    def _refuse(self, effect: e.RefuseOffer) -> Work:
+        named = self._rtc.refuse(effect.hub, effect.peer, effect.session)
+        return self._say_busy(effect, effect.not_before_s) if named and effect.not_before_s is not None else None
+
+    async def _say_busy(self, effect: e.RefuseOffer, not_before_s: float) -> None:
+        try:
+            await self._signalling.say_busy(effect.hub, effect.peer, effect.session, not_before_s)
+        except TransportFault as fault:
+            logger.info("%s was not told that we are busy: %s", effect.peer, fault)
 
     def _abort(self, attempt: int) -> None:
         task = self._attempts.get(attempt)

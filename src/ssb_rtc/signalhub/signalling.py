@@ -62,7 +62,17 @@ class SignalReceived:
     signal: Signal
 
 
-SignallingEvent: TypeAlias = HubUp | HubDown | Announced | Left | SignalReceived
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A peer says that it refuses our offer of this session, and for how long. Nothing proves it."""
+
+    hub: HubUrl
+    peer: PeerId
+    session: str
+    not_before_s: float
+
+
+SignallingEvent: TypeAlias = HubUp | HubDown | Announced | Left | SignalReceived | Busy
 
 
 class Signalling(ABC):
@@ -109,6 +119,14 @@ class Signalling(ABC):
         """Send a signal; candidates never overtake the offer or answer that was sent before them.
 
         Raises TransportFault, and MisuseError where the signal is too large for a hub.
+        """
+
+    @abstractmethod
+    async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
+        """Tell a peer that its offer of this session is refused, and for how long.
+
+        Only for an offer that named its session itself: stock JavaScript peers could break on it. Where too many such
+        answers go out, nothing is said. Raises TransportFault.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import aiohttp
 
@@ -21,6 +22,7 @@ from ssb_rtc.signalhub.admission import BucketTable, SeenCache, TokenBucket
 from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
 from ssb_rtc.signalhub.signalling import (
     Announced,
+    Busy,
     HubDown,
     HubUp,
     Left,
@@ -31,6 +33,11 @@ from ssb_rtc.signalhub.signalling import (
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import swarm
 from ssb_rtc.wire.swarm import Signal
+
+BUSY_BELIEVED_S: Final = 300.0
+"""The most that a `busy` is believed: anybody on a hub can forge one, and keeps us from a peer no longer than this with
+it. Honest ones name about a minute.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,9 @@ class SwarmLimits:
     senders_max: int = 4096
     seen_window_s: float = 60.0
     seen_max: int = 16 * 1024
+    busy_rate_s: float = 10.0
+    busy_burst: float = 50.0
+    """Of what we say to each hub about being busy: offers from made-up ids must not use up what a hub takes from us."""
     posts_max: int = 4
     """In flight to one hub; half of the connections that the client may have."""
 
@@ -55,12 +65,13 @@ class SwarmLimits:
 class _Hub:
     """What is held for one hub."""
 
-    __slots__ = ("bucket", "client", "posts", "up")
+    __slots__ = ("bucket", "busy", "client", "posts", "up")
 
-    def __init__(self, client: HubClient, bucket: TokenBucket, posts_max: int) -> None:
+    def __init__(self, client: HubClient, limits: SwarmLimits, now_s: float) -> None:
         self.client = client
-        self.bucket = bucket
-        self.posts = asyncio.Semaphore(posts_max)
+        self.bucket = TokenBucket(limits.hub_rate_s, limits.hub_burst, now_s)
+        self.busy = TokenBucket(limits.busy_rate_s, limits.busy_burst, now_s)
+        self.posts = asyncio.Semaphore(limits.posts_max)
         self.up = False
 
 
@@ -100,7 +111,7 @@ class SwarmSignalling(Signalling):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many messages were dropped, by reason: flood, invalid, unknown, own, duplicate."""
+        """How many messages were dropped, by reason: flood, invalid, unknown, own, duplicate; unsaid was ours."""
         return self._dropped
 
     async def connect(self, hub: HubUrl) -> None:
@@ -113,8 +124,7 @@ class SwarmSignalling(Signalling):
         if len(self._hubs) >= self._limits.hubs_max:
             raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
         client = HubClient(hub, self._app, self._session, limits=self._client_limits)
-        bucket = TokenBucket(self._limits.hub_rate_s, self._limits.hub_burst, self._clock())
-        held = self._hubs[hub] = _Hub(client, bucket, self._limits.posts_max)
+        held = self._hubs[hub] = _Hub(client, self._limits, self._clock())
         try:
             await client.subscribe(
                 [swarm.ALL, swarm.inbox(self._own)], partial(self._hear, hub, held), partial(self._lost, hub, held)
@@ -168,6 +178,14 @@ class SwarmSignalling(Signalling):
             if self._described.get(key) is posted:
                 del self._described[key]
 
+    async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
+        """See `Signalling.say_busy`."""
+        held = self._hubs.get(hub)
+        if held is not None and not held.busy.take(self._clock()):
+            self._dropped["unsaid"] += 1
+            return
+        await self._post(hub, swarm.inbox(to), swarm.format_busy(self._own, session, not_before_s))
+
     async def close(self) -> None:
         """See `Signalling.close`."""
         for hub in list(self._hubs):
@@ -207,18 +225,27 @@ class SwarmSignalling(Signalling):
             self._dropped["own"] += 1
             return
         match message:
-            case swarm.Connect(sender=sender) | swarm.Leave(sender=sender):
-                if not self._announcers.take((hub, sender), now_s):
-                    self._dropped["flood"] += 1
-                elif isinstance(message, swarm.Connect):
-                    self._emit(Announced(hub, sender, message.free))
-                else:
-                    self._emit(Left(hub, sender))
-            case swarm.SignalFrom(sender=sender, session=session, signal=signal):
-                digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-                if not self._senders.take(sender, now_s):
-                    self._dropped["flood"] += 1
-                elif not self._seen.first((sender, session, digest), now_s):
-                    self._dropped["duplicate"] += 1
-                else:
-                    self._emit(SignalReceived(hub, sender, session, signal))
+            case swarm.Connect() | swarm.Leave():
+                self._hear_on_all(hub, message, now_s)
+            case swarm.SignalFrom() | swarm.Busy():
+                self._hear_on_ours(hub, message, text, now_s)
+
+    def _hear_on_all(self, hub: HubUrl, message: swarm.Connect | swarm.Leave, now_s: float) -> None:
+        if not self._announcers.take((hub, message.sender), now_s):
+            self._dropped["flood"] += 1
+        elif isinstance(message, swarm.Connect):
+            self._emit(Announced(hub, message.sender, message.free))
+        else:
+            self._emit(Left(hub, message.sender))
+
+    def _hear_on_ours(self, hub: HubUrl, message: swarm.SignalFrom | swarm.Busy, text: str, now_s: float) -> None:
+        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+        if not self._senders.take(message.sender, now_s):
+            self._dropped["flood"] += 1
+        elif not self._seen.first((message.sender, message.session, digest), now_s):
+            self._dropped["duplicate"] += 1
+        elif isinstance(message, swarm.SignalFrom):
+            self._emit(SignalReceived(hub, message.sender, message.session, message.signal))
+        else:
+            believed_s = min(message.not_before_s, BUSY_BELIEVED_S)
+            self._emit(Busy(hub, message.sender, message.session, believed_s))

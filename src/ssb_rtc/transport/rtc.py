@@ -48,6 +48,14 @@ class Superseded(ConnectFailed):
     """Our attempt gave way to the other side's offer. No failure: the link comes from answering that one."""
 
 
+class PeerBusy(ConnectFailed):
+    """The other side refused our offer for now. `not_before_s`: for how many seconds, as far as it is believed."""
+
+    def __init__(self, not_before_s: float) -> None:
+        super().__init__("it is busy")
+        self.not_before_s = not_before_s
+
+
 @dataclass(slots=True, eq=False)
 class _Attempt:
     """An attempt, and the connection that came of it, until it is closed."""
@@ -134,8 +142,9 @@ class RtcTransport(Transport):
     ) -> Stream:
         """Offers a connection; we are the dialler of the stream that comes of it. `alone`: we have no link at all.
 
-        Raises Superseded when we answer an offer of theirs instead, ConnectFailed with why there is no way (after
-        ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense. Cancelling it closes all.
+        Raises Superseded when we answer an offer of theirs instead, PeerBusy when they refuse ours, ConnectFailed with
+        why there is no way (after ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense.
+        Cancelling it closes all.
         """
         return await self._open(_Attempt(hub, peer, session, ours=True, alone=alone), allow_private=allow_private)
 
@@ -152,10 +161,13 @@ class RtcTransport(Transport):
         attempt = _Attempt(hub, peer, session, ours=False, unnamed=unnamed)
         return await self._open(attempt, held.offer, *held.candidates, allow_private=allow_private)
 
-    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> None:
-        """Forgets a held offer. The other side hears nothing."""
+    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> bool:
+        """Forgets a held offer; the other side hears nothing of it from here.
+
+        True where there was one and it named its session itself: then its sender may be told, and else it must not.
+        """
         del hub
-        self._held.take((peer, session), self._now_s())
+        return self._held.take((peer, session), self._now_s()) is not None and not session.startswith(_UNNAMED)
 
     def resend(self, hub: HubUrl, peer: PeerId, session: str) -> None:
         """Sends the offer of our own attempt again, unchanged, with its candidates; at most RESENDS_MAX times."""
@@ -169,6 +181,12 @@ class RtcTransport(Transport):
         attempt = self._attempts.get((peer, session))
         if attempt is not None and signal.kind != "candidate":
             self._give_up(attempt, ConnectFailed(f"our {signal.kind} did not get out: {reason}"))
+
+    def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
+        """Somebody says on this hub that our offer of this session is refused. Ends that attempt and nothing else."""
+        attempt = self._ours(peer, session)
+        if attempt is not None and attempt.hub == hub:
+            self._give_up(attempt, PeerBusy(not_before_s))
 
     def receive(self, hub: HubUrl, peer: PeerId, session: str | None, signal: Signal) -> None:
         """Takes what was heard on a hub. Never raises: what fits nothing is dropped."""

@@ -3,8 +3,14 @@
 Channel `all` carries `{"type":"connect","from":id}`; a peer's own id is its channel and carries
 `{"from":id,"signal":{...}}`. Ours besides, which JavaScript ignores: `{"type":"leave","from":id}`, `free` in a connect,
 how many links its sender could take, `session`, the name of an attempt, and `alone`, beside an offer of who has no link
-at all. Ids are feed ids, spelled `@...=.ed25519`; a sender that is none can't be one of our peers.
-`from` proves nothing before the secret handshake.
+at all.
+
+Ours too is `{"from":id,"session":...,"busy":seconds}` on a peer's own channel: its offer is refused. It answers only
+offers that named a session, because JavaScript must never get it: webrtc-swarm hands the `signal` of whatever comes on
+that channel to simple-peer, which throws where there is none.
+
+Ids are feed ids, spelled `@...=.ed25519`; a sender that is none can't be one of our peers. `from` proves nothing before
+the secret handshake.
 """
 
 from __future__ import annotations
@@ -31,6 +37,8 @@ SESSION_LIMIT_CHARS: Final = 64
 LINE_INDEX_MAX: Final = 65_535
 FREE_MAX: Final = 64
 """No peer has room for more links than this."""
+BUSY_MAX_S: Final = 3600.0
+"""Who names a longer time has said nothing."""
 
 SignalKind: TypeAlias = Literal["offer", "answer", "candidate"]
 
@@ -76,7 +84,16 @@ class SignalFrom:
     signal: Signal
 
 
-SwarmMessage: TypeAlias = Connect | Leave | SignalFrom
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """The offer of this session is refused: its sender is full, and may be tried again after so many seconds."""
+
+    sender: PeerId
+    session: str
+    not_before_s: float
+
+
+SwarmMessage: TypeAlias = Connect | Leave | SignalFrom | Busy
 
 
 def app_name(network_key: bytes) -> str:
@@ -96,7 +113,8 @@ def is_peer_id(value: object) -> bool:
 
 def parse_message(body: str | bytes) -> SwarmMessage | None:
     """What a hub's frame says. None for what is well-formed and not for us: unknown types and signals
-    (simple-peer's `renegotiate` and `transceiverRequest`), the empty candidate that ends a list.
+    (simple-peer's `renegotiate` and `transceiverRequest`), the empty candidate that ends a list, a `busy` that names
+    no session or no time.
 
     Raises SignalInvalid for everything else: not JSON, too large, a sender that is no feed id.
     """
@@ -115,6 +133,8 @@ def parse_message(body: str | bytes) -> SwarmMessage | None:
         if signal is not None and signal.kind == "offer" and value.get("alone") is True:
             signal = replace(signal, alone=True)
         return None if signal is None else SignalFrom(sender, _session(value.get("session")), signal)
+    if "busy" in value:
+        return _busy(sender, _session(value.get("session")), value["busy"])
     if value.get("type") == "connect":
         return Connect(sender, _free(value.get("free")))
     if value.get("type") == "leave":
@@ -159,9 +179,7 @@ def format_signal(sender: PeerId, session: str | None, signal: Signal) -> str:
     """
     message: dict[str, Any] = {"from": sender}
     if session is not None:
-        if not 0 < len(session) <= SESSION_LIMIT_CHARS:
-            raise MisuseError(f"a session has 1 to {SESSION_LIMIT_CHARS} characters")
-        message["session"] = session
+        message["session"] = _our_session(session)
     if signal.alone and signal.kind == "offer":
         message["alone"] = True
     message["signal"] = signal_to_json(signal)
@@ -170,6 +188,15 @@ def format_signal(sender: PeerId, session: str | None, signal: Signal) -> str:
     except SignalInvalid as error:
         raise MisuseError(f"our own signal breaks the rules: {error}") from error
     return _text_of(message)
+
+
+def format_busy(sender: PeerId, session: str, not_before_s: float) -> str:
+    """The body that says on another peer's channel that its offer of this session is refused, and for how long.
+
+    Only for who named the session itself: see the module. Raises MisuseError where the session is none.
+    """
+    busy_s = round(max(0.0, min(not_before_s, BUSY_MAX_S)), 3)
+    return _text_of({"from": sender, "session": _our_session(session), "busy": busy_s})
 
 
 def signal_to_json(signal: Signal) -> JsonObject:
@@ -218,6 +245,19 @@ def _text(value: Json, what: str, limit_bytes: int) -> str:
 def _session(value: Json) -> str | None:
     # JavaScript knows no session, so one that is malformed is none, not a fault.
     return value if isinstance(value, str) and 0 < len(value) <= SESSION_LIMIT_CHARS else None
+
+
+def _our_session(session: str) -> str:
+    if not 0 < len(session) <= SESSION_LIMIT_CHARS:
+        raise MisuseError(f"a session has 1 to {SESSION_LIMIT_CHARS} characters")
+    return session
+
+
+def _busy(sender: PeerId, session: str | None, value: Json) -> Busy | None:
+    # True is an int to Python, and no time; NaN lies in no range.
+    if session is None or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= BUSY_MAX_S:
+        return None
+    return Busy(sender, session, float(value))
 
 
 def _free(value: Json) -> int | None:
