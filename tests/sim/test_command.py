@@ -24,7 +24,7 @@ def test_a_table_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str
     picture = tmp_path / "run.svg"
     assert main(["simulate", "--scenario", "glare", "--peers", "5", "--plot", str(picture)]) == 0
     assert "trace hash" in capsys.readouterr().out
-    lines = ET.parse(picture).getroot().findall("{http://www.w3.org/2000/svg}polyline")  # noqa: S314
+    lines = ET.parse(picture).getroot().findall("{http://www.w3.org/2000/svg}polyline")
     assert [len(line.attrib["points"].split()) > 50 for line in lines] == [True, True]
 
 

@@ -1,4 +1,4 @@
-"""Thousands of seeds of the simulator, started by `make soak`; the first that fails is named with how to see it again."""
+"""Thousands of seeds of the simulator, started by `make soak`; the first one that fails is named."""
 
 from __future__ import annotations
 
