@@ -32,7 +32,7 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
         return row
     if public_key(peer) is None:
         return "that is no peer id"
-    if peer == turn.state.own:
+    if peer == turn.own:
         return "that is ourselves"
     if peer in turn.blocked:
         return "the peer is blocked"
@@ -194,7 +194,7 @@ def blocked(turn: Turn, action: a.PeerBlocked) -> None:
     """No more of this peer."""
     if action.peer in turn.blocked:
         return turn.ignore(action, "the peer is blocked already")
-    if public_key(action.peer) is None or action.peer == turn.state.own:
+    if public_key(action.peer) is None or action.peer == turn.own:
         return turn.ignore(action, "that is no other peer's id")
     if len(turn.blocked) >= turn.settings.blocked_max:
         return turn.ignore(action, f"the table is full with {turn.settings.blocked_max} blocked peers")
@@ -222,7 +222,7 @@ def pinned(turn: Turn, action: a.PeerPinned) -> None:
         return turn.ignore(action, "the peer is pinned already")
     if len(turn.pinned) >= turn.settings.pinned_max:
         return turn.ignore(action, f"the table is full with {turn.settings.pinned_max} pinned peers")
-    if public_key(action.peer) is None or action.peer == turn.state.own or action.peer in turn.blocked:
+    if public_key(action.peer) is None or action.peer == turn.own or action.peer in turn.blocked:
         return turn.ignore(action, "that is no other peer's id, or the peer is blocked")
     turn.pinned = turn.pinned.set(action.peer, True)
     row = turn.peers.get(action.peer)
