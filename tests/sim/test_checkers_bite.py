@@ -41,7 +41,7 @@ def test_what_has_to_be_caught(mutation: Mutation, rule: str) -> None:
 NOT_CAUGHT = (
     # A newcomer announces itself, and that is enough for others to dial it.
     "it announces itself once",
-    # What fails takes its time: an offer without an answer 30 s, a dead hub up to 30 s. So redialling at once is not much.
+    # What fails takes its time, an offer without an answer 30 s for one: redialling at once is not much.
     "there is no back-off",
     # An attempt over a hub that is down fails as it would have waited.
     "nobody is parked",

@@ -29,7 +29,6 @@ def test_a_calm_world_is_quiet() -> None:
     report = run("calm", peers=20)
     assert report.converged, report.violations[:3]
     assert report.reconnects_pair_h <= 2
-    assert report.announcements_peer_h < 100
     assert report.first_link_p99_s is not None
     assert report.first_link_p99_s < 60
 
