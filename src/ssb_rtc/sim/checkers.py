@@ -72,11 +72,14 @@ class Checkers:
     def _settled(self, end: End) -> None:
         owner, other = end.owner, end.other.owner
         if not isinstance(owner, Node) or not owner.awake or not end.open:
-            return
+            return None
         settled_s = self.world.now_s - TWO_LINKS_S - SLACK_S
+        if owner.woke_s > settled_s:
+            return self.world.later(TWO_LINKS_S + SLACK_S, self._settled, end)  # its clock stood still meanwhile
         old = [x for x in owner.links.values() if x.other.owner is other and x.since_s <= settled_s]
         if len(old) > 1:
             self.broken("two links to one peer", owner.number, f"to {other.number}: {[x.number for x in old]}")
+        return None
 
     def woke(self, node: Node) -> None:
         """A machine has woken up: what died meanwhile is found out by pings."""
