@@ -216,6 +216,16 @@ def test_a_link_that_should_stay_but_is_dead_gives_way(first_dialled: bool, dies
     assert story.peer(AMY).failures == 0
 
 
+def test_both_links_are_pinged_after_sleep_and_the_heir_once_more() -> None:
+    story = Story()
+    story.arrive(AMY)
+    story.arrive(AMY)
+    checks = [effect.link for effect in story.do(a.DidWakeUp(100.0)) if isinstance(effect, e.CheckLink)]
+    assert checks == [1, 2]
+    heir = only(story.do(a.RemotePeerLinkEnded(AMY, 1, "it did not answer a ping")), e.CheckLink)
+    assert heir.link == 2
+
+
 def test_the_second_link_goes_when_nothing_is_heard() -> None:
     story = Story()
     story.arrive(AMY, dialled=True)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hub_table
-from ssb_rtc.manager.peers import abort, check_link, seen, without_rival
+from ssb_rtc.manager.peers import abort, seen, without_rival
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import KnownRoute, Link, Peer
 from ssb_rtc.manager.turn import Turn, handover_timer
@@ -84,10 +84,11 @@ def one_ended(turn: Turn, row: Peer, link: int, reason: str) -> None:
     row = replace(row, rival=None)
     if rival.id == link:
         return turn.put_peer(row)
-    use(turn, replace(row, link=None), _heir(row, rival))
-    row = turn.peers[row.id]
-    assert row.link is not None
-    return None if reason == DUPLICATE else check_link(turn, row, row.link, "the other link to the peer has died")
+    heir = replace(_heir(row, rival), checked_s=turn.mono_s)
+    use(turn, replace(row, link=None), heir)
+    if reason != DUPLICATE:
+        turn.emit(e.CheckLink(row.id, heir.id, "the other link to the peer has died: perhaps this one has, too"))
+    return None
 
 
 def timer_expired(turn: Turn, peer: str) -> None:
