@@ -38,9 +38,10 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
         return "the peer is blocked"
     if len(turn.peers) >= turn.settings.known_peers_max:
         proven = proven or peer in turn.hops  # they are few, and nobody can make up more of them
-        last = turn.due.last
-        worst = last[1] if last is not None and (proven or turn.peers[last[1]].failures) else None
-        worst = worst or replaceable(turn, hub, proven=proven)
+        last = None if turn.due.last is None else turn.peers[turn.due.last[1]]
+        # A row that holds somebody off is what keeps them off.
+        yields = last is not None and last.not_before_s <= turn.mono_s and (proven or last.failures > 0)
+        worst = last.id if last is not None and yields else replaceable(turn, hub, proven=proven)
         if worst is None:
             return f"the table is full with {turn.settings.known_peers_max} peers"
         turn.drop_peer(worst)
@@ -157,7 +158,7 @@ def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
     if row.attempt is not None and row.attempt.route == route:
         row = abort(turn, row, "the peer said goodbye")
     routes = tuple(known for known in row.routes if known.route != route)
-    return keep(turn, replace(row, routes=routes, failures=row.failures if routes else 0))
+    return keep(turn, replace(row, routes=routes))
 
 
 def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:
