@@ -63,7 +63,9 @@ def end_stuck(turn: Turn) -> None:
     for peer in turn.linked:
         row = turn.peers[peer]
         link, settings, now_s = _link(row), turn.settings, turn.mono_s
-        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not serves(link, settings, now_s):
+        # A stranger's word spares it only where it takes nobody's place.
+        spared = serves(link, settings, now_s) and (is_near(turn, row) or len(turn.linked) <= settings.peers_max)
+        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not spared:
             hold_s = turn.jittered(turn.settings.stuck_hold_s)
             reason = "it says that it has messages for us, and sends none"
             hold(turn, replace(part(turn, row, reason, hold_s), last_error=reason), hold_s)
