@@ -39,6 +39,7 @@ BENCHES: dict[str, Callable[[], str | None]] = {
     "storage": lambda: None,
     "replicate": lambda: no_linux() or no_wrtc(),
     "many_feeds": no_linux,
+    "sim": lambda: None,
 }
 """What there is, and why it can't run here."""
 

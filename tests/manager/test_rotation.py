@@ -146,14 +146,19 @@ def test_whoever_was_sent_away_counts_as_waiting() -> None:
 
 def test_the_more_friends_wait_the_sooner_a_link_has_had_its_time() -> None:
     story = Story(replace(FEW, lifetime_s=1_800, jitter=0.0))
-    story.do(a.HopsDidChange(tuple((peer_id(0x90 + number), 2) for number in range(16))))
+    friends = [peer_id(0x90 + number) for number in range(20)]
+    story.do(a.HopsDidChange(tuple((friend, 2) for friend in friends)))
+    for friend in friends[:16]:
+        story.meet(friend)
+        story.end(friend, clean=True)
     story.meet(AMY, BOB)
     story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
-    for number in range(16):
-        story.announce(peer_id(0x90 + number))
-    assert who_waits(story.state) == (Standing.FRIEND, 16)
-    assert disconnects(story, 440) == []
-    assert len(disconnects(story, 20)) == 1, "a fourth of the time"
+    story.pass_time(60)
+    for friend in friends:
+        story.announce(friend)
+    assert who_waits(story.state) == (Standing.FRIEND, 16), "names that were never seen don't hurry anybody"
+    assert disconnects(story, 380) == []
+    assert len(disconnects(story, 30)) == 1, "a fourth of the time"
 
 
 def test_a_friend_who_was_sent_away_makes_a_friend_go() -> None:
@@ -161,7 +166,7 @@ def test_a_friend_who_was_sent_away_makes_a_friend_go() -> None:
     story.do(a.HopsDidChange(((AMY, 1), (BOB, 2), (ZOE, 1))))
     story.meet(AMY, BOB)
     assert disconnects(story, 1_000) == []
-    story.offer(ZOE)
+    story.arrive(ZOE)
     assert until_one_goes(story).peer == BOB
 
 
@@ -174,6 +179,7 @@ def test_nobody_goes_for_one_who_cannot_be_dialled() -> None:
 
 def test_second_links_stuck_ones_and_those_who_displace_are_two_together() -> None:
     story = Story(Settings(peers_max=3, inbound_reserved=0))
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
     story.meet(AMY, BOB, CAROL)
     for peer in (AMY, BOB):
         story.arrive(peer)
@@ -280,10 +286,10 @@ def test_a_peer_without_any_link_may_take_a_strangers_place_once_a_minute() -> N
     assert only(story.do(a.RemotePeerDidOffer(TWO, ZOE, "s")), e.RefuseOffer).reason == "the hub is not in the table"
     assert not none(story.offer(CAROL), e.RefuseOffer), "it does not say that it is alone"
     assert only(story.offer(DAVE, alone=True), e.AcceptOffer).reason.startswith("it has no link at all")
-    assert not none(story.offer(ZOE, alone=True), e.RefuseOffer), "one a minute"
     link = story.succeed(DAVE)
     assert story.books.used[DAVE] == link
     assert len(story.state.linked) == 2
+    assert not none(story.offer(ZOE, alone=True), e.RefuseOffer), "one a minute"
     story.pass_time(61)
     assert not none(story.offer(ZOE, alone=True), e.AcceptOffer)
 
@@ -318,6 +324,31 @@ def test_the_idlest_stranger_goes_first() -> None:
     story.offer(DAVE)
     story.succeed(DAVE)
     assert BOB not in story.state.linked
+
+
+def test_what_strangers_claim_holds_no_slot_for_ever() -> None:
+    story = full_house()
+    for _ in range(5):
+        for peer in (AMY, BOB):
+            if peer in story.books.used:
+                link = story.books.used[peer]
+                story.do(a.RemotePeerDidTell(peer, link, only_link=True, downloading=False))
+                story.do(a.RemotePeerDidTell(peer, link, only_link=True, downloading=True))
+        story.announce(CAROL)
+        story.pass_time(590)
+    assert not {AMY, BOB} <= set(story.state.linked), "saying it anew does not begin a new half hour"
+
+
+def test_against_one_whom_somebody_here_asked_for_claims_count_nothing() -> None:
+    story = Story(FEW)
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
+    story.meet(AMY, BOB)
+    for peer in (AMY, BOB):
+        story.do(a.RemotePeerDidTell(peer, story.books.used[peer], only_link=True, downloading=False))
+    story.pass_time(800)
+    story.do(a.ConnectToRemotePeer(CAROL))
+    story.announce(CAROL)
+    assert until_one_goes(story).peer in {AMY, BOB}
 
 
 def test_fewer_slots_end_links_one_by_one() -> None:

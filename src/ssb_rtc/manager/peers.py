@@ -32,15 +32,16 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
         return row
     if public_key(peer) is None:
         return "that is no peer id"
-    if peer == turn.state.own:
+    if peer == turn.own:
         return "that is ourselves"
     if peer in turn.blocked:
         return "the peer is blocked"
     if len(turn.peers) >= turn.settings.known_peers_max:
         proven = proven or peer in turn.hops  # they are few, and nobody can make up more of them
-        last = turn.due.last
-        worst = last[1] if last is not None and (proven or turn.peers[last[1]].failures) else None
-        worst = worst or replaceable(turn, hub, proven=proven)
+        last = None if turn.due.last is None else turn.peers[turn.due.last[1]]
+        # A row that holds somebody off is what keeps them off.
+        yields = last is not None and last.not_before_s <= turn.mono_s and (proven or last.failures > 0)
+        worst = last.id if last is not None and yields else replaceable(turn, hub, proven=proven)
         if worst is None:
             return f"the table is full with {turn.settings.known_peers_max} peers"
         turn.drop_peer(worst)
@@ -157,7 +158,7 @@ def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
     if row.attempt is not None and row.attempt.route == route:
         row = abort(turn, row, "the peer said goodbye")
     routes = tuple(known for known in row.routes if known.route != route)
-    return keep(turn, replace(row, routes=routes, failures=row.failures if routes else 0))
+    return keep(turn, replace(row, routes=routes))
 
 
 def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:
@@ -194,7 +195,7 @@ def blocked(turn: Turn, action: a.PeerBlocked) -> None:
     """No more of this peer."""
     if action.peer in turn.blocked:
         return turn.ignore(action, "the peer is blocked already")
-    if public_key(action.peer) is None or action.peer == turn.state.own:
+    if public_key(action.peer) is None or action.peer == turn.own:
         return turn.ignore(action, "that is no other peer's id")
     if len(turn.blocked) >= turn.settings.blocked_max:
         return turn.ignore(action, f"the table is full with {turn.settings.blocked_max} blocked peers")
@@ -222,7 +223,7 @@ def pinned(turn: Turn, action: a.PeerPinned) -> None:
         return turn.ignore(action, "the peer is pinned already")
     if len(turn.pinned) >= turn.settings.pinned_max:
         return turn.ignore(action, f"the table is full with {turn.settings.pinned_max} pinned peers")
-    if public_key(action.peer) is None or action.peer == turn.state.own or action.peer in turn.blocked:
+    if public_key(action.peer) is None or action.peer == turn.own or action.peer in turn.blocked:
         return turn.ignore(action, "that is no other peer's id, or the peer is blocked")
     turn.pinned = turn.pinned.set(action.peer, True)
     row = turn.peers.get(action.peer)

@@ -205,7 +205,9 @@ def _begin_afresh(turn: Turn, reason: str) -> None:
         row = turn.peers[peer]
         assert row.link is not None
         turn.put_peer(replace(row, link=replace(row.link, checked_s=turn.mono_s)))
-        turn.emit(e.CheckLink(peer, row.link.id, reason))
+        for link in (row.link, row.rival):
+            if link is not None:
+                turn.emit(e.CheckLink(peer, link.id, reason))
     for _, peer in (*turn.asked, *turn.friends, *turn.due):
         row = turn.peers[peer]
         ready_s = min(row.ready_s, turn.mono_s + turn.uniform(0.0, 1.0))

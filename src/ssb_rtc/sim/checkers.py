@@ -23,6 +23,9 @@ SLACK_S: Final = 2.0
 """What the latency of a link and a ping may add."""
 KNOWN_S: Final = 3.0
 """A download that began this short a time ago may not have been told to the other side yet."""
+WAKE_S: Final = 9.0
+"""A ping after waking up has had its 5 s and more."""
+STUCK_SLACK_S: Final = 30.0
 SWEEP_S: Final = 20.0
 ROWS_MAX: Final = 1_000
 """Rows of peers that one sweep looks at, about."""
@@ -48,6 +51,8 @@ class Checkers:
         self.violations: list[Violation] = []
         self._told: dict[tuple[str, int], bool] = {}
         self._at = -1
+        self._stuck_since: dict[End, float] = {}
+        """Since when nothing but a download that moves nothing speaks for a link."""
         self.world.later(SWEEP_S, self._sweep)
 
     def broken(self, rule: str, peer: int, detail: str) -> None:
@@ -67,11 +72,25 @@ class Checkers:
     def _settled(self, end: End) -> None:
         owner, other = end.owner, end.other.owner
         if not isinstance(owner, Node) or not owner.awake or not end.open:
-            return
+            return None
         settled_s = self.world.now_s - TWO_LINKS_S - SLACK_S
+        if owner.woke_s > settled_s:
+            return self.world.later(TWO_LINKS_S + SLACK_S, self._settled, end)  # its clock stood still meanwhile
         old = [x for x in owner.links.values() if x.other.owner is other and x.since_s <= settled_s]
         if len(old) > 1:
             self.broken("two links to one peer", owner.number, f"to {other.number}: {[x.number for x in old]}")
+        return None
+
+    def woke(self, node: Node) -> None:
+        """A machine has woken up: what died meanwhile is found out by pings."""
+        if node.links:
+            self.world.later(WAKE_S, self._awake_for_a_while, node, node.lives, self.world.now_s)
+
+    def _awake_for_a_while(self, node: Node, life: int, woke_s: float) -> None:
+        if node.awake and node.lives == life and node.woke_s == woke_s:
+            for end in node.links.values():
+                if end.link.dead and end.link.died_s < woke_s:
+                    self.broken("a dead link after waking up", node.number, f"to {end.other.owner.number}")
 
     def uses(self, node: Node, end: End) -> None:
         """A link begins to replicate."""
@@ -98,7 +117,7 @@ class Checkers:
             return False
         for_s = self.world.now_s - side.session.begun_s
         settings = node.settings
-        known = for_s >= (0.0 if downloader is node else KNOWN_S)
+        known = for_s > (0.0 if downloader is node else KNOWN_S)  # what begins in this moment nobody knows yet
         # Past the longest time a download protects no more, where others wait.
         return (
             known
@@ -135,12 +154,33 @@ class Checkers:
 
     def look_at(self, node: Node) -> None:
         """All that has to hold of a state at any time."""
+        for hub in node.first_hubs:
+            if hub not in node.state.hubs:
+                self.broken("a hub was lost", node.number, hub)
+        self._stuck(node)
         self._caps(node)
         self._timers(node)
         self._nobody_forgotten(node)
         known = [x.id for row in node.state.peers.values() for x in (row.link, row.rival) if x is not None]
         if sorted(known) != sorted(node.links):
             self.broken("links and state differ", node.number, f"open {sorted(node.links)}, known {sorted(known)}")
+
+    def _stuck(self, node: Node) -> None:
+        """A link that moves nothing is given up while there is another one."""
+        now_s, settings = node.now.mono_s, node.settings  # which stands still while the machine sleeps
+        for end in node.links.values():
+            session, other = end.session, end.other.owner
+            serves = end.other.session is not None and end.other.session.told
+            excused = len(node.links) < 2 or serves or other.id in node.state.pinned
+            if session is None or not session.told or excused:
+                self._stuck_since.pop(end, None)
+                continue
+            since_s = self._stuck_since.setdefault(end, now_s)
+            moved_s = max(session.moved_s, session.begun_s) + node.mono_offset_s
+            silent_s = now_s - max(moved_s, since_s)
+            if silent_s > settings.stall_s + STUCK_SLACK_S:
+                detail = f"{silent_s:.0f} s without a message from {other.number}"
+                self.broken("a stuck link is kept", node.number, detail)
 
     def _caps(self, node: Node) -> None:
         state, most = node.state, node.settings

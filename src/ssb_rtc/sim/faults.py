@@ -207,7 +207,7 @@ def blocks(world: World, dice: Dice, strength: float) -> None:
             node.blocked[other.id] = True
             node.act(a.PeerBlocked(other.id))
 
-    again_and_again(world, dice, 4 * _every_s(world, strength), block)
+    again_and_again(world, dice, _every_s(world, strength), block)
 
 
 def owners(world: World, dice: Dice, strength: float) -> None:

@@ -62,11 +62,12 @@ class SimHub:
         late_s = self.latency_s * 2 * self.slow
         if self.url not in self.world.hubs or party.number in self.cut:
             return  # no answer at all
+        limited = self._limited()
         if not self.up:
             if self.dice.chance(0.5):
                 self.world.later(late_s, self._refuse, party, connection, "connection refused", None)
             return
-        if self._limited():
+        if limited:
             self.world.later(late_s, self._refuse, party, connection, "429", self.dice.uniform(5.0, 60.0))
             return
         self.world.later(late_s, self._confirm, party, connection)

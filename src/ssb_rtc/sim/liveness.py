@@ -13,14 +13,16 @@ from ssb_rtc.types import HubUrl
 
 
 class Meetings:
-    """Who could be linked to whom now: awake, honest, a hub in common that works, and a pair that can connect."""
+    """Who has to meet whom: awake, honest, a hub in common that works, a pair that can connect, and one of the two
+    replicates the other's feed. Strangers may meet as well and pass on what both want, yet nobody can count on that.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._known: dict[int, dict[HubUrl, bool]] = {}
         for party in world.parties:
             if party.honest and party.awake:
-                hubs = party.state.hubs if isinstance(party, Node) else party.first_hubs
+                hubs = dict.fromkeys((*party.first_hubs, *(party.state.hubs if isinstance(party, Node) else ())))
                 self._known[party.number] = {hub: True for hub in hubs if hub in world.hubs and world.hubs[hub].up}
 
     def possible(self, one: int, other: int) -> bool:
@@ -29,7 +31,9 @@ class Meetings:
         hubs, others = self._known.get(one, {}), self._known.get(other, {})
         if not any(hub in others for hub in hubs) or not self._world.network.reaches(first, second):
             return False
-        return not (_blocks(first, second) or _blocks(second, first))
+        wants = self._world.replication.wants
+        near = other in wants[one] or one in wants[other]
+        return near and not (_blocks(first, second) or _blocks(second, first))
 
     def reached_from(self, start: int, among: Iterable[int]) -> dict[int, bool]:
         """Whoever a message can come to from `start`, over those who pass it on."""
@@ -103,6 +107,9 @@ def check(world: World, after_s: float | None) -> None:
     requests_s = report.hub_requests_s(world)
     if bounds.hub_requests_s and requests_s > bounds.hub_requests_s:
         broken("too many requests", -1, f"{requests_s:.1f}/s on one hub")
+    dials = report.dials_pair_min(world)
+    if bounds.dials_pair_min and dials > bounds.dials_pair_min:
+        broken("too many dials", -1, f"{dials:.0f} within a minute from one peer to another")
     reconnects = report.reconnects_pair_h(world)
     if bounds.reconnects_pair_h and reconnects > bounds.reconnects_pair_h:
         broken("too many reconnects", -1, f"{reconnects:.0f} within an hour between two peers")

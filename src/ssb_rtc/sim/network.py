@@ -67,7 +67,7 @@ class End:
 class Link:
     """A connection between two parties."""
 
-    __slots__ = ("dead", "ends", "latency_s", "rate_s", "route")
+    __slots__ = ("dead", "died_s", "ends", "latency_s", "rate_s", "route")
 
     def __init__(self, dialler: Party, answerer: Party, route: Route, latency_s: float, rate_s: float) -> None:
         self.route = route
@@ -76,6 +76,7 @@ class Link:
         """Messages a second, each way."""
         self.dead = False
         """Nothing passes any longer."""
+        self.died_s = 0.0
         first, second = self.ends = (End(self, dialler, True), End(self, answerer, False))
         first.other, second.other = second, first
 
@@ -93,6 +94,8 @@ class Network:
         """While the network is parted: in which part each party is."""
         self.opened: dict[tuple[int, int], list[float]] = {}
         """When a link between two parties was opened."""
+        self.dialled: dict[tuple[int, int], list[float]] = {}
+        """When one party offered to another one."""
         self.links_opened = 0
         self._dials: dict[str, Dial] = {}
 
@@ -124,6 +127,9 @@ class Network:
         dial = Dial(party, attempt, peer, hub, f"{party.number}.{party.lives}.{attempt}", alone)
         self._dials[dial.session] = dial
         party.attempts[attempt] = dial
+        self._note(self.dialled, party.number, self.world.by_id[peer].number if peer in self.world.by_id else -1)
+        if hub not in party.subscribed:
+            self.world.later(0.0, self._give_up, dial, party, attempt, "there is no subscription to the hub")
         self.send(party, hub, peer, Offered(party.id, dial.session, alone))
 
     def dial_address(self, party: Party, attempt: int, peer: PeerId, route: Route) -> None:
@@ -207,16 +213,15 @@ class Network:
         latency_s = self._latency_s(dialler, answerer)
         link = Link(dialler, answerer, route, latency_s, self.dice.uniform(0.1, 1.0) * self.world.scenario.rate_s)
         mine, theirs = link.ends
-        self._note(dialler, answerer)
+        self.links_opened += 1
+        self._note(self.opened, *sorted((dialler.number, answerer.number)))
         # The server of the secret handshake is done first, the client when it has its answer.
         inbound = Route("inbound", f"from {dialler.number}") if dial.answer < 0 else route
         self._open(theirs, None if dial.answer < 0 else dial.answer, inbound)
         return self.world.later(latency_s, self._open, mine, dial.attempt, route)
 
-    def _note(self, one: Party, other: Party) -> None:
-        self.links_opened += 1
-        low, high = sorted((one.number, other.number))
-        self.opened.setdefault((low, high), []).append(self.world.now_s)
+    def _note(self, times: dict[tuple[int, int], list[float]], one: int, other: int) -> None:
+        times.setdefault((one, other), []).append(self.world.now_s)
 
     def _open(self, end: End, attempt: int | None, route: Route) -> None:
         owner = end.owner
@@ -290,11 +295,11 @@ class Network:
 
     def expire(self, end: End) -> None:
         """A dead link that its owner still believes in: it finds that out in time."""
-        self.world.later(self.dice.uniform(1.0, CONSENT_S), self._ended, end, "silent", False, None)
+        self.world.later(self.dice.uniform(CONSENT_S / 2, CONSENT_S), self._ended, end, "silent", False, None)
 
     def _dies(self, link: Link) -> None:
         if not link.dead:
-            link.dead = True
+            link.dead, link.died_s = True, self.world.now_s
             for end in link.ends:
                 self.world.later(self.dice.uniform(CONSENT_S, CONSENT_S + 5), self._ended, end, "silent", False, None)
 

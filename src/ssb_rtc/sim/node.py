@@ -47,6 +47,7 @@ class Node(Party):
         self._level, self._level_s = 0.0, 0.0
         self.asleep = False
         self._asleep_s = 0.0
+        self.woke_s = 0.0
         self.shutting_down = False
 
     @property
@@ -103,7 +104,7 @@ class Node(Party):
             return
         slept_s = self.world.now_s - self._asleep_s
         self.mono_offset_s -= slept_s
-        self.awake, self.asleep = True, False
+        self.awake, self.asleep, self.woke_s = True, False, self.world.now_s
         for key, due_s in self.timers.items():
             self._fire_at(key, due_s)
         for hub, connection in [*self.subscribing.items(), *self.subscribed.items()]:
@@ -116,6 +117,7 @@ class Node(Party):
                 del self.attempts[attempt]
                 self.attempt_failed(dial, attempt, "the machine slept")
         self.act(a.DidWakeUp(slept_s))
+        self.world.checkers.woke(self)
         for end in list(self.links.values()):
             # Whoever was at the other end has given it up meanwhile, and the network says so in time.
             if not end.works:

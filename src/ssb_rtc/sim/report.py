@@ -73,6 +73,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that arrived for each that was needed."""
     reconnects_pair_h: float
     """How often two peers opened a link to each other again, for the pair that did most, an hour."""
+    dials_pair_min: float
+    """How often one peer offered a connection to another one within a minute, at most."""
     figures: dict[str, float] = {}
     """What the story of the scenario has measured."""
 
@@ -125,15 +127,24 @@ def of_histogram(delays: dict[int, int], share: float) -> float | None:
 
 def reconnects_pair_h(world: World) -> float:
     """The most links that two honest peers opened to each other within an hour, beyond the first."""
-    most = 0
-    for (one, other), opened in world.network.opened.items():
-        if not (world.parties[one].honest and world.parties[other].honest):
+    return _most_within(world, world.network.opened, 3_600.0) - 1
+
+
+def dials_pair_min(world: World) -> float:
+    """The most offers that an honest peer sent to another one within a minute."""
+    return _most_within(world, world.network.dialled, 60.0)
+
+
+def _most_within(world: World, events: dict[tuple[int, int], list[float]], within_s: float) -> float:
+    most = 1
+    for (one, other), times in events.items():
+        if other < 0 or not (world.parties[one].honest and world.parties[other].honest):
             continue
         first = 0
-        for at, time_s in enumerate(opened):
-            while opened[first] < time_s - 3_600.0:
+        for at, time_s in enumerate(times):
+            while times[first] < time_s - within_s:
                 first += 1
-            most = max(most, at - first)
+            most = max(most, at - first + 1)
     return float(most)
 
 
@@ -175,5 +186,6 @@ def make(world: World, name: str, faults: tuple[str, ...], after_s: float | None
         convergence_p99_s=of_histogram(replication.delays, 0.99),
         redundancy=round(1 + replication.redundant / max(1, replication.got), 4),
         reconnects_pair_h=reconnects_pair_h(world),
+        dials_pair_min=dials_pair_min(world),
         figures=figures,
     )

@@ -16,7 +16,7 @@ from ssb_rtc.sim.node import Node
 from ssb_rtc.sim.party import Party
 from ssb_rtc.sim.report import Recorder, Report
 from ssb_rtc.sim.scenario import Scenario
-from ssb_rtc.sim.world import World
+from ssb_rtc.sim.world import STORM_S, Storm, World
 from ssb_rtc.types import HubUrl
 
 LOOK_S: Final = 5.0
@@ -102,6 +102,21 @@ class Run:
 
     def run(self, progress: Callable[[float, float], None] = lambda _now_s, _until_s: None) -> Report:
         """From the first event to the report."""
+        world, after_s = self.world, None
+        try:
+            after_s = self._phases(progress)
+        except Storm:
+            world.checkers.broken("a storm of events", -1, f"more than {STORM_S:.0f} a second for each peer")
+        liveness.check(world, after_s)
+        if not self.story.done():
+            world.checkers.broken("the story has no end", -1, str(self.story.figures()))
+        for party in world.parties:
+            if isinstance(party, Node) and party.awake:
+                world.checkers.look_at(party)
+        return report.make(world, self.name, self.faults, after_s, self.story.figures())
+
+    def _phases(self, progress: Callable[[float, float], None]) -> float | None:
+        """Faults, healing, convergence: how long after the healing everybody held everything."""
         world, scenario = self.world, self.scenario
         heal_s, bound_s = scenario.faults_s + scenario.healing_s, scenario.bounds.converged_s
         end_s = heal_s + bound_s
@@ -111,19 +126,11 @@ class Run:
         faults.heal(world)
         self._pass(heal_s, every_s, end_s, progress)
         self.story.healed()
-        after_s = None
-        while True:
-            if liveness.everybody_holds_everything(world) and self.story.done():
-                after_s = world.now_s - heal_s
-                break
+        while not (liveness.everybody_holds_everything(world) and self.story.done()):
             if world.now_s >= end_s:
-                break
+                return None
             self._pass(min(end_s, world.now_s + LOOK_S), every_s, end_s, progress)
-        liveness.check(world, after_s)
-        for party in world.parties:
-            if isinstance(party, Node) and party.awake and len(party.state.peers) < 2_000:
-                world.checkers.look_at(party)
-        return report.make(world, self.name, self.faults, after_s, self.story.figures())
+        return world.now_s - heal_s
 
     def _pass(self, until_s: float, every_s: float, end_s: float, progress: Callable[[float, float], None]) -> None:
         world = self.world

@@ -28,6 +28,8 @@ class Bounds(_Table, frozen=True, kw_only=True):
     """What a hub carries a second, in its busiest ten seconds."""
     reconnects_pair_h: float = 0.0
     """How often two peers open a link to each other within an hour."""
+    dials_pair_min: float = 0.0
+    """How often one peer offers a connection to another one within a minute."""
     honest_link: bool = False
     """In the end each honest peer has a link to an honest one."""
     connected_mesh: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ssb_rtc.sim.dice import Dice
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from ssb_rtc.sim.report import Recorder
     from ssb_rtc.sim.scenario import Scenario
     from ssb_rtc.types import HubUrl, PeerId
+
+
+STORM_S: Final = 400.0
+"""More events a second for each party than this are a storm that would never end."""
+
+
+class Storm(Exception):
+    """Somebody does things over and over."""
 
 
 class World:
@@ -60,10 +68,13 @@ class World:
     def run_until(self, until_s: float) -> None:
         """Let time pass."""
         heap, pop = self._heap, heapq.heappop
+        most = self.events + int(STORM_S * len(self.parties) * max(1.0, until_s - self.now_s))
         while heap and heap[0][0] <= until_s:
             self.now_s, _, event, arguments = pop(heap)
             self.events += 1
             event(*arguments)
+            if self.events > most:
+                raise Storm
         self.now_s = until_s
 
     def add(self, party: Party) -> None:
