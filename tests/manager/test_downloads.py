@@ -115,6 +115,22 @@ def test_the_initial_sync_ends_with_the_first_download() -> None:
     assert ignored(story.do(a.InitialSyncEnded())) == "there is no initial sync"
 
 
+def test_the_initial_sync_keeps_others_out_for_ten_minutes_at_most() -> None:
+    story = Story()
+    story.do(a.InitialSyncStarted())
+    story.meet(AMY)
+    link = story.books.used[AMY]
+    story.do(a.DownloadStarted(AMY, link, 10**9))
+    story.announce(BOB)
+    for _ in range(59):
+        story.do(a.DownloadProgressed(AMY, link, 10, 10**9))
+        story.pass_time(10)
+        assert not story.state.trying
+    story.do(a.DownloadProgressed(AMY, link, 10, 10**9))
+    story.pass_time(20)
+    assert story.state.trying == (BOB,)
+
+
 def test_the_initial_sync_ends_when_we_are_told_so() -> None:
     story = Story()
     story.do(a.InitialSyncStarted())

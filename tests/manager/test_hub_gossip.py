@@ -87,6 +87,29 @@ def test_rumours_are_few_and_what_one_alone_says_goes_first() -> None:
     assert len(story.state.rumours) == 2
 
 
+def test_one_who_names_many_hubs_pushes_out_his_own_alone() -> None:
+    story = befriended(Settings(rumours_max=3))
+    story.do(a.HubListReceived(AMY, (TWO,)))
+    story.do(a.HubListReceived(BOB, tuple(HubUrl(f"https://z{number}.example") for number in range(20))))
+    assert TWO in story.state.rumours
+    story.do(a.HubListReceived(BOB, (TWO,)))
+    assert TWO in story.state.hubs
+
+
+def test_two_friends_with_long_lists_do_not_overflow_the_table() -> None:
+    story = befriended()
+    many = tuple(HubUrl(f"https://z{number}.example") for number in range(64))
+    tell(story, *many)
+    assert len(story.state.hubs) == story.state.settings.hubs_max
+    for batch in range(5):
+        tell(story, *(HubUrl(f"https://y{batch}-{number}.example") for number in range(64)))
+    assert len(story.state.rumours) == 256
+    story.do(a.HubAddressRemoved(next(hub for hub in story.state.hubs if hub != ONE)))
+    known = min(story.state.rumours)
+    story.do(a.HubListReceived(AMY, (known, *(HubUrl(f"https://x{number}.example") for number in range(3)))))
+    assert known in story.state.hubs
+
+
 def test_a_full_table_takes_no_more_of_them_and_gives_way_to_a_persons() -> None:
     story = befriended(Settings(hubs_max=2))
     tell(story, TWO)

@@ -10,7 +10,7 @@ from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Route
 from ssb_rtc.types import PeerId
-from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, TWO, ZOE, peer_id
+from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, PEERS, TWO, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 CROWD = [peer_id(0x90, number) for number in range(20)]
@@ -129,7 +129,7 @@ def test_busy_is_no_failure_and_keeps_us_waiting() -> None:
     assert story.peer(BOB).connection_state == "CONNECTING"
 
 
-@pytest.mark.parametrize(("asked_s", "believed_s"), [(1e9, 3600.0), (-1.0, 0.0), (float("inf"), None)])
+@pytest.mark.parametrize(("asked_s", "believed_s"), [(1e9, 3600.0), (-1.0, 5.0), (float("inf"), None)])
 def test_a_remote_is_not_believed_without_end(asked_s: float, believed_s: float | None) -> None:
     story = Story()
     story.announce(BOB)
@@ -169,6 +169,13 @@ def test_links_to_nobody_are_closed(peer: PeerId, why: str) -> None:
     assert why in only(Story().arrive(peer), e.ScheduleDisconnectFromRemotePeer).reason
 
 
+def befriended(settings: Settings | None = None) -> Story:
+    """We follow everybody: only friends get two links for a while."""
+    story = Story(settings)
+    story.do(a.HopsDidChange(tuple((peer, 1) for peer in PEERS.values() if peer != ME)))
+    return story
+
+
 def settle(story: Story, peer: PeerId) -> tuple[e.Effect, ...]:
     """The link that is checked answers its ping."""
     row = story.peer(peer)
@@ -181,7 +188,7 @@ def settle(story: Story, peer: PeerId) -> tuple[e.Effect, ...]:
 def test_of_two_links_by_one_dialler_the_newest_stays() -> None:
     for dialled in (True, False):
         for peer in (AMY, ZOE):
-            story = Story()
+            story = befriended()
             story.arrive(peer, dialled=dialled)
             assert only(story.arrive(peer, dialled=dialled), e.CheckLink).link == 2
             assert story.books.used == {peer: 1}, "the first replicates until the second one works"
@@ -195,7 +202,7 @@ def test_of_two_links_by_one_dialler_the_newest_stays() -> None:
     [(AMY, True, 1), (AMY, False, 2), (ZOE, True, 2), (ZOE, False, 1)],
 )
 def test_between_two_diallers_the_greater_keys_link_stays(peer: PeerId, first_dialled: bool, stays: int) -> None:
-    story = Story()
+    story = befriended()
     story.arrive(peer, dialled=first_dialled)
     assert only(story.arrive(peer, dialled=not first_dialled), e.CheckLink).link == stays
     closed = only(settle(story, peer), e.ScheduleDisconnectFromRemotePeer)
@@ -207,7 +214,7 @@ def test_between_two_diallers_the_greater_keys_link_stays(peer: PeerId, first_di
 
 @pytest.mark.parametrize(("first_dialled", "dies"), [(True, 1), (False, 2)])
 def test_a_link_that_should_stay_but_is_dead_gives_way(first_dialled: bool, dies: int) -> None:
-    story = Story()
+    story = befriended()
     story.arrive(AMY, dialled=first_dialled)
     story.arrive(AMY, dialled=not first_dialled)
     effects = story.do(a.RemotePeerLinkEnded(AMY, dies, "it did not answer a ping"))
@@ -217,7 +224,7 @@ def test_a_link_that_should_stay_but_is_dead_gives_way(first_dialled: bool, dies
 
 
 def test_both_links_are_pinged_after_sleep_and_the_heir_once_more() -> None:
-    story = Story()
+    story = befriended()
     story.arrive(AMY)
     story.arrive(AMY)
     checks = [effect.link for effect in story.do(a.DidWakeUp(100.0)) if isinstance(effect, e.CheckLink)]
@@ -227,7 +234,7 @@ def test_both_links_are_pinged_after_sleep_and_the_heir_once_more() -> None:
 
 
 def test_the_second_link_goes_when_nothing_is_heard() -> None:
-    story = Story()
+    story = befriended()
     story.arrive(AMY, dialled=True)
     story.arrive(AMY, dialled=True)
     story.pass_time(10.5)
@@ -236,7 +243,7 @@ def test_the_second_link_goes_when_nothing_is_heard() -> None:
 
 
 def test_a_third_link_takes_the_place_of_the_second() -> None:
-    story = Story()
+    story = befriended()
     for _ in range(3):
         story.arrive(AMY)
     assert sorted(story.books.links) == [1, 3]
@@ -247,18 +254,18 @@ def test_a_third_link_takes_the_place_of_the_second() -> None:
 
 
 def test_no_more_handovers_at_once_than_allowed() -> None:
-    story = Story(Settings(handovers_max=1))
+    story = befriended(Settings(handovers_max=1))
     for peer in (AMY, BOB):
         story.arrive(peer)
     story.arrive(AMY)
-    assert only(story.arrive(BOB), e.ScheduleDisconnectFromRemotePeer).link == 4
+    assert only(story.arrive(BOB), e.ScheduleDisconnectFromRemotePeer).link == 2, "settled at once"
     story.do(a.PeerBlocked(AMY))
-    assert story.books.links == {2: BOB}
+    assert story.books.links == {4: BOB}
 
 
 def test_two_peers_close_the_same_one_of_two_links() -> None:
     for first_by_me in (True, False):
-        mine, hers = Story(), Story()
+        mine, hers = befriended(), befriended()
         mine.arrive(ZOE, dialled=first_by_me)
         mine.arrive(ZOE, dialled=not first_by_me)
         settle(mine, ZOE)
@@ -267,6 +274,34 @@ def test_two_peers_close_the_same_one_of_two_links() -> None:
         hers.arrive(AMY, dialled=first_by_me)
         settle(hers, AMY)
         assert set(mine.books.links) == set(hers.books.links)
+
+
+@pytest.mark.parametrize(
+    ("peer", "first_dialled", "stays"),
+    [(AMY, True, 1), (AMY, False, 2), (ZOE, True, 2), (ZOE, False, 1)],
+)
+def test_with_a_stranger_the_same_is_settled_at_once(peer: PeerId, first_dialled: bool, stays: int) -> None:
+    story = Story()
+    story.arrive(peer, dialled=first_dialled)
+    effects = story.arrive(peer, dialled=not first_dialled)
+    assert only(effects, e.ScheduleDisconnectFromRemotePeer).link == 3 - stays
+    assert story.books.used == {peer: stays}
+    assert none(effects, e.CheckLink) == (stays == 2), "the one that stays may be dead"
+
+
+def test_who_brought_a_second_link_in_vain_has_to_wait() -> None:
+    story = befriended()
+    for _ in range(2):
+        story.arrive(AMY)
+    story.pass_time(5)
+    story.arrive(AMY)
+    story.pass_time(6)
+    assert not story.state.handovers, "a third link does not prolong it"
+    story.arrive(AMY)
+    assert not story.state.handovers
+    story.pass_time(61)
+    story.arrive(AMY)
+    assert story.state.handovers == (AMY,)
 
 
 def test_a_link_that_comes_while_we_dial() -> None:
@@ -298,8 +333,7 @@ def test_a_replaced_link_ends_the_attempt_beside_it() -> None:
     story.arrive(ZOE)
     story.offer(ZOE)
     attempt = story.attempt(ZOE)
-    story.arrive(ZOE)
-    assert only(settle(story, ZOE), e.AbortAttempt).attempt == attempt
+    assert only(story.arrive(ZOE), e.AbortAttempt).attempt == attempt
 
 
 def test_an_answer_that_loses_to_the_link_that_is_there() -> None:
@@ -414,5 +448,10 @@ def test_a_linked_peer_that_announces_itself_anew_is_pinged_and_met_again_at_onc
     none(story.announce(AMY), e.CheckLink)
     story.pass_time(5)
     story.end(AMY)
-    assert story.peer(AMY).failures == 0
     assert story.peer(AMY).ready_s - story.state.now.mono_s <= 1.0
+    story.pass_time(1.5)
+    story.succeed(AMY)
+    story.pass_time(31)
+    story.announce(AMY)
+    story.end(AMY)
+    assert story.peer(AMY).ready_s - story.state.now.mono_s > 3.0, "who is back again and again waits like any other"

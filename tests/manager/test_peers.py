@@ -90,11 +90,14 @@ def test_a_linked_peer_need_not_announce_itself() -> None:
     assert BOB in story.state.peers
 
 
-def test_goodbye_on_the_last_hub_forgets_even_failures() -> None:
+def test_goodbye_on_the_last_hub_forgets_all_but_failures() -> None:
     story = Story()
     story.announce(BOB)
     story.fail(BOB)
     story.do(a.RemotePeerDidDisconnect(ONE, BOB))
+    assert story.peer(BOB).routes == ()
+    assert story.peer(BOB).failures == 1, "anybody can forge a goodbye, and it shall not undo a back-off"
+    story.pass_time(1_900)
     assert BOB not in story.state.peers
     assert "not known" in ignored(story.do(a.RemotePeerDidDisconnect(ONE, BOB)))
 

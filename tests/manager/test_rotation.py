@@ -12,7 +12,7 @@ from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.view import peer_view
 from ssb_rtc.types import PeerId
-from tests.manager.names import AMY, BOB, CAROL, DAVE, TWO, ZOE, peer_id
+from tests.manager.names import AMY, BOB, CAROL, DAVE, START, TWO, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 FEW = Settings(peers_max=2, inbound_reserved=0, lifetime_s=600, announce_s=100_000, announce_max_s=100_000)
@@ -146,14 +146,19 @@ def test_whoever_was_sent_away_counts_as_waiting() -> None:
 
 def test_the_more_friends_wait_the_sooner_a_link_has_had_its_time() -> None:
     story = Story(replace(FEW, lifetime_s=1_800, jitter=0.0))
-    story.do(a.HopsDidChange(tuple((peer_id(0x90 + number), 2) for number in range(16))))
+    friends = [peer_id(0x90 + number) for number in range(20)]
+    story.do(a.HopsDidChange(tuple((friend, 2) for friend in friends)))
+    for friend in friends[:16]:
+        story.meet(friend)
+        story.end(friend, clean=True)
     story.meet(AMY, BOB)
     story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
-    for number in range(16):
-        story.announce(peer_id(0x90 + number))
-    assert who_waits(story.state) == (Standing.FRIEND, 16)
-    assert disconnects(story, 440) == []
-    assert len(disconnects(story, 20)) == 1, "a fourth of the time"
+    story.pass_time(60)
+    for friend in friends:
+        story.announce(friend)
+    assert who_waits(story.state) == (Standing.FRIEND, 16), "names that were never seen don't hurry anybody"
+    assert disconnects(story, 380) == []
+    assert len(disconnects(story, 30)) == 1, "a fourth of the time"
 
 
 def test_a_friend_who_was_sent_away_makes_a_friend_go() -> None:
@@ -161,7 +166,7 @@ def test_a_friend_who_was_sent_away_makes_a_friend_go() -> None:
     story.do(a.HopsDidChange(((AMY, 1), (BOB, 2), (ZOE, 1))))
     story.meet(AMY, BOB)
     assert disconnects(story, 1_000) == []
-    story.offer(ZOE)
+    story.arrive(ZOE)
     assert until_one_goes(story).peer == BOB
 
 
@@ -174,6 +179,7 @@ def test_nobody_goes_for_one_who_cannot_be_dialled() -> None:
 
 def test_second_links_stuck_ones_and_those_who_displace_are_two_together() -> None:
     story = Story(Settings(peers_max=3, inbound_reserved=0))
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
     story.meet(AMY, BOB, CAROL)
     for peer in (AMY, BOB):
         story.arrive(peer)
@@ -263,15 +269,34 @@ def test_the_last_link_is_kept_though_stuck_until_a_second_one_is_open() -> None
     assert AMY in story.state.peers
 
 
-def test_a_stalled_download_is_stuck_at_once_and_heals_with_progress() -> None:
+def test_a_download_that_is_asked_elsewhere_has_its_time_to_move_again() -> None:
     story = Story()
-    story.meet(AMY)
+    story.meet(AMY, BOB)
     link = story.books.used[AMY]
-    story.do(a.DownloadStarted(AMY, link, 50))
+    busy(story, AMY)
     story.do(a.DownloadStalled(AMY, link, "asked elsewhere"))
-    assert count(story.state).stuck == 1
-    story.do(a.DownloadProgressed(AMY, link, 20, 30))
+    assert disconnects_without_progress(story, 25) == []
     assert count(story.state).stuck == 0
+    story.do(a.DownloadProgressed(AMY, link, 20, 30))
+    assert disconnects_without_progress(story, 25) == []
+    assert [gone.peer for gone in disconnects_without_progress(story, 20)] == [AMY]
+
+
+def test_downloads_protect_for_half_an_hour_all_together() -> None:
+    story = full_house()
+    for _ in range(8):
+        for peer in (AMY, BOB):
+            link = story.books.used[peer]
+            story.do(a.DownloadStarted(peer, link, 1))
+            for _ in range(29):
+                story.do(a.DownloadProgressed(peer, link, 1, 1))
+        story.announce(CAROL)
+        if disconnects(story, 290):
+            assert story.now.mono_s > START.mono_s + 1_700
+            return
+        for peer in (AMY, BOB):
+            story.do(a.DownloadEnded(peer, story.books.used[peer]))
+    raise AssertionError("beginning anew made it last for ever")
 
 
 def test_a_peer_without_any_link_may_take_a_strangers_place_once_a_minute() -> None:
@@ -280,10 +305,10 @@ def test_a_peer_without_any_link_may_take_a_strangers_place_once_a_minute() -> N
     assert only(story.do(a.RemotePeerDidOffer(TWO, ZOE, "s")), e.RefuseOffer).reason == "the hub is not in the table"
     assert not none(story.offer(CAROL), e.RefuseOffer), "it does not say that it is alone"
     assert only(story.offer(DAVE, alone=True), e.AcceptOffer).reason.startswith("it has no link at all")
-    assert not none(story.offer(ZOE, alone=True), e.RefuseOffer), "one a minute"
     link = story.succeed(DAVE)
     assert story.books.used[DAVE] == link
     assert len(story.state.linked) == 2
+    assert not none(story.offer(ZOE, alone=True), e.RefuseOffer), "one a minute"
     story.pass_time(61)
     assert not none(story.offer(ZOE, alone=True), e.AcceptOffer)
 
@@ -318,6 +343,31 @@ def test_the_idlest_stranger_goes_first() -> None:
     story.offer(DAVE)
     story.succeed(DAVE)
     assert BOB not in story.state.linked
+
+
+def test_what_strangers_claim_holds_no_slot_for_ever() -> None:
+    story = full_house()
+    for _ in range(5):
+        for peer in (AMY, BOB):
+            if peer in story.books.used:
+                link = story.books.used[peer]
+                story.do(a.RemotePeerDidTell(peer, link, only_link=True, downloading=False))
+                story.do(a.RemotePeerDidTell(peer, link, only_link=True, downloading=True))
+        story.announce(CAROL)
+        story.pass_time(590)
+    assert not {AMY, BOB} <= set(story.state.linked), "saying it anew does not begin a new half hour"
+
+
+def test_against_one_whom_somebody_here_asked_for_claims_count_nothing() -> None:
+    story = Story(FEW)
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
+    story.meet(AMY, BOB)
+    for peer in (AMY, BOB):
+        story.do(a.RemotePeerDidTell(peer, story.books.used[peer], only_link=True, downloading=False))
+    story.pass_time(800)
+    story.do(a.ConnectToRemotePeer(CAROL))
+    story.announce(CAROL)
+    assert until_one_goes(story).peer in {AMY, BOB}
 
 
 def test_fewer_slots_end_links_one_by_one() -> None:

@@ -96,6 +96,31 @@ async def test_a_link_that_stays_silent_is_closed(monkeypatch: pytest.MonkeyPatc
         assert link.closed.result() == "it did not answer a ping"
 
 
+async def test_a_link_over_which_something_comes_stays_whether_or_not_a_ping_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links, "PING_LIMIT_S", 0.1)
+    pinged = asyncio.Event()
+
+    async def ping(_link: Link, duplex: Duplex, *_args: Any) -> None:
+        pinged.set()
+        await asyncio.Event().wait()
+
+    async def bulk(_link: Link, *_args: Any) -> AsyncIterator[str]:
+        await pinged.wait()
+        yield "a message"
+        await asyncio.Event().wait()
+
+    actions: list[a.Action] = []
+    async with _linked(Table({"gossip.ping": ping, "bulk": bulk}), actions) as (table, link):
+        incoming = link.source("bulk")
+        async with asyncio.timeout(LIMIT_S):
+            await table.check(1)
+            assert [item.value for item in await incoming.read_batch()] == ["a message"]
+        assert not link.closed.done()
+        assert not any(isinstance(action, a.LinkDidAnswer) for action in actions)
+
+
 async def test_the_check_of_a_link_that_is_gone_is_nothing() -> None:
     async with _linked(Table()) as (table, _link):
         await table.check(7)

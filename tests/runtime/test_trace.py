@@ -62,6 +62,19 @@ def test_a_file_is_for_its_owner(tmp_path: Path) -> None:
     assert (tmp_path / "trace.jsonl").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_others_could_read_is_for_its_owner_from_then_on(tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    file.write_text("an old one, longer than what comes\n" * 10_000)
+    file.chmod(0o644)
+    record(Trace(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert replay(file.read_bytes().splitlines()) == []
+
+
+def test_a_trace_may_go_where_there_is_no_file() -> None:
+    record(Trace(Path("/dev/null")))
+
+
 def test_a_replay_says_what_differs(tmp_path: Path) -> None:
     file = tmp_path / "trace.jsonl"
     record(Trace(file))

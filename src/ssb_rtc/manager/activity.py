@@ -34,13 +34,12 @@ def activity(link: Link, settings: Settings, now_s: float) -> Activity:
 
 def moves(link: Link, settings: Settings, now_s: float) -> bool:
     """Whether what we fetch over this link comes at the floor rate."""
-    down = link.download
-    return down is not None and not down.given_up and now_s - down.moved_s <= settings.stall_s
+    return link.download is not None and now_s - link.download.moved_s <= settings.stall_s
 
 
 def serves(link: Link, settings: Settings, now_s: float) -> bool:
-    """Whether the remote says that it fetches from us, and has not said so for too long."""
-    return link.served_s is not None and now_s - link.served_s < settings.download_max_s
+    """Whether the remote says that it fetches from us, and has not said so for too long, all in all."""
+    return link.served_s is not None and link.served_sum_s + now_s - link.served_s < settings.download_max_s
 
 
 def stuck(link: Link, settings: Settings, now_s: float) -> bool:
@@ -48,16 +47,23 @@ def stuck(link: Link, settings: Settings, now_s: float) -> bool:
     return link.download is not None and not moves(link, settings, now_s)
 
 
-def protected(tables: State | Turn, row: Peer, link: Link) -> str:
-    """Why this link may not be ended for somebody who waits; empty where it may."""
+def protected(tables: State | Turn, row: Peer, link: Link, *, against_asked: bool = False) -> str:
+    """Why this link may not be ended for somebody who waits; empty where it may.
+
+    What a peer claims of itself is believed for a time, and not against one whom somebody here asked for: else a few
+    names could hold all slots for ever.
+    """
     settings, now_s = tables.settings, mono_s(tables)
     if row.id in tables.pinned:
         return "it is pinned"
-    if moves(link, settings, now_s) and link.download and now_s - link.download.since_s < settings.download_max_s:
+    down = link.download
+    if down and moves(link, settings, now_s) and link.fetched_sum_s + now_s - down.since_s < settings.download_max_s:
         return "we are downloading over it"
+    if against_asked:
+        return ""
     if serves(link, settings, now_s):
         return "the peer is downloading over it"
-    # A stranger's word holds a slot no longer than a second lifetime.
-    if link.only_link and (row.id in tables.hops or row.asked or now_s - link.since_s < 2 * settings.lifetime_s):
+    known = row.asked or tables.hops.get(row.id) == 1
+    if link.only_link and (known or now_s - link.first_s < 2 * settings.lifetime_s):
         return "the peer says that it has no other link"
     return ""

@@ -50,12 +50,13 @@ def progressed(turn: Turn, action: a.DownloadProgressed) -> None:
 
 
 def stalled(turn: Turn, action: a.DownloadStalled) -> None:
-    """Replication asks elsewhere: the link is stuck, until something comes."""
+    """Replication asks elsewhere, sooner than we give up a link: the initial sync goes on with others."""
     found = _row_of(turn, action)
     if found is not None:
         row, link = found
         if link.download is None:
             return turn.ignore(action, "nothing is missing from that peer")
+        turn.refill |= turn.initial_sync
         _put(turn, row, link, replace(link.download, given_up=True))
     return None
 
@@ -68,7 +69,8 @@ def ended(turn: Turn, action: a.DownloadEnded) -> None:
         if link.download is None:
             return turn.ignore(action, "nothing was missing from that peer")
         turn.initial_sync = False
-        _put(turn, row, replace(link, active_s=turn.mono_s), None)
+        sum_s = link.fetched_sum_s + turn.mono_s - link.download.since_s
+        _put(turn, row, replace(link, active_s=turn.mono_s, fetched_sum_s=sum_s), None)
     return None
 
 
@@ -109,9 +111,12 @@ def syncing_until_s(tables: State | Turn) -> float | None:
     """Until when nobody else is dialled, unless more comes: one peer brings all that we lack. None: no such time."""
     if not tables.initial_sync:
         return None
+    settings = tables.settings
     links = [tables.peers[peer].link for peer in tables.linked]
-    moved_s = [link.download.moved_s for link in links if link is not None and link.download is not None]
-    until_s = max(moved_s, default=float("-inf")) + tables.settings.initial_sync_patience_s
+    downs = [link.download for link in links if link is not None and link.download and not link.download.given_up]
+    moves_s = [down.moved_s + settings.initial_sync_patience_s for down in downs]
+    ends_s = [down.since_s + settings.initial_sync_max_s for down in downs]
+    until_s = max(map(min, moves_s, ends_s), default=float("-inf"))
     return until_s if until_s > mono_s(tables) else None
 
 
@@ -120,9 +125,14 @@ def told(turn: Turn, action: a.RemotePeerDidTell) -> None:
     found = _row_of(turn, action)
     if found is not None:
         row, link = found
-        served_s = (turn.mono_s if link.served_s is None else link.served_s) if action.downloading else None
+        since_s, sum_s = link.served_s, link.served_sum_s
+        if action.downloading:
+            since_s = turn.mono_s if since_s is None else since_s
+        elif since_s is not None:
+            sum_s += turn.mono_s - since_s
+            since_s = None
         active_s = turn.mono_s if action.downloading or link.served_s is not None else link.active_s
-        link = replace(link, only_link=action.only_link, served_s=served_s, active_s=active_s)
+        link = replace(link, only_link=action.only_link, served_s=since_s, served_sum_s=sum_s, active_s=active_s)
         turn.put_peer(replace(row, link=link))
 
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hub_table
-from ssb_rtc.manager.peers import abort, seen, without_rival
-from ssb_rtc.manager.slots import count
+from ssb_rtc.manager.peers import abort, check_link, seen, without_rival
+from ssb_rtc.manager.slots import count, is_near
 from ssb_rtc.manager.state import KnownRoute, Link, Peer
 from ssb_rtc.manager.turn import Turn, handover_timer
 from ssb_rtc.types import PeerId
@@ -44,17 +44,27 @@ def worked(turn: Turn, known: KnownRoute) -> KnownRoute:
 
 
 def second_link(turn: Turn, row: Peer, link: Link, newer: Link) -> None:
-    """A second link to a peer: both stay until the better one has answered a ping."""
+    """A second link to a peer: to a friend both stay until the better one has answered a ping."""
+    deadline_s = turn.timers.get(handover_timer(row.id), turn.mono_s + turn.settings.handover_s)
     row = without_rival(turn, row, DUPLICATE)
-    beyond = max(0, len(turn.linked) - turn.settings.peers_max) + len(turn.handovers) - (row.id in turn.handovers)
-    if beyond >= turn.settings.handovers_max:
-        turn.put_peer(row)
-        return turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, newer.id, DUPLICATE))
+    turn.put_peer(row)
     better = newer if _wins(turn, row.id, newer, link) else link
+    if _is_settled_at_once(turn, row):
+        if better is newer:
+            return _take_over(turn, row, newer, DUPLICATE)
+        turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, newer.id, DUPLICATE))
+        return check_link(turn, row, link, "the peer comes with another one: perhaps this one is dead")
     link, newer = (replace(each, checked_s=turn.mono_s) if each is better else each for each in (link, newer))
     turn.put_peer(replace(row, link=link, rival=newer))
-    turn.arm(handover_timer(row.id), turn.mono_s + turn.settings.handover_s, "one of the two links goes by then")
+    turn.arm(handover_timer(row.id), deadline_s, "one of the two links goes by then")
     return turn.emit(e.CheckLink(row.id, better.id, "it takes over when it works, and the other link closes"))
+
+
+def _is_settled_at_once(turn: Turn, row: Peer) -> bool:
+    """Strangers don't get two links for a while, nor who brought one in vain: two names could take all handovers."""
+    beyond = max(0, len(turn.linked) - turn.settings.peers_max) + len(turn.handovers)
+    early = turn.mono_s < row.no_rival_before_s
+    return early or not is_near(turn, row) or beyond >= turn.settings.handovers_max
 
 
 def _wins(turn: Turn, peer: PeerId, newer: Link, link: Link) -> bool:
@@ -93,7 +103,7 @@ def one_ended(turn: Turn, row: Peer, link: int, reason: str) -> None:
 
 def timer_expired(turn: Turn, peer: str) -> None:
     """The timer `handover:<peer>`: nothing was heard of the better link, so the one that replicates stays."""
-    row = turn.peers[PeerId(peer)]
+    row = replace(turn.peers[PeerId(peer)], no_rival_before_s=turn.mono_s + turn.settings.displace_s)
     turn.put_peer(without_rival(turn, row, DUPLICATE))
 
 
@@ -107,4 +117,12 @@ def _take_over(turn: Turn, row: Peer, rival: Link, reason: str) -> None:
 def _heir(row: Peer, rival: Link) -> Link:
     """The second link in the place of the first: as old as that one, for who has to go is the peer."""
     assert row.link is not None
-    return replace(rival, until_s=min(rival.until_s, row.link.until_s), picked_randomly=row.link.picked_randomly)
+    link = row.link
+    return replace(
+        rival,
+        first_s=link.first_s,
+        until_s=min(rival.until_s, link.until_s),
+        picked_randomly=link.picked_randomly,
+        fetched_sum_s=link.fetched_sum_s,
+        served_sum_s=link.served_sum_s,
+    )

@@ -8,6 +8,8 @@ heal otherwise.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed
 from ssb_rtc.manager.hubs import hurry
@@ -29,10 +31,11 @@ def list_received(turn: Turn, action: a.HubListReceived) -> None:
     news = [hub for hub in dict.fromkeys(action.hubs[:LIST_MAX]) if hub not in turn.hubs and _fits(hub)]
     if not news:
         return turn.ignore(action, "nothing in the list is new")
-    added = [hub for hub in news if _is_enough(turn, hub, action.peer)]
-    for hub in added:
-        _enter(turn, hub)
-    if added:
+    hubs_before = len(turn.hubs)
+    for hub in news:
+        if _is_enough(turn, hub, action.peer):
+            _enter(turn, hub)
+    if len(turn.hubs) > hubs_before:
         changed(turn, "hubs that peers told us of were added")
     return None
 
@@ -63,12 +66,20 @@ def _fits(hub: HubUrl) -> bool:
     return 0 < len(hub) <= URL_CHARACTERS_MAX
 
 
+def _least_credible(turn: Turn) -> HubUrl:
+    """Whoever names many hubs alone must not push out what others name: one of that peer's goes."""
+    alone = Counter(witnesses[0] for witnesses in turn.rumours.values() if len(witnesses) == 1)
+    if not alone:
+        return min(turn.rumours)
+    talker = max(sorted(alone), key=alone.__getitem__)
+    return max(hub for hub, witnesses in turn.rumours.items() if witnesses == (talker,))
+
+
 def _is_enough(turn: Turn, hub: HubUrl, peer: PeerId) -> bool:
     """Note that this peer names the hub; whether enough friends do so now, and the table has room."""
     witnesses = tuple(other for other in turn.rumours.get(hub, ()) if turn.hops.get(other) == 1 and other != peer)
     if hub not in turn.rumours and len(turn.rumours) >= turn.settings.rumours_max:
-        # Whoever names many hubs must not keep out what others name: the one with the fewest witnesses goes.
-        turn.rumours = turn.rumours.delete(min(turn.rumours, key=lambda url: (len(turn.rumours[url]), url)))
+        turn.rumours = turn.rumours.delete(_least_credible(turn))
     turn.rumours = turn.rumours.set(hub, (*witnesses, peer)[-turn.settings.hub_witnesses :])
     enough = len(witnesses) + 1 >= turn.settings.hub_witnesses
     return enough and len(turn.hubs) < turn.settings.hubs_max

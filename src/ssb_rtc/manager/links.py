@@ -55,6 +55,8 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
     if attempt.dialled:
         _slow_down(turn)
     if hold_s is not None:
+        # Whoever said "at once" each time would have us dial without a pause.
+        hold_s = max(hold_s, turn.settings.peer_backoff_s)
         row = replace(row, refusals=row.refusals + 1)
         most_s = turn.settings.busy_friend_max_s if is_near(turn, row) else turn.settings.hold_max_s
         return hold(turn, row, max(hold_s, backoff_s(hold_s, most_s, row.refusals)))
@@ -117,6 +119,7 @@ def _link_of(turn: Turn, action: a.RemotePeerConnectionSucceeded, attempt: Attem
         action.route,
         action.dialled,
         since_s=turn.mono_s,
+        first_s=turn.mono_s,
         active_s=turn.mono_s,
         until_s=turn.mono_s + turn.jittered(turn.settings.lifetime_s),
         picked_randomly=attempt is not None and attempt.picked_randomly,
@@ -167,8 +170,10 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     )
     hold_s = turn.believed_s(action.not_before_s)
     if hold_s is not None:
-        return hold(turn, row, hold_s)
-    if not (action.clean or healthy or is_back or action.reason == DUPLICATE):
+        return hold(turn, row, max(hold_s, settings.peer_backoff_s if healthy else settings.clean_close_hold_s))
+    if is_back and not (healthy or action.clean or row.failures):
+        row = replace(row, failures=1)  # once; who is back again and again backs off like any other
+    elif not (action.clean or healthy or action.reason == DUPLICATE):
         return _failed(turn, row, link.route)
     if action.reason == DUPLICATE:
         pause_s = settings.duplicate_hold_s

@@ -40,11 +40,10 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
     full = slots.refuses_link(turn.settings, near=near, alone=action.alone)
     if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
-        turn.note_refusal(near=near)
+        turn.note_refusal(near=False)  # who sent the offer is not proven
         wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s
         return _refuse(turn, action, full or "enough offers are being answered", turn.jittered(wait_s))
     if not near and slots.free(turn.settings) == 0:
-        turn.displaced_s = turn.mono_s
         return _accept(turn, row, action, "it has no link at all: it may take a stranger's place")
     return _accept(
         turn, row, action, "slots are free" if slots.free(turn.settings) else "a friend goes before strangers"
@@ -76,7 +75,10 @@ def _beside_link(turn: Turn, row: Peer, link: Link, action: a.RemotePeerDidOffer
 
 
 def _answers_enough(turn: Turn, action: a.RemotePeerDidOffer) -> bool:
-    most = turn.settings.inbound_attempts_max
+    # One answer is left for friends: offers in made-up names cost nothing.
+    row = turn.peers.get(action.peer)
+    near = action.peer in turn.hops or (row is not None and is_near(turn, row))
+    most = turn.settings.inbound_attempts_max - (bool(turn.hops) and not near)
     return count(turn).answering >= most or not answers_left(turn, action.hub)
 
 

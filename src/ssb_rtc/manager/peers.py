@@ -38,9 +38,10 @@ def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool =
         return "the peer is blocked"
     if len(turn.peers) >= turn.settings.known_peers_max:
         proven = proven or peer in turn.hops  # they are few, and nobody can make up more of them
-        last = turn.due.last
-        worst = last[1] if last is not None and (proven or turn.peers[last[1]].failures) else None
-        worst = worst or replaceable(turn, hub, proven=proven)
+        last = None if turn.due.last is None else turn.peers[turn.due.last[1]]
+        # A row that holds somebody off is what keeps them off.
+        yields = last is not None and last.not_before_s <= turn.mono_s and (proven or last.failures > 0)
+        worst = last.id if last is not None and yields else replaceable(turn, hub, proven=proven)
         if worst is None:
             return f"the table is full with {turn.settings.known_peers_max} peers"
         turn.drop_peer(worst)
@@ -154,10 +155,9 @@ def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
     route = Route("hub", action.hub)
     if row is None or not any(known.route == route for known in row.routes):
         return turn.ignore(action, "the peer was not known there")
-    if row.attempt is not None and row.attempt.route == route:
-        row = abort(turn, row, "the peer said goodbye")
+    # An attempt over that hub goes on: if the goodbye is true it fails by itself, and anybody can forge one.
     routes = tuple(known for known in row.routes if known.route != route)
-    return keep(turn, replace(row, routes=routes, failures=row.failures if routes else 0))
+    return keep(turn, replace(row, routes=routes))
 
 
 def disconnect(turn: Turn, action: a.DisconnectFromRemotePeer) -> None:

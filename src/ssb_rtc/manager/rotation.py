@@ -52,7 +52,9 @@ def make_room(turn: Turn, newcomer: Peer) -> None:
     beyond_out = out > settings.outbound_max and slots.strangers_linked > settings.strangers_max
     if len(turn.linked) - slots.stuck > settings.peers_max or (is_near(turn, newcomer) and beyond_out):
         yielding = [row for row in _linked(turn, Standing.STRANGER) if row.id != newcomer.id]
-        reason = "a friend needs the slot" if is_near(turn, newcomer) else "a peer without any link needs the slot"
+        near = is_near(turn, newcomer)
+        turn.displaced_s = turn.displaced_s if near else turn.mono_s
+        reason = "a friend needs the slot" if near else "a peer without any link needs the slot"
         _end_least(turn, yielding, reason, turn.settings.busy_s)
 
 
@@ -61,7 +63,9 @@ def end_stuck(turn: Turn) -> None:
     for peer in turn.linked:
         row = turn.peers[peer]
         link, settings, now_s = _link(row), turn.settings, turn.mono_s
-        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not serves(link, settings, now_s):
+        # A stranger's word spares it only where it takes nobody's place.
+        spared = serves(link, settings, now_s) and (is_near(turn, row) or len(turn.linked) <= settings.peers_max)
+        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not spared:
             hold_s = turn.jittered(turn.settings.stuck_hold_s)
             reason = "it says that it has messages for us, and sends none"
             hold(turn, replace(part(turn, row, reason, hold_s), last_error=reason), hold_s)
@@ -69,7 +73,7 @@ def end_stuck(turn: Turn) -> None:
 
 def reduce(turn: Turn) -> None:
     """End one link, where the settings allow fewer than there are."""
-    if len(turn.linked) > turn.settings.peers_max and not turn.handovers:
+    if len(turn.linked) > turn.settings.peers_max:
         rows = [row for row in _linked(turn, Standing.ASKED) if row.link is not None]
         _end_least(turn, rows, "fewer links are wanted", turn.settings.rotation_hold_s)
 
@@ -102,28 +106,31 @@ def who_waits(tables: State | Turn) -> tuple[Standing | None, int]:
     full = slots.used >= settings.peers_max
     out_full = slots.links_out + slots.attempts_out - slots.stuck >= settings.outbound_max
     strangers_full = slots.friends_known and slots.strangers >= settings.strangers_max
-    friends = _who_can_come(tables, tables.friends, now_s) if full or out_full else 0
+    friends = _who_can_come(tables, tables.friends, now_s) if full or out_full else []
+    # Anybody can announce a friend's name; only friends who were linked before make others go sooner.
+    proven = sum(row.last_connected_s is not None for row in friends)
     if full and _who_can_come(tables, tables.asked, now_s):
-        return Standing.ASKED, friends + 1
+        return Standing.ASKED, proven
     if friends or (full and now_s - tables.refused_friend_s < settings.busy_s):
-        return Standing.FRIEND, max(1, friends)
+        return Standing.FRIEND, proven
     if (full or out_full or strangers_full) and _who_can_come(tables, tables.due, now_s):
         return Standing.STRANGER, 0
     return (Standing.STRANGER if full and now_s - tables.refused_s < settings.busy_s else None), 0
 
 
-def _who_can_come(tables: State | Turn, queue: DueQueue, now_s: float) -> int:
-    """How many of those who are due could be dialled: no link is given up for one whose hubs are all dead."""
+def _who_can_come(tables: State | Turn, queue: DueQueue, now_s: float) -> list[Peer]:
+    """Those of a queue who are due and could be dialled: no link is given up for one whose hubs are all dead."""
     due = takewhile(lambda entry: entry[0] <= now_s, islice(queue, LOOKED_AT_MAX))
     rows = (tables.peers[peer] for _, peer in due)
-    return sum(any(usable_now(tables, known) for known in row.routes) for row in rows)
+    return [row for row in rows if any(usable_now(tables, known) for known in row.routes)]
 
 
 def _linked(turn: Turn, most: Standing) -> Iterator[Peer]:
     """Peers with a link that may be ended for somebody of this standing."""
     for peer in turn.linked:
         row = turn.peers[peer]
-        if standing(turn, row) <= most and row.rival is None and not protected(turn, row, _link(row)):
+        against_asked = most is Standing.ASKED
+        if standing(turn, row) <= most and not protected(turn, row, _link(row), against_asked=against_asked):
             yield row
 
 

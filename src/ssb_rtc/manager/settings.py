@@ -63,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True):
     """How long a peer that was stuck is not dialled."""
     initial_sync_patience_s: float = 60.0
     """In the initial sync another peer is dialled after so long without progress."""
+    initial_sync_max_s: float = 600.0
+    """The same, whatever progress there is: who trickles must not keep all others out."""
     attempt_timeout_s: float = 30.0
     """ICE needs up to 15 s on slow ways, signalling and the handshake come on top."""
     peer_backoff_s: float = 5.0

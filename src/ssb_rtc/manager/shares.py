@@ -50,7 +50,7 @@ def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | Non
         among,
         key=lambda row: (
             row.id not in turn.hops,
-            row.refused_until_s <= turn.mono_s,
+            row.not_before_s <= turn.mono_s,
             not row.routes,
             row.parked,
             row.ready_s,

@@ -26,6 +26,8 @@ class Slots(NamedTuple):
     attempts_in: int
     handovers: int
     """Second links, and attempts at peers that have a link."""
+    rivals: int
+    """Second links."""
     dialling: int
     """Own attempts, handovers included."""
     answering: int
@@ -82,7 +84,7 @@ class Slots(NamedTuple):
 
     def _displaceable(self, settings: Settings) -> int:
         """Second links, stuck ones and those who displace are `handovers_max` beyond `peers_max`, all together."""
-        return max(0, min(self.yielding, settings.handovers_max - self.handovers - self.stuck))
+        return max(0, min(self.yielding, settings.handovers_max - self.rivals - self.stuck))
 
     def _refuses_stranger(self, settings: Settings) -> str:
         alone = self.links_in + self.links_out - self.stuck == 0
@@ -132,12 +134,13 @@ def _counted(tables: State | Turn) -> Slots:
         attempts_out=attempts_out,
         attempts_in=attempts_in,
         handovers=handovers + len(tables.handovers),
+        rivals=len(tables.handovers),
         dialling=dialling,
         answering=len(tables.trying) - dialling,
         strangers=strangers + strangers_linked,
         strangers_linked=strangers_linked,
         yielding=yielding,
-        stuck=max(0, min(stuck_links, settings.handovers_max - handovers - len(tables.handovers))),
+        stuck=max(0, min(stuck_links, settings.handovers_max - len(tables.handovers))),
         friends_known=bool(tables.hops),
         may_displace=now_s - tables.displaced_s >= settings.displace_s,
     )

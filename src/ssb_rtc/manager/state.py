@@ -93,7 +93,7 @@ class Download(msgspec.Struct, frozen=True):
     """Messages since then."""
     missing: int = 0
     given_up: bool = False
-    """Replication asks elsewhere."""
+    """Replication asks elsewhere. The link has until `stall_s` to move again; nobody waits for it meanwhile."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -103,6 +103,8 @@ class Link(msgspec.Struct, frozen=True):
     route: Route
     dialled: bool
     since_s: float
+    first_s: float = 0.0
+    """Since when there has been a link with the peer without a gap: a second link that takes over keeps it."""
     active_s: float = 0.0
     """When messages last came over it."""
     told_revision: int = -1
@@ -114,8 +116,12 @@ class Link(msgspec.Struct, frozen=True):
     picked_randomly: bool = False
     download: Download | None = None
     """What we fetch over it; None while nothing is missing."""
+    fetched_sum_s: float = 0.0
+    """How long earlier downloads over it took."""
     served_s: float | None = None
     """Since when the remote says that it fetches from us; None while it does not."""
+    served_sum_s: float = 0.0
+    """For how long it has said so before."""
     only_link: bool = False
     """The remote says that it has no other link."""
     told: tuple[bool, bool] | None = None
@@ -143,6 +149,8 @@ class Peer(msgspec.Struct, frozen=True):
     """Not dialled before, because one side asked for it; `ready_s` is never earlier."""
     refused_until_s: float = 0.0
     """Its offers and links are refused until then, because somebody here disconnected from it."""
+    no_rival_before_s: float = 0.0
+    """A second link is settled at once before, because the last one came to nothing."""
     parked: bool = False
     """It was due while none of its hubs was connected. It waits in no queue, but for one of them."""
     refusals: int = 0

@@ -225,17 +225,22 @@ class LinkTable:
         await asyncio.gather(*(self._remarks.tell_hubs(link, hubs) for link in links))
 
     async def check(self, number: int) -> None:
-        """Ping, and close the link when no answer comes. A refusal is an answer: not every peer knows gossip.ping."""
+        """Ping, and close the link when no answer comes. A refusal is an answer: not every peer knows gossip.ping.
+
+        On a slow way the answer stands behind what was sent before it, and anybody on a hub can have us ask in the
+        midst of a download: a link over which something comes meanwhile, or which we don't read just now, lives.
+        """
         link = self._links.get(number)
         if link is None:
             return
-        clock = asyncio.get_running_loop().time
+        clock, before_bytes = asyncio.get_running_loop().time, link.bytes_in
         began_s = clock()
         try:
             async with asyncio.timeout(PING_LIMIT_S):
                 await _ping(link)
         except (TimeoutError, SsbRtcError):
-            await link.close("it did not answer a ping")
+            if link.bytes_in == before_bytes and not link.is_held:
+                await link.close("it did not answer a ping")
         else:
             self._dispatch(a.LinkDidAnswer(link.remote, number, clock() - began_s))
 

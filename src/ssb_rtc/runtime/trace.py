@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -82,7 +83,7 @@ class Trace:
         self._file: IO[bytes] | None = None
         if file is not None:
             try:
-                self._file = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0)
+                self._file = _private_file(file)
             except OSError as error:
                 raise ConfigFault(f"the trace file {file} can't be written: {error.strerror}") from error
         self._fresh = True
@@ -123,6 +124,19 @@ class Trace:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _private_file(file: Path) -> IO[bytes]:
+    handle = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0)
+    try:
+        if stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            # The mode above is for a file that is new; one that is there keeps its own.
+            os.fchmod(handle.fileno(), 0o600)
+            handle.truncate()
+    except OSError:
+        handle.close()
+        raise
+    return handle
 
 
 def _header(state: State) -> Header:

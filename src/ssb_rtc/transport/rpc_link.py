@@ -237,6 +237,11 @@ class Link:
         self._stream.abort(str(fault))
 
     @property
+    def is_held(self) -> bool:
+        """Whether we read nothing just now, because too much of what came is unread."""
+        return self._room is not None
+
+    @property
     def end_reason(self) -> str:
         """Why the link ended, or that it did not."""
         return self.closed.result() if self.closed.done() else "the stream is over"
