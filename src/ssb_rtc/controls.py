@@ -119,7 +119,8 @@ class PeerControls:
     def _hub_named(self, url: str) -> HubUrl:
         """The hub that somebody here means, whether over http or https."""
         known = [HubUrl(str(hub["url"])) for hub in self.hubs()]
-        return next((hub for hub in known if hub == url.rstrip("/")), None) or normalise_hub(
+        wanted = url.strip().rstrip("/")
+        return next((hub for hub in known if wanted in {hub, hub.partition("://")[2]}), None) or normalise_hub(
             url, allow_http=[url.partition("://")[2].partition(":")[0].partition("/")[0]]
         )
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ssb_rtc.config import Settings
 from ssb_rtc.controls import PeerControls
 from ssb_rtc.errors import ConnectFailed, DatabaseLocked, MisuseError
+from ssb_rtc.feeds import refs
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.messages import Message, message_of
 from ssb_rtc.plugins import installed
@@ -348,7 +349,9 @@ class Peer:
         return self.rpc(PeerId(str(linked["id"])))
 
     def unpin(self, peer: str) -> None:
-        """A link with this peer is wanted like any other from now on. Raises StorageFault."""
+        """A link with this peer is wanted like any other from now on. Raises MisuseError, StorageFault."""
+        if not refs.is_feed_id(peer):
+            raise MisuseError(f"{peer!r} is not a peer's id; one looks like @<44 characters>.ed25519")
         self.controls.unpin(PeerId(peer))
 
     def rpc(self, peer: str) -> Link:

@@ -9,6 +9,7 @@ from ssb_rtc.cli.trace import _line, _print_step
 
 STEP = {
     "wall_s": 0.0,
+    "mono_s": 9.3,
     "action": {
         "kind": "REMOTE_PEER_LINK_ENDED", "peer": "@a", "link": 3, "reason": "bye\x1b[2J\nFAKE", "clean": True,
         "not_before_s": None,
@@ -26,8 +27,8 @@ def test_a_step_is_an_action_and_what_follows_from_it(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[0][8:] == " REMOTE_PEER_LINK_ENDED peer=@a link=3 clean=True  (bye [2J FAKE)"
-    assert lines[1].strip() == "-> ARM_TIMER key=connect due_mono_s=12.346  (a peer may be dialled then)"
-    assert lines[2].strip() == "-> SCHEDULE_CONNECT_TO_REMOTE_PEER route=hub,https://h terms=[[x 1.000]]"
+    assert lines[1].strip() == "-> ARM_TIMER key=connect due_in_s=3  (a peer may be dialled then)"
+    assert lines[2].strip() == "-> SCHEDULE_CONNECT_TO_REMOTE_PEER route=hub,https://h terms=[[x 1]]"
 
 
 def test_steps_that_were_missed_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,13 +43,18 @@ async def test_why_trace_private_hubs_and_a_replay(tmp_path: Path) -> None:
         try:
             async with asyncio.timeout(LIMIT_S):
                 first = json.loads(await following.stdout.readline())  # the tick comes at the latest
+            assert first["action"]["kind"]
+            assert isinstance(first["effects"], list)
+            assert "for now: `ssb-rtc peers --why" in (await run_ok("disconnect", own, *at)).out
+            assert "it is not known here" in (await run_ok("disconnect", f"@{'A' * 43}=.ed25519", *at)).out
+            assert await second.end() == 0
+            async with asyncio.timeout(LIMIT_S):
+                await following.stdout.read()
+                assert await following.wait() == 3  # no peer runs any more
         finally:
-            following.kill()
-            await following.wait()
-        assert first["action"]["kind"]
-        assert isinstance(first["effects"], list)
-        await run_ok("disconnect", own, *at)
-        assert await second.end() == 0
+            if following.returncode is None:
+                following.kill()
+                await following.wait()
     assert (await run_ok("trace", "--replay", str(trace))).out.endswith(" steps: the same effects\n")
     replayed = (await run_ok("trace", "--replay", str(trace), "--json")).json
     assert (replayed["same"], replayed["mismatches"]) == (True, [])

@@ -12,7 +12,7 @@ from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.view import peer_view
 from ssb_rtc.types import PeerId
-from tests.manager.names import AMY, BOB, CAROL, DAVE, TWO, ZOE, peer_id
+from tests.manager.names import AMY, BOB, CAROL, DAVE, START, TWO, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 FEW = Settings(peers_max=2, inbound_reserved=0, lifetime_s=600, announce_s=100_000, announce_max_s=100_000)
@@ -269,15 +269,34 @@ def test_the_last_link_is_kept_though_stuck_until_a_second_one_is_open() -> None
     assert AMY in story.state.peers
 
 
-def test_a_stalled_download_is_stuck_at_once_and_heals_with_progress() -> None:
+def test_a_download_that_is_asked_elsewhere_has_its_time_to_move_again() -> None:
     story = Story()
-    story.meet(AMY)
+    story.meet(AMY, BOB)
     link = story.books.used[AMY]
-    story.do(a.DownloadStarted(AMY, link, 50))
+    busy(story, AMY)
     story.do(a.DownloadStalled(AMY, link, "asked elsewhere"))
-    assert count(story.state).stuck == 1
-    story.do(a.DownloadProgressed(AMY, link, 20, 30))
+    assert disconnects_without_progress(story, 25) == []
     assert count(story.state).stuck == 0
+    story.do(a.DownloadProgressed(AMY, link, 20, 30))
+    assert disconnects_without_progress(story, 25) == []
+    assert [gone.peer for gone in disconnects_without_progress(story, 20)] == [AMY]
+
+
+def test_downloads_protect_for_half_an_hour_all_together() -> None:
+    story = full_house()
+    for _ in range(8):
+        for peer in (AMY, BOB):
+            link = story.books.used[peer]
+            story.do(a.DownloadStarted(peer, link, 1))
+            for _ in range(29):
+                story.do(a.DownloadProgressed(peer, link, 1, 1))
+        story.announce(CAROL)
+        if disconnects(story, 290):
+            assert story.now.mono_s > START.mono_s + 1_700
+            return
+        for peer in (AMY, BOB):
+            story.do(a.DownloadEnded(peer, story.books.used[peer]))
+    raise AssertionError("beginning anew made it last for ever")
 
 
 def test_a_peer_without_any_link_may_take_a_strangers_place_once_a_minute() -> None:

@@ -17,7 +17,7 @@ from ssb_rtc.manager.state import KnownHub, Route
 from ssb_rtc.runtime import reports
 from ssb_rtc.runtime.effects import known_hub, recorded
 from ssb_rtc.runtime.network import hubs_at_start
-from ssb_rtc.runtime.trace import read_trace, replayed
+from ssb_rtc.runtime.trace import read_trace, replay_file
 from ssb_rtc.storage.contacts import HubRecord
 from ssb_rtc.testing import Swarm, keys_of
 from ssb_rtc.types import HubUrl, peer_of
@@ -89,6 +89,8 @@ async def test_a_pin_is_kept_over_a_restart_until_it_is_undone(swarm: Swarm) -> 
     watched = Watched(ann)
     await watched.until(lambda: watched.state.linked == (peer_of(ben.id),), "the link with a pinned peer")
     assert list(watched.state.pinned) == [peer_of(ben.id)]
+    with pytest.raises(MisuseError, match="not a peer's id"):
+        ann.unpin(ben.id[:9])
     ann.unpin(ben.id)
     await watched.heard(a.PeerUnpinned)
     assert not watched.state.pinned
@@ -162,6 +164,9 @@ async def test_why_in_plain_words(swarm: Swarm) -> None:
     ann.controls.add_hub("https://hub.invalid")
     await Watched(ann).network._driver.settled()
     assert ann.controls.why_hub("https://hub.invalid/")["state"] == "CONNECTING"
+    ann.controls.add_hub("http://127.0.0.1:1")
+    await Watched(ann).network._driver.settled()
+    assert ann.controls.why_hub("127.0.0.1:1")["subject"] == "http://127.0.0.1:1"
 
 
 async def test_a_beginning_that_fits_several_peers_says_which(swarm: Swarm) -> None:
@@ -192,8 +197,8 @@ async def test_a_run_that_is_recorded_replays_to_the_same_effects(tmp_path: Path
         await hub.close()
     for file in files:
         with file.open("rb") as lines:
-            steps, mismatches = replayed(lines)
-        assert mismatches == []
+            steps, mismatches, cut = replay_file(lines)
+        assert (mismatches, cut) == ([], False)
         assert steps > 5
     actions = [action for file in files for action in actions_of(file)]
     announced = {action.free_slots for action in actions if isinstance(action, a.RemotePeerDidAnnounce)}

@@ -18,7 +18,7 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import Route, initial
 from ssb_rtc.manager.step import step
-from ssb_rtc.runtime.trace import Trace, read_trace, replay, replay_records
+from ssb_rtc.runtime.trace import Trace, read_trace, replay, replay_file, replay_records
 from tests.manager.names import AMY, BOB, ME, ONE, START, TWO, ZOE, at
 
 STORY: Sequence[a.Action] = (
@@ -117,6 +117,19 @@ def test_a_trace_of_another_version_or_with_a_broken_line_is_refused(tmp_path: P
         read_trace([lines[0].replace(b'"tick_s":10.0', b'"tick_s":-1')])
     with pytest.raises(ConfigFault, match="line 3"):
         replay([*lines[:2], lines[2][:40]])
+
+
+def test_a_file_that_was_cut_off_counts_as_far_as_it_goes(tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    record(Trace(file))
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert replay_file(lines) == (len(STORY), [], False)
+    assert replay_file([*lines[:3], lines[3][:40]]) == (2, [], True)
+    assert replay_file([lines[0], lines[1][:-1]]) == (0, [], True)
+    with pytest.raises(ConfigFault, match="not a header"):
+        replay_file([lines[0][:40]])
+    with pytest.raises(ConfigFault, match="line 3"):
+        replay_file([*lines[:2], b"what?\n", lines[3][:40]])
 
 
 @given(st.lists(st.binary(max_size=50), max_size=3))

@@ -51,10 +51,29 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"calm", "faults", "seed_hubs_die", "quiet"} <= set(names)
 
 
-@pytest.mark.parametrize("wrong", [["--scenario", "rain"], ["--peers", "1"], ["--hubs", "0"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--scenario", "rain"], ["--peers", "1"], ["--peers", "1000000000"], ["--hubs", "0"], ["--hubs", "33"],
+        ["--seeds", "0"], ["--seeds", "2", "--plot", "run.svg"], ["--plot", "/nonexistent/run.svg"],
+        ["--scenario", "quiet", "--peers", "0"], ["--scenario", "quiet", "--plot", "run.svg"],
+        ["--scenario", "quiet", "--hubs", "2"],
+    ],
+)  # fmt: skip
 def test_wrong_use(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", *wrong]) == 2
     assert capsys.readouterr().err.startswith("ssb-rtc: ")
+
+
+def test_a_picture_that_cannot_be_kept_costs_no_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("ssb_rtc.sim.run.Run.run", runs)
+    assert main(["simulate", "--scenario", "glare", "--plot", "/nonexistent/run.svg"]) == 2
+    assert "--plot /nonexistent/run.svg" in capsys.readouterr().err
 
 
 def test_quiet_presence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ssb_rtc.transport.link import Link
 
 
+TOLD_FROM = 0.05
+"""A part of a score that is smaller would be told as 0.0."""
+
+
 def peers(arguments: argparse.Namespace) -> int:
     """Show the peers that the running peer is linked to, or all it knows of."""
 
@@ -25,8 +29,12 @@ def peers(arguments: argparse.Namespace) -> int:
             output.print_json(found)
         else:
             rows = [
-                (p["id"], p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-", p["reason"]) for p in found
-            ]
+                (
+                    p["id"], p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-",
+                    output.printable(("pinned; " if p["pinned"] else "") + p["reason"]),
+                )
+                for p in found
+            ]  # fmt: skip
             output.print_table(("peer", "state", "over", "hubs", "why"), rows, "no peers")
         return 0
 
@@ -85,9 +93,14 @@ def disconnect(arguments: argparse.Namespace) -> int:
         raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>.ed25519")
 
     async def body(link: Link) -> int:
+        known = any(peer["id"] == arguments.peer for peer in await link.call("rtc.peers", {"all": True}))
         await link.call("rtc.disconnect", arguments.peer)
         if arguments.json:
             output.print_json({"id": arguments.peer, "state": "DISCONNECTED"})
+        elif known:
+            print(f"no link with it is wanted for now: `ssb-rtc peers --why {arguments.peer[:9]}` tells how long")
+        else:
+            print("it is not known here; if it was pinned, it no longer is")
         return 0
 
     return run_with_link(arguments, body, need_peer=True)
@@ -138,10 +151,10 @@ def _print_why(found: Any, *, as_json: bool) -> int:
         for sentence in sentences:
             print(f"  {heading:8} {output.printable(sentence)}")
             heading = ""  # noqa: PLW2901 - said once
-    terms = {name: value for name, value in found["terms"].items() if value}
+    terms = {name: value for name, value in found["terms"].items() if abs(value) >= TOLD_FROM}
     if terms:
         told = ", ".join(f"{name} {value:+.1f}" for name, value in terms.items())
-        print(f"  {'score':8} {sum(terms.values()):+.1f} = {told}")
+        print(f"  {'score':8} {sum(found['terms'].values()):+.1f} = {told}")
     return 0
 
 

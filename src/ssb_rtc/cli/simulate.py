@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -19,17 +20,27 @@ from ssb_rtc.sim.run import Run
 from ssb_rtc.sim.scenario import Scenario, scenario, scenarios
 
 PROGRESS_EVERY_S = 0.5
+QUIET = "quiet"
+"""The name of the scenario that is no world of its own: presence alone."""
+PEERS_MIN, PEERS_MAX = 2, 20_000
+"""More would take days, and more memory than there is."""
+HUBS_MAX = 32
+"""A manager's table holds no more."""
 
 
 def simulate(arguments: argparse.Namespace) -> int:
     """Carry out the command."""
     if arguments.list:
         return _list(arguments.json)
-    if arguments.scenario == "quiet":
+    _check(arguments)
+    if arguments.scenario == QUIET:
         return _quiet(arguments)
     chosen = _adapted(scenario(arguments.scenario), arguments)
     if arguments.seeds is not None:
         return _many(arguments, chosen)
+    if arguments.plot:
+        # A run may take minutes: whoever can't keep its picture shall hear of it now.
+        _write(Path(arguments.plot), "", mode="a")
     began_s = time.perf_counter()
     run = Run(arguments.scenario, chosen, arguments.seed)
     report = run.run(_progress(arguments.scenario))
@@ -41,6 +52,23 @@ def simulate(arguments: argparse.Namespace) -> int:
     else:
         _show(report, took_s)
     return 0 if report.converged else 1
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises MisuseError for what makes no sense, or could never end."""
+    name, quiet = arguments.scenario, arguments.scenario == QUIET
+    if not quiet and name not in scenarios():
+        raise MisuseError(f"there is no scenario {name!r}; `ssb-rtc simulate --list` shows them")
+    if arguments.seeds is not None and arguments.seeds < 1:
+        raise MisuseError("--seeds takes a number from 1")
+    if arguments.peers is not None and not PEERS_MIN <= arguments.peers <= PEERS_MAX:
+        raise MisuseError(f"--peers takes a number from {PEERS_MIN} to {PEERS_MAX:,}")
+    if arguments.hubs is not None and not 1 <= arguments.hubs <= HUBS_MAX:
+        raise MisuseError(f"--hubs takes a number from 1 to {HUBS_MAX}")
+    if arguments.plot and (quiet or arguments.seeds is not None):
+        raise MisuseError("--plot draws one run of a world: it goes neither with --seeds nor with the scenario quiet")
+    if quiet and (arguments.seeds is not None or arguments.hubs is not None):
+        raise MisuseError("the scenario quiet has one hub and one seed: leave out --hubs and --seeds")
 
 
 def _adapted(chosen: Scenario, arguments: argparse.Namespace) -> Scenario:
@@ -55,7 +83,7 @@ def _adapted(chosen: Scenario, arguments: argparse.Namespace) -> Scenario:
 
 def _list(as_json: bool) -> int:
     rows = [(name, each.peers, each.hubs, each.what) for name, each in scenarios().items()]
-    rows.append(("quiet", 1_000, 1, presence.WHAT))
+    rows.append((QUIET, 1_000, 1, presence.WHAT))
     if as_json:
         for name, peers, hubs, what in rows:
             print_json({"scenario": name, "peers": peers, "hubs": hubs, "what": what})
@@ -145,9 +173,10 @@ def _when(after_s: float | None) -> str:
     return "when the faults were healed" if after_s == 0 else f"{after_s:.0f} s after the faults were healed"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, mode: Literal["w", "a"] = "w") -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as fault:
         raise MisuseError(f"--plot {path}: {fault.strerror}") from fault
 

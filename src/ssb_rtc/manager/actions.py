@@ -215,7 +215,7 @@ class DownloadProgressed(_Action, frozen=True, tag="DOWNLOAD_PROGRESSED"):
 
 
 class DownloadStalled(_Action, frozen=True, tag="DOWNLOAD_STALLED"):
-    """Replication has given up on this link and asks elsewhere: the link is stuck until something comes."""
+    """Replication asks elsewhere for what this remote has, because it is too slow."""
 
     peer: PeerId
     link: int

@@ -34,8 +34,7 @@ def activity(link: Link, settings: Settings, now_s: float) -> Activity:
 
 def moves(link: Link, settings: Settings, now_s: float) -> bool:
     """Whether what we fetch over this link comes at the floor rate."""
-    down = link.download
-    return down is not None and not down.given_up and now_s - down.moved_s <= settings.stall_s
+    return link.download is not None and now_s - link.download.moved_s <= settings.stall_s
 
 
 def serves(link: Link, settings: Settings, now_s: float) -> bool:
@@ -57,7 +56,8 @@ def protected(tables: State | Turn, row: Peer, link: Link, *, against_asked: boo
     settings, now_s = tables.settings, mono_s(tables)
     if row.id in tables.pinned:
         return "it is pinned"
-    if moves(link, settings, now_s) and link.download and now_s - link.download.since_s < settings.download_max_s:
+    down = link.download
+    if down and moves(link, settings, now_s) and link.fetched_sum_s + now_s - down.since_s < settings.download_max_s:
         return "we are downloading over it"
     if against_asked:
         return ""

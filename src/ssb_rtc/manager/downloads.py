@@ -50,12 +50,13 @@ def progressed(turn: Turn, action: a.DownloadProgressed) -> None:
 
 
 def stalled(turn: Turn, action: a.DownloadStalled) -> None:
-    """Replication asks elsewhere: the link is stuck, until something comes."""
+    """Replication asks elsewhere, sooner than we give up a link: the initial sync goes on with others."""
     found = _row_of(turn, action)
     if found is not None:
         row, link = found
         if link.download is None:
             return turn.ignore(action, "nothing is missing from that peer")
+        turn.refill |= turn.initial_sync
         _put(turn, row, link, replace(link.download, given_up=True))
     return None
 
@@ -68,7 +69,8 @@ def ended(turn: Turn, action: a.DownloadEnded) -> None:
         if link.download is None:
             return turn.ignore(action, "nothing was missing from that peer")
         turn.initial_sync = False
-        _put(turn, row, replace(link, active_s=turn.mono_s), None)
+        sum_s = link.fetched_sum_s + turn.mono_s - link.download.since_s
+        _put(turn, row, replace(link, active_s=turn.mono_s, fetched_sum_s=sum_s), None)
     return None
 
 

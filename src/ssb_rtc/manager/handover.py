@@ -123,5 +123,6 @@ def _heir(row: Peer, rival: Link) -> Link:
         first_s=link.first_s,
         until_s=min(rival.until_s, link.until_s),
         picked_randomly=link.picked_randomly,
+        fetched_sum_s=link.fetched_sum_s,
         served_sum_s=link.served_sum_s,
     )

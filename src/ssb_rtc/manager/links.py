@@ -171,7 +171,7 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     hold_s = turn.believed_s(action.not_before_s)
     if hold_s is not None:
         return hold(turn, row, max(hold_s, settings.peer_backoff_s if healthy else settings.clean_close_hold_s))
-    if is_back and not healthy and not row.failures:
+    if is_back and not (healthy or action.clean or row.failures):
         row = replace(row, failures=1)  # once; who is back again and again backs off like any other
     elif not (action.clean or healthy or action.reason == DUPLICATE):
         return _failed(turn, row, link.route)

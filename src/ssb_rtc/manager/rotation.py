@@ -63,7 +63,9 @@ def end_stuck(turn: Turn) -> None:
     for peer in turn.linked:
         row = turn.peers[peer]
         link, settings, now_s = _link(row), turn.settings, turn.mono_s
-        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not serves(link, settings, now_s):
+        # A stranger's word spares it only where it takes nobody's place.
+        spared = serves(link, settings, now_s) and (is_near(turn, row) or len(turn.linked) <= settings.peers_max)
+        if len(turn.linked) > 1 and stuck(link, settings, now_s) and not spared:
             hold_s = turn.jittered(turn.settings.stuck_hold_s)
             reason = "it says that it has messages for us, and sends none"
             hold(turn, replace(part(turn, row, reason, hold_s), last_error=reason), hold_s)
@@ -71,8 +73,9 @@ def end_stuck(turn: Turn) -> None:
 
 def reduce(turn: Turn) -> None:
     """End one link, where the settings allow fewer than there are."""
-    if len(turn.linked) > turn.settings.peers_max:
-        rows = [row for row in _linked(turn, Standing.ASKED) if row.link is not None]
+    slots = count(turn)
+    if slots.links_out + slots.links_in - slots.stuck > turn.settings.peers_max:
+        rows = list(_linked(turn, Standing.ASKED, spare_claims=True))
         _end_least(turn, rows, "fewer links are wanted", turn.settings.rotation_hold_s)
 
 
@@ -123,11 +126,11 @@ def _who_can_come(tables: State | Turn, queue: DueQueue, now_s: float) -> list[P
     return [row for row in rows if any(usable_now(tables, known) for known in row.routes)]
 
 
-def _linked(turn: Turn, most: Standing) -> Iterator[Peer]:
+def _linked(turn: Turn, most: Standing, *, spare_claims: bool = False) -> Iterator[Peer]:
     """Peers with a link that may be ended for somebody of this standing."""
     for peer in turn.linked:
         row = turn.peers[peer]
-        against_asked = most is Standing.ASKED
+        against_asked = most is Standing.ASKED and not spare_claims
         if standing(turn, row) <= most and not protected(turn, row, _link(row), against_asked=against_asked):
             yield row
 

@@ -93,7 +93,7 @@ class Download(msgspec.Struct, frozen=True):
     """Messages since then."""
     missing: int = 0
     given_up: bool = False
-    """Replication asks elsewhere."""
+    """Replication asks elsewhere. The link has until `stall_s` to move again; nobody waits for it meanwhile."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -116,6 +116,8 @@ class Link(msgspec.Struct, frozen=True):
     picked_randomly: bool = False
     download: Download | None = None
     """What we fetch over it; None while nothing is missing."""
+    fetched_sum_s: float = 0.0
+    """How long earlier downloads over it took."""
     served_s: float | None = None
     """Since when the remote says that it fetches from us; None while it does not."""
     served_sum_s: float = 0.0

@@ -103,8 +103,9 @@ class Reports:
         return _told(explain_hub(self._state_now(), hub))
 
     async def follow_trace(self) -> AsyncGenerator[JsonObject]:
-        """Each step from now on: {wall_s, action, effects}. A reader that is too slow is told in `missed` how many
-        steps it did not get.
+        """Each step from now on: {wall_s, mono_s, action, effects}.
+
+        A reader that is too slow is told in `missed` how many steps it did not get.
         """
         queue: asyncio.Queue[JsonObject] = asyncio.Queue(TRACE_QUEUE_MAX)
         missed = 0
@@ -116,6 +117,7 @@ class Reports:
                 return
             told: JsonObject = {
                 "wall_s": state.now.wall_s,
+                "mono_s": state.now.mono_s,
                 "action": _plain(action),
                 "effects": list(map(_plain, effects)),
             }
@@ -134,7 +136,7 @@ class Reports:
 def _reason(peer: PeerView) -> str:
     if peer.connected_for_s is not None:
         return f"linked for {peer.connected_for_s:.0f} s"
-    return f"{peer.last_error}; {peer.reason}" if peer.last_error else peer.reason
+    return f"{peer.reason}; the last time: {peer.last_error}" if peer.last_error else peer.reason
 
 
 def _told(explanation: Explanation) -> JsonObject:

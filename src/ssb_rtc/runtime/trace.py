@@ -12,7 +12,7 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -59,6 +59,15 @@ class Mismatch(msgspec.Struct, frozen=True):
     """Its number, from 0."""
     recorded: tuple[Effect, ...]
     replayed: tuple[Effect, ...]
+
+
+class Replay(NamedTuple):
+    """What came of running a trace once more."""
+
+    steps: int
+    mismatches: list[Mismatch]
+    cut: bool
+    """The last line is not whole, as the death of a process or a full disk leaves it; the steps before it count."""
 
 
 class Trace:
@@ -156,13 +165,26 @@ def _records(lines: Iterator[bytes]) -> Iterator[Record]:
 
 
 def replay(lines: Iterable[bytes]) -> list[Mismatch]:
-    """Run a trace file's actions through `step` again; gives the steps whose effects differ. Raises ConfigFault."""
-    return replayed(lines)[1]
+    """Run a trace's actions through `step` again; gives the steps whose effects differ. Raises ConfigFault.
+
+    `lines` are whole, with or without their line breaks.
+    """
+    return replay_file(line.removesuffix(b"\n") + b"\n" for line in lines).mismatches
 
 
-def replayed(lines: Iterable[bytes]) -> tuple[int, list[Mismatch]]:
-    """As `replay`, with the number of steps."""
-    header, records = read_trace(lines)
+def replay_file(lines: Iterable[bytes]) -> Replay:
+    """As `replay`, for a file with its line breaks: a last line without one was cut off, and is left out."""
+    cut = False
+
+    def whole() -> Iterator[bytes]:
+        nonlocal cut
+        for number, line in enumerate(lines):
+            if number and not line.endswith(b"\n"):
+                cut = True
+            else:
+                yield line
+
+    header, records = read_trace(whole())
     try:
         state = initial(header.own, seed=header.seed, settings=header.settings, now=Now(header.mono_s, header.wall_s))
     except MisuseError as error:
@@ -176,7 +198,7 @@ def replayed(lines: Iterable[bytes]) -> tuple[int, list[Mismatch]]:
             yield record
 
     mismatches = replay_records(state, counting())
-    return counted, mismatches
+    return Replay(counted, mismatches, cut)
 
 
 def replay_records(state: State, records: Iterable[Record]) -> list[Mismatch]:

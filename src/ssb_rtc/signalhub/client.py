@@ -8,7 +8,10 @@ with anything, at any length, or never, and none of that may cost more than the 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -286,6 +289,22 @@ def _retry_after_s(text: str | None) -> float | None:
 
 def _cause(error: BaseException) -> str:
     """The cause in a few words, without what a hostile hub could put into it at length."""
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
-        return error.os_error.strerror[:120]
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "it ended in the middle"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not valid here ({error.certificate_error})"[:120]
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return "nobody there speaks https"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _why(error.os_error)
     return (str(error) or type(error).__name__)[:120]
+
+
+def _why(error: OSError) -> str:
+    """asyncio words some of these for programmers, so those that have a number are told by it."""
+    if isinstance(error, socket.gaierror):
+        return "the name is not known, or this machine is offline"
+    if error.errno == errno.ECONNREFUSED:
+        return "nobody listens there"
+    told = os.strerror(error.errno).lower() if error.errno is not None and error.errno > 0 else ""
+    return (told or error.strerror or type(error).__name__)[:120]

@@ -51,7 +51,7 @@ class Checkers:
         self.violations: list[Violation] = []
         self._told: dict[tuple[str, int], bool] = {}
         self._at = -1
-        self._stuck_since: dict[End, float] = {}
+        self._stuck_since: dict[End, tuple[float, float]] = {}
         """Since when nothing but a download that moves nothing speaks for a link."""
         self.world.later(SWEEP_S, self._sweep)
 
@@ -175,9 +175,13 @@ class Checkers:
             if session is None or not session.told or excused:
                 self._stuck_since.pop(end, None)
                 continue
-            since_s = self._stuck_since.setdefault(end, now_s)
-            moved_s = max(session.moved_s, session.begun_s) + node.mono_offset_s
-            silent_s = now_s - max(moved_s, since_s)
+            moved_s = max(session.moved_s, session.begun_s)
+            # By the node's own clock, at which the world's time of a message can be told only when it is seen.
+            seen_s, quiet_since_s = self._stuck_since.get(end, (-1.0, now_s))
+            if moved_s > seen_s:
+                quiet_since_s = now_s
+            self._stuck_since[end] = (max(seen_s, moved_s), quiet_since_s)
+            silent_s = now_s - quiet_since_s
             if silent_s > settings.stall_s + STUCK_SLACK_S:
                 detail = f"{silent_s:.0f} s without a message from {other.number}"
                 self.broken("a stuck link is kept", node.number, detail)
