@@ -52,7 +52,7 @@ def gossip_off(patch: Patch) -> None:
 
 def rotation_ignores_downloading(patch: Patch) -> None:
     for module in (rotation, slots):
-        patch.setattr(module, "protected", lambda *_: "")
+        patch.setattr(module, "protected", lambda *_, **__: "")
 
 
 def connected_twice(patch: Patch) -> None:

@@ -50,8 +50,8 @@ def stuck(link: Link, settings: Settings, now_s: float) -> bool:
 def protected(tables: State | Turn, row: Peer, link: Link, *, against_asked: bool = False) -> str:
     """Why this link may not be ended for somebody who waits; empty where it may.
 
-    What a peer claims of itself is believed for a time, and not against one whom somebody here asked for: else a few
-    names could hold all slots for ever.
+    What a peer says of itself counts for a time only, and that it has no other link counts nothing against one whom
+    somebody here asked for: else a few names could hold all slots for ever.
     """
     settings, now_s = tables.settings, mono_s(tables)
     if row.id in tables.pinned:
@@ -59,11 +59,9 @@ def protected(tables: State | Turn, row: Peer, link: Link, *, against_asked: boo
     down = link.download
     if down and moves(link, settings, now_s) and link.fetched_sum_s + now_s - down.since_s < settings.download_max_s:
         return "we are downloading over it"
-    if against_asked:
-        return ""
     if serves(link, settings, now_s):
         return "the peer is downloading over it"
     known = row.asked or tables.hops.get(row.id) == 1
-    if link.only_link and (known or now_s - link.first_s < 2 * settings.lifetime_s):
+    if link.only_link and not against_asked and (known or now_s - link.first_s < 2 * settings.lifetime_s):
         return "the peer says that it has no other link"
     return ""
