@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import aiohttp
 import pytest
@@ -237,6 +238,43 @@ async def test_being_busy_is_heard_and_said_within_limits(session: aiohttp.Clien
     assert {event.session for event in heard if isinstance(event, Busy)} == {"0", "1", "later"}
     for party in (ann, bob):
         await party.signalling.close()
+
+
+async def test_a_hub_that_takes_nothing_is_waited_for_by_no_more_than_the_limits(
+    session: aiohttp.ClientSession,
+) -> None:
+    posts: list[asyncio.StreamWriter] = []
+
+    async def handler(head: bytes, writer: asyncio.StreamWriter) -> None:
+        if head.startswith(b"GET"):
+            writer.write(STREAM)
+        else:
+            posts.append(writer)
+        await asyncio.Event().wait()
+
+    limits = SwarmLimits(posts_max=2, busy_waiting_max=3, posts_waiting_max=5)
+    async with rogue(handler) as hub:
+        ann = Party(0, session, limits)
+        await ann.signalling.connect(hub)
+        async with asyncio.TaskGroup() as group:
+            busy = [group.create_task(_fault(ann.signalling.say_busy(hub, peer(1), str(n), 60.0))) for n in range(9)]
+            offers = [group.create_task(_fault(ann.signalling.send(hub, peer(n), "s", OFFER))) for n in range(9)]
+            await ann.until_dropped("unsaid", 4)
+            async with asyncio.timeout(LIMIT_S):
+                await asyncio.wait(offers[2:])
+            assert all("takes nothing: 5 messages wait" in task.result() for task in offers[2:])
+            assert len(posts) <= 2
+            for task in (*busy, *offers):
+                task.cancel()
+        await ann.signalling.close()
+
+
+async def _fault(saying: Coroutine[Any, Any, None]) -> str:
+    try:
+        await saying
+    except TransportFault as fault:
+        return str(fault)
+    return ""
 
 
 async def test_an_announcement_counts_for_every_hub(parties: list[Party], urls: list[HubUrl]) -> None:

@@ -90,6 +90,8 @@ def test_each_hub_once_in_its_one_spelling_and_the_rest_left_out() -> None:
         "https://printer.local",
         "https://nas.home.arpa",
         "https://hub.lan",
+        "https://kubernetes.default.svc",
+        "https://hub.onion",
         "ftp://hub.example.org",
         "javascript:alert(1)",
         "https://hub.example.org?x=1",
@@ -99,6 +101,12 @@ def test_each_hub_once_in_its_one_spelling_and_the_rest_left_out() -> None:
 )
 def test_addresses_that_are_not_for_us(url: str) -> None:
     assert parse_told(told(url)) == ()
+
+
+def test_addresses_come_normalised_so_unicode_is_not_looked_at() -> None:
+    assert parse_told(told("https://bücher.example", "https://xn--bcher-kva.example")) == (
+        HubUrl("https://xn--bcher-kva.example"),
+    )
 
 
 def test_who_meets_on_this_machine_may_be_told_of_hubs_there_and_of_nothing_else_local() -> None:

@@ -60,18 +60,24 @@ class SwarmLimits:
     """Of what we say to each hub about being busy: offers from made-up ids must not use up what a hub takes from us."""
     posts_max: int = 4
     """In flight to one hub; half of the connections that the client may have."""
+    posts_waiting_max: int = 256
+    busy_waiting_max: int = 32
+    """Who wait for their turn at one hub, and how many may for one of ours about being busy to join them: a hub that
+    takes nothing must not fill our memory with what others have us say there.
+    """
 
 
 class _Hub:
     """What is held for one hub."""
 
-    __slots__ = ("bucket", "busy", "client", "posts", "up")
+    __slots__ = ("bucket", "busy", "client", "posts", "up", "waiting")
 
     def __init__(self, client: HubClient, limits: SwarmLimits, now_s: float) -> None:
         self.client = client
         self.bucket = TokenBucket(limits.hub_rate_s, limits.hub_burst, now_s)
         self.busy = TokenBucket(limits.busy_rate_s, limits.busy_burst, now_s)
         self.posts = asyncio.Semaphore(limits.posts_max)
+        self.waiting = 0
         self.up = False
 
 
@@ -181,9 +187,11 @@ class SwarmSignalling(Signalling):
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """See `Signalling.say_busy`."""
         held = self._hubs.get(hub)
-        if held is not None and not held.busy.take(self._clock()):
-            self._dropped["unsaid"] += 1
-            return
+        if held is not None:
+            much = held.waiting >= self._limits.busy_waiting_max
+            if much or not held.busy.take(self._clock()):
+                self._dropped["unsaid"] += 1
+                return
         await self._post(hub, swarm.inbox(to), swarm.format_busy(self._own, session, not_before_s))
 
     async def close(self) -> None:
@@ -195,8 +203,17 @@ class SwarmSignalling(Signalling):
         held = self._hubs.get(hub)
         if held is None or not held.up:
             raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
-        async with held.posts:
+        if held.waiting >= self._limits.posts_waiting_max:
+            raise TransportFault(f"the hub {shown(hub)} takes nothing: {held.waiting} messages wait already")
+        held.waiting += 1
+        try:
+            await held.posts.acquire()
+        finally:
+            held.waiting -= 1
+        try:
             await held.client.broadcast(channel, body)
+        finally:
+            held.posts.release()
 
     def _lost(self, hub: HubUrl, held: _Hub, fault: TransportFault) -> None:
         if self._hubs.get(hub) is not held:

@@ -16,6 +16,7 @@ from ssb_rtc.errors import ConfigFault
 from ssb_rtc.types import HubUrl
 
 URL_LIMIT_CHARS: Final = 1024
+_HOST_LIMIT_CHARS: Final = 253
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_\-]{1,63}(?<!-)")
@@ -94,6 +95,8 @@ def _host(parts: SplitResult, shown: str) -> str:
         pass
     if bracketed or ":" in host:
         _refuse(shown, "write an IPv6 address in brackets and without a zone, like https://[2001:db8::1]:8443")
+    if len(host) > _HOST_LIMIT_CHARS:
+        _refuse(shown, "its host is longer than any name that the internet has")
     try:
         host = host.encode("idna").decode("ascii").lower() if not host.isascii() else host
     except UnicodeError:
@@ -101,7 +104,7 @@ def _host(parts: SplitResult, shown: str) -> str:
     labels = host.split(".")
     if labels[-1] == "" and len(labels) > 1:
         labels.pop()
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(host) > _HOST_LIMIT_CHARS or not all(_LABEL.fullmatch(label) for label in labels):
         _refuse(shown, "its host is no name that the internet has: write it like https://hub.example.com")
     if labels[-1].isdigit() or labels[-1].startswith("0x"):
         _refuse(shown, "its host looks like a number and is no whole IPv4 address, like 192.0.2.7")

@@ -18,7 +18,10 @@ TOLD_MAX: Final = 64
 """Hubs in one list."""
 
 _LOCAL_NAMES: Final = frozenset(
-    ("localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan", "arpa", "test")
+    (
+        *("localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan", "arpa"),
+        *("test", "invalid", "onion", "svc", "cluster", "consul", "docker"),
+    )
 )
 """Last parts of names that mean something in one network only, such as those of clouds' metadata servers."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
@@ -43,7 +46,8 @@ def parse_told(value: Json, *, allow_loopback: bool = False) -> tuple[HubUrl, ..
     found: dict[HubUrl, None] = {}
     for entry in value:
         url = entry.get("url") if isinstance(entry, dict) else None
-        if isinstance(url, str):
+        # A normalised address is ASCII; making one of Unicode takes milliseconds, which strangers could use.
+        if isinstance(url, str) and url.isascii():
             hub = _told_hub(url, allow_loopback=allow_loopback)
             if hub is not None:
                 found[hub] = None
