@@ -256,12 +256,13 @@ def _check_nobody_stalls(state: State) -> None:
     """Every disconnected peer with a route is waiting for a timer, for a slot, or for a hub."""
     if state.closing:
         return
-    slots, crowded, slow_s = count(state), crowded_hubs(state), max(syncing_until_s(state) or 0.0, state.dial_after_s)
+    slots, crowded, syncing_s = count(state), crowded_hubs(state), syncing_until_s(state) or 0.0
     for queue in (state.asked, state.friends, state.due):
         asked, near = queue is state.asked, queue is not state.due
         first = next((entry for entry in queue if asked or not only_over(state.peers[entry[1]], crowded)), None)
         if first is not None and not slots.refuses_dial(state.settings, near=near, asked=asked):
-            latest_s = max(first[0], state.now.mono_s, 0.0 if asked else slow_s)
+            slow_s = state.dial_after_s if queue is state.due else state.friends_after_s
+            latest_s = max(first[0], state.now.mono_s, 0.0 if asked else max(slow_s, syncing_s))
             assert state.timers[CONNECT] <= latest_s
     room = gossiped_max(state) - sum(h.source == "gossip" and h.connection is not None for h in state.hubs.values())
     assert room <= 0 or not any(is_spare(state, hub) for hub in state.hubs.values())

@@ -29,6 +29,33 @@ def full_of_strangers() -> Story:
     return story
 
 
+def test_a_friend_does_not_wait_behind_made_up_names() -> None:
+    story = Story()
+    befriend(story, amy=1)
+    for number in range(100):
+        story.announce(peer_id(0x90, number))
+    assert len(story.state.trying) == 2, "one attempt is left for friends"
+    for _ in range(40):
+        story.pass_time(31)
+    assert story.state.dial_after_s > story.now.mono_s
+    story.announce(AMY)
+    assert AMY in story.state.trying
+
+
+def test_names_of_friends_that_never_come_slow_down_a_real_one_for_half_a_minute_at_most() -> None:
+    story = Story()
+    names = [peer_id(0x90, number) for number in range(100)]
+    story.do(a.HopsDidChange(tuple((name, 2) for name in (*names, AMY))))
+    for _ in range(20):
+        for name in names:
+            story.announce(name)
+        story.pass_time(31)
+    story.announce(AMY)
+    effects = story.pass_time(75)
+    dialled = {effect.peer for effect in effects if isinstance(effect, e.ScheduleConnectToRemotePeer)}
+    assert AMY in dialled | set(story.state.trying)
+
+
 def test_while_nobody_is_followed_strangers_fill_the_house() -> None:
     story = full_of_strangers()
     assert set(story.state.linked) == set(STRANGERS[:4])

@@ -257,6 +257,7 @@ def test_no_more_handovers_at_once_than_allowed() -> None:
     story = befriended(Settings(handovers_max=1))
     for peer in (AMY, BOB):
         story.arrive(peer)
+    story.pass_time(7)
     story.arrive(AMY)
     assert only(story.arrive(BOB), e.ScheduleDisconnectFromRemotePeer).link == 2, "settled at once"
     story.do(a.PeerBlocked(AMY))
@@ -287,6 +288,15 @@ def test_with_a_stranger_the_same_is_settled_at_once(peer: PeerId, first_dialled
     assert only(effects, e.ScheduleDisconnectFromRemotePeer).link == 3 - stays
     assert story.books.used == {peer: stays}
     assert none(effects, e.CheckLink) == (stays == 2), "the one that stays may be dead"
+
+
+def test_one_who_comes_again_and_again_does_not_have_replication_begin_anew_each_time() -> None:
+    story = Story()
+    story.arrive(AMY)
+    used = sum(not none(story.arrive(AMY), e.UseLink) for _ in range(50))
+    assert used == 0
+    story.pass_time(7)
+    assert not none(story.arrive(AMY), e.UseLink)
 
 
 def test_who_brought_a_second_link_in_vain_has_to_wait() -> None:
@@ -333,6 +343,7 @@ def test_a_replaced_link_ends_the_attempt_beside_it() -> None:
     story.arrive(ZOE)
     story.offer(ZOE)
     attempt = story.attempt(ZOE)
+    story.pass_time(7)
     assert only(story.arrive(ZOE), e.AbortAttempt).attempt == attempt
 
 

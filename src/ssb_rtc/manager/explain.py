@@ -93,9 +93,11 @@ def _when_dialled(state: State, row: Peer) -> str:
         return f"somebody here disconnected from it: it is dialled in {wait_s:.0f} s"
     if row.not_before_s > now_s:
         return f"it is left alone, as one side asked for: it is dialled in {wait_s:.0f} s"
-    if not row.asked and state.dial_after_s > max(now_s, row.ready_s):
-        slow_s = state.dial_after_s - now_s
-        return f"{state.dials_in_vain} dials in a row came to nothing: the next is in {slow_s:.0f} s"
+    friend = is_near(state, row)
+    slow_s = state.friends_after_s if friend else state.dial_after_s
+    if not row.asked and slow_s > max(now_s, row.ready_s):
+        vain = state.friends_in_vain if friend else state.dials_in_vain
+        return f"{vain} dials in a row came to nothing: the next is in {slow_s - now_s:.0f} s"
     return f"it is dialled in {wait_s:.0f} s" if wait_s > 0 else "it is dialled next"
 
 

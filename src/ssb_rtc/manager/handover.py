@@ -33,7 +33,7 @@ def use(turn: Turn, row: Peer, link: Link) -> None:
     routes = tuple(worked(turn, known) if known.route == link.route else known for known in row.routes)
     row = replace(row, link=link, routes=routes, last_connected_wall_s=turn.wall_s, last_connected_s=turn.mono_s)
     turn.put_peer(replace(row, last_error="", refusals=0))
-    turn.dials_in_vain, turn.dial_after_s = 0, turn.mono_s
+    turn.dial_freely()
     turn.emit(e.UseLink(row.id, link.id, "a link is open"))
     hub_table.broadcast_soon(turn, "a link was opened")
 
@@ -50,7 +50,9 @@ def second_link(turn: Turn, row: Peer, link: Link, newer: Link) -> None:
     turn.put_peer(row)
     better = newer if _wins(turn, row.id, newer, link) else link
     if _is_settled_at_once(turn, row):
-        if better is newer:
+        # One dialler that comes again and again would have replication begin anew each time.
+        again = newer.dialled == link.dialled and turn.mono_s - link.since_s < turn.settings.check_link_s
+        if better is newer and not again:
             return _take_over(turn, row, newer, DUPLICATE)
         turn.emit(e.ScheduleDisconnectFromRemotePeer(row.id, newer.id, DUPLICATE))
         return check_link(turn, row, link, "the peer comes with another one: perhaps this one is dead")

@@ -50,7 +50,9 @@ def in_need(turn: Turn) -> None:
     room = turn.settings.gossiped_hubs_max - sum(hub.source == "gossip" for hub in turn.hubs.values())
     room = min(room, turn.settings.hubs_max - len(turn.hubs))
     named = [hub for hub in turn.rumours if any(turn.hops.get(peer) == 1 for peer in turn.rumours[hub])]
-    added = sorted(named, key=lambda hub: (-len(turn.rumours[hub]), hub))[: max(0, room)]
+    # By chance, or whoever names many hubs with early letters would be the only one who is heard.
+    drawn = {hub: turn.uniform(0.0, 1.0) for hub in sorted(named)}
+    added = sorted(named, key=lambda hub: (-len(turn.rumours[hub]), drawn[hub]))[: max(0, room)]
     for hub in added:
         _enter(turn, hub)
     if added:
@@ -67,12 +69,11 @@ def _fits(hub: HubUrl) -> bool:
 
 
 def _least_credible(turn: Turn) -> HubUrl:
-    """Whoever names many hubs alone must not push out what others name: one of that peer's goes."""
-    alone = Counter(witnesses[0] for witnesses in turn.rumours.values() if len(witnesses) == 1)
-    if not alone:
-        return min(turn.rumours)
-    talker = max(sorted(alone), key=alone.__getitem__)
-    return max(hub for hub, witnesses in turn.rumours.items() if witnesses == (talker,))
+    """Whoever names many hubs must not push out what others name: one of that peer's goes."""
+    named_by = Counter(peer for witnesses in turn.rumours.values() for peer in witnesses)
+    talker = max(sorted(named_by), key=named_by.__getitem__)
+    his = [hub for hub, witnesses in turn.rumours.items() if talker in witnesses]
+    return max(his, key=lambda hub: (-len(turn.rumours[hub]), hub))
 
 
 def _is_enough(turn: Turn, hub: HubUrl, peer: PeerId) -> bool:

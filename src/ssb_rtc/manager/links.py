@@ -53,7 +53,7 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
     if row.link is not None:
         return turn.put_peer(row)
     if attempt.dialled:
-        _slow_down(turn)
+        _slow_down(turn, near=is_near(turn, row))
     if hold_s is not None:
         # Whoever said "at once" each time would have us dial without a pause.
         hold_s = max(hold_s, turn.settings.peer_backoff_s)
@@ -67,13 +67,22 @@ def _attempt_failed(turn: Turn, row: Peer, attempt: Attempt, reason: str, hold_s
     return _failed(turn, row, attempt.route)
 
 
-def _slow_down(turn: Turn) -> None:
+def _slow_down(turn: Turn, *, near: bool) -> None:
+    """Dials in vain slow down those to strangers, which cost nothing to make up, far more than those to friends."""
     settings = turn.settings
-    turn.dials_in_vain += 1
-    beyond = turn.dials_in_vain - settings.dials_in_vain
-    if beyond > 0:
-        pause_s = backoff_s(settings.dial_pause_s, settings.dial_pause_max_s, beyond)
-        turn.dial_after_s = turn.mono_s + turn.jittered(pause_s)
+    if near:
+        turn.friends_in_vain += 1
+    else:
+        turn.dials_in_vain += 1
+    beyond = (turn.friends_in_vain if near else turn.dials_in_vain) - settings.dials_in_vain
+    if beyond <= 0:
+        return
+    max_s = settings.dial_pause_friends_max_s if near else settings.dial_pause_max_s
+    after_s = turn.mono_s + turn.jittered(backoff_s(settings.dial_pause_s, max_s, beyond))
+    if near:
+        turn.friends_after_s = after_s
+    else:
+        turn.dial_after_s = after_s
 
 
 def _failed(turn: Turn, row: Peer, route: Route) -> None:
@@ -159,6 +168,7 @@ def link_ended(turn: Turn, action: a.RemotePeerLinkEnded) -> None:
     row = seen(turn, row)
     # It announced itself, was pinged, and the link was dead: it has started anew, and waits for us.
     is_back = any(known.route.via == "hub" and known.heard_s >= link.checked_s > link.since_s for known in row.routes)
+    is_back = is_back and (healthy or not action.clean)
     routes = tuple(worked(turn, known) if known.route == link.route else known for known in row.routes)
     row = replace(
         row,

@@ -133,7 +133,7 @@ def did_announce(turn: Turn, action: a.RemotePeerDidAnnounce) -> None:
     if is_news and row.link is None:
         row = _taking_turns(turn, row, action)
         if is_near(turn, row):
-            turn.dial_after_s = turn.mono_s  # it may have room, though many others had none
+            turn.friends_after_s = turn.mono_s  # it may have room, though many others had none
     turn.put_peer(row)
     if row.link is None:
         return None

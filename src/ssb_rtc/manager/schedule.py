@@ -30,6 +30,8 @@ from ssb_rtc.types import HubUrl
 QUEUES = ("asked", "friends", "due")
 DIALS_LOOKED_AT_MAX = 32
 """Peers that one step dials, weighs or parks; the rest waits for the timer, which is due at once."""
+FRIENDS_WEIGHED_MAX = 256
+"""Friends that are weighed before one is dialled: who was met before has to be seen among names that were made up."""
 DUE_LOOKED_AT_MAX = 1_000
 """Due peers that one step goes through for one whom it may dial: a hub may fill the queue with names."""
 LOOK_AGAIN_S = 1.0
@@ -68,7 +70,8 @@ def fill(turn: Turn) -> None:
 def _fill_from(turn: Turn, queue: str) -> float | None:
     """Dial from one queue; when to look again, or None where that depends on a slot or a newcomer."""
     asked, looked_at = queue == "asked", 0
-    wait_s = turn.mono_s if asked else max(turn.mono_s, turn.dial_after_s, syncing_until_s(turn) or 0.0)
+    slow_s = turn.dial_after_s if queue == "due" else turn.friends_after_s
+    wait_s = turn.mono_s if asked else max(turn.mono_s, slow_s, syncing_until_s(turn) or 0.0)
     while looked_at < DIALS_LOOKED_AT_MAX:
         waiting: DueQueue = getattr(turn, queue)
         first = waiting.first
@@ -79,7 +82,7 @@ def _fill_from(turn: Turn, queue: str) -> float | None:
             return None
         if max(wait_s, first[0]) > turn.mono_s:
             return max(wait_s, first[0])
-        rows, again_s = _due_rows(turn, waiting, asked=asked)
+        rows, again_s = _due_rows(turn, waiting, queue)
         if not rows:
             return again_s
         lost = _park(turn, rows)
@@ -89,19 +92,20 @@ def _fill_from(turn: Turn, queue: str) -> float | None:
     return turn.mono_s
 
 
-def _due_rows(turn: Turn, queue: DueQueue, *, asked: bool) -> tuple[list[Peer], float | None]:
+def _due_rows(turn: Turn, waiting: DueQueue, queue: str) -> tuple[list[Peer], float | None]:
     """Those of a queue who are due, without those of a hub over which we dial enough peers; and when to look again,
     or None where that depends on such a hub.
     """
-    crowded = frozenset() if asked else crowded_hubs(turn)
+    crowded = frozenset() if queue == "asked" else crowded_hubs(turn)
+    most = FRIENDS_WEIGHED_MAX if queue == "friends" else DIALS_LOOKED_AT_MAX
     rows: list[Peer] = []
-    for looked_at, entry in enumerate(queue):
+    for looked_at, entry in enumerate(waiting):
         if entry[0] > turn.mono_s or looked_at == DUE_LOOKED_AT_MAX:
             return rows, max(entry[0], turn.mono_s + LOOK_AGAIN_S)
         row = turn.peers[entry[1]]
         if not crowded or not only_over(row, crowded):
             rows.append(row)
-            if len(rows) == DIALS_LOOKED_AT_MAX:
+            if len(rows) == most:
                 break
     return rows, None
 
@@ -198,7 +202,7 @@ def did_wake_up(turn: Turn, action: a.DidWakeUp) -> None:
 
 
 def _begin_afresh(turn: Turn, reason: str) -> None:
-    turn.dials_in_vain, turn.dial_after_s = 0, turn.mono_s
+    turn.dial_freely()
     for url in hubs_by_score(turn, turn.wall_s):
         hubs.reconnect_now(turn, turn.hubs[url], reason)
     for peer in turn.linked:

@@ -17,6 +17,8 @@ HOP = 4.0
 """A hop more costs as much as four failures."""
 HOPS_COUNTED = 3
 FAILURES_COUNTED = 5
+MET_BEFORE = 3.0
+"""A name that was never proven may be made up."""
 UNSEEN = 2.0
 UNSEEN_S = 86_400.0
 WAITING_PER_MIN = 0.5
@@ -55,6 +57,7 @@ def peer_terms(tables: State | Turn, row: Peer, mono_s: float, in_use: frozenset
     return (
         _nearness(tables, row),
         Term("failures", float(-min(row.failures, FAILURES_COUNTED))),
+        Term("met before", MET_BEFORE * (row.last_connected_s is not None)),
         Term("unseen", UNSEEN * min(unseen_s / UNSEEN_S, 1.0)),
         Term("waiting", WAITING_PER_MIN * min(waiting_min, WAITING_MIN)),
         _latency(row),

@@ -11,6 +11,8 @@ _ABOVE_ZERO = (
     "attempt_timeout_s",
     "peer_backoff_s",
     "hub_timeout_s",
+    "routes_max",
+    "rumours_max",
     "hub_backoff_s",
     "hub_backoff_min_s",
     "announce_s",
@@ -75,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True):
     dial_pause_s: float = 1.0
     """The pause after one more such dial; it doubles with each, up to `dial_pause_max_s`, +-`jitter`."""
     dial_pause_max_s: float = 300.0
+    dial_pause_friends_max_s: float = 30.0
+    """The same for friends: their names can be announced by anybody, and the real one must not wait for long."""
     peer_failures_max: int = 10
     """Failures in a row after which a peer is forgotten until it announces itself again."""
     healthy_s: float = 60.0
@@ -150,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True):
             raise ConfigFault(f"jitter is {self.jitter}: it takes a number from 0 up to, not including, 1")
         for name in _ABOVE_ZERO:
             if getattr(self, name) == 0:
-                raise ConfigFault(f"{name} is 0: it takes a time above 0, or the peer would spin")
+                raise ConfigFault(f"{name} is 0: it takes more than 0")
 
     @property
     def outbound_max(self) -> int:

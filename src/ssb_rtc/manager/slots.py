@@ -35,6 +35,8 @@ class Slots(NamedTuple):
     strangers: int
     """Links and attempts with strangers, handovers not included."""
     strangers_linked: int
+    strangers_dialled: int
+    """Own attempts at strangers."""
     yielding: int
     """Strangers whose link ends when somebody better comes."""
     stuck: int
@@ -66,6 +68,8 @@ class Slots(NamedTuple):
         out = self.links_out + self.attempts_out - self.stuck
         if not asked and out >= settings.outbound_max + beyond:
             return _all(settings.outbound_max, "slot", "taken", " for own dialling")
+        if not near and self.friends_known and self.strangers_dialled >= max(1, settings.attempts_max - 1):
+            return "one attempt is left for friends"
         return "" if near else self._refuses_stranger(settings)
 
     def refuses_link(self, settings: Settings, *, near: bool, alone: bool = False) -> str:
@@ -116,7 +120,7 @@ def count(tables: State | Turn) -> Slots:
 def _counted(tables: State | Turn) -> Slots:
     settings, now_s = tables.settings, mono_s(tables)
     links_out = attempts_out = attempts_in = dialling = handovers = 0
-    strangers = strangers_linked = yielding = stuck_links = 0
+    strangers = strangers_linked = strangers_dialled = yielding = stuck_links = 0
     for peer in tables.linked:
         row = tables.peers[peer]
         assert row.link is not None
@@ -133,7 +137,9 @@ def _counted(tables: State | Turn) -> Slots:
         handovers += row.link is not None
         attempts_out += ours and row.link is None
         attempts_in += not ours and row.link is None
-        strangers += row.link is None and not is_near(tables, row)
+        if row.link is None and not is_near(tables, row):
+            strangers += 1
+            strangers_dialled += ours
     return Slots(
         links_out=links_out,
         links_in=len(tables.linked) - links_out,
@@ -145,6 +151,7 @@ def _counted(tables: State | Turn) -> Slots:
         answering=len(tables.trying) - dialling,
         strangers=strangers + strangers_linked,
         strangers_linked=strangers_linked,
+        strangers_dialled=strangers_dialled,
         yielding=yielding,
         stuck=max(0, min(stuck_links, settings.handovers_max - len(tables.handovers))),
         friends_known=bool(tables.hops),

@@ -266,9 +266,12 @@ class State(msgspec.Struct, frozen=True):
     initial_sync: bool = False
     """While one peer brings what we lack, nobody else is dialled."""
     dials_in_vain: int = 0
-    """Own dials in a row that came to nothing, whoever was dialled."""
+    """Own dials of strangers in a row that came to nothing."""
     dial_after_s: float = float("-inf")
-    """Nobody is dialled before, unless somebody here asked for it."""
+    """No stranger is dialled before."""
+    friends_in_vain: int = 0
+    """The same for friends."""
+    friends_after_s: float = float("-inf")
     online_s: float = 0.0
     """When a hub was last seen connected."""
     swept_s: float = float("-inf")

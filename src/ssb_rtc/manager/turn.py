@@ -80,6 +80,8 @@ class Turn:
         "due",
         "effects",
         "friends",
+        "friends_after_s",
+        "friends_in_vain",
         "full",
         "handovers",
         "heard",
@@ -144,6 +146,8 @@ class Turn:
         self.initial_sync = state.initial_sync
         self.dials_in_vain = state.dials_in_vain
         self.dial_after_s = state.dial_after_s
+        self.friends_in_vain = state.friends_in_vain
+        self.friends_after_s = state.friends_after_s
         self.online_s = state.online_s
         self.swept_s = state.swept_s
         self.rotated_s = state.rotated_s
@@ -283,6 +287,11 @@ class Turn:
         self.refused_s = self.mono_s
         if near:
             self.refused_friend_s = self.mono_s
+
+    def dial_freely(self) -> None:
+        """Dials in vain are forgotten."""
+        self.dials_in_vain = self.friends_in_vain = 0
+        self.dial_after_s = self.friends_after_s = self.mono_s
 
     def newcomer(self, row: Peer) -> None:
         """Look for somebody to dial after this step, unless there was no slot for such a one when we last did."""
