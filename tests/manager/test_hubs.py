@@ -222,6 +222,7 @@ def test_hubs_are_told_after_they_are_saved_once_a_link_and_without_the_private_
     assert only(effects, e.ScheduleSaveHubs).revision == 1
     story.do(a.HubAddressAdded(HubUrl("https://me:secret@four.example")))
     story.do(a.HubAddressAdded(THREE))
+    story.hub_up(THREE)
     story.arrive(CAROL)
     story.pass_time(6)
     assert story.peer(CAROL).link is not None

@@ -208,7 +208,7 @@ def test_attempts_under_way_are_a_reason() -> None:
     story = Story(Settings(attempts_max=1))
     story.announce(AMY)
     story.announce(BOB)
-    assert reason(story, BOB) == "all 1 attempts are under way"
+    assert reason(story, BOB) == "the only attempt is under way"
 
 
 def test_hubs_for_people() -> None:

@@ -48,7 +48,7 @@ async def test_a_newcomer_hears_at_once_that_a_peer_is_full_and_leaves_it_alone(
             await newcomer.peer.connect(address_of(full.peer))
         assert time.monotonic() - began_s < HEARD_LIMIT_S
         refused = full.all(e.RefuseOffer)[-1]
-        assert (refused.peer, refused.reason) == (own, "all 1 slots are taken")
+        assert (refused.peer, refused.reason) == (own, "the only slot is taken")
         assert refused.not_before_s is not None
         failed = newcomer.all(a.RemotePeerConnectionFailed)[-1]
         assert (failed.peer, failed.reason) == (other, "it is busy")

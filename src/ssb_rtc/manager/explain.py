@@ -80,15 +80,22 @@ def why_not_connected(state: State, row: Peer, slots: Slots) -> str:
         return full
     if not row.asked and only_over(row, crowded_hubs(state)):
         return "enough peers of its hub are being dialled"
+    return _when_dialled(state, row)
+
+
+def _when_dialled(state: State, row: Peer) -> str:
+    """Why not yet, and when, of a peer for whom there is a slot."""
     now_s = state.now.mono_s
-    syncing_s = None if row.asked else syncing_until_s(state)
-    if syncing_s is not None:
-        return "the first sync is under way with another peer"
     wait_s = row.ready_s - now_s
+    if not row.asked and syncing_until_s(state) is not None:
+        return "the first sync is under way with another peer"
+    if row.refused_until_s > now_s:
+        return f"somebody here disconnected from it: it is dialled in {wait_s:.0f} s"
+    if row.not_before_s > now_s:
+        return f"it is left alone, as one side asked for: it is dialled in {wait_s:.0f} s"
     if not row.asked and state.dial_after_s > max(now_s, row.ready_s):
-        return (
-            f"{state.dials_in_vain} dials in a row came to nothing: the next is in {state.dial_after_s - now_s:.0f} s"
-        )
+        slow_s = state.dial_after_s - now_s
+        return f"{state.dials_in_vain} dials in a row came to nothing: the next is in {slow_s:.0f} s"
     return f"it is dialled in {wait_s:.0f} s" if wait_s > 0 else "it is dialled next"
 
 
@@ -120,6 +127,8 @@ def _why_unknown(state: State, peer: PeerId) -> str:
 def _next_of_unknown(state: State, peer: PeerId) -> str:
     if peer in state.blocked:
         return "nothing, until it is unblocked"
+    if peer == state.own or public_key(peer) is None:
+        return "nothing"
     return "it is dialled when it announces itself, or when somebody here names an address of it"
 
 
@@ -135,9 +144,11 @@ def _about_peer(state: State, row: Peer) -> Iterator[str]:
     elif row.last_error:
         yield f"the last time: {row.last_error}"
     if row.refused_until_s > now_s:
-        yield f"somebody here disconnected from it: held off for another {row.refused_until_s - now_s:.0f} s"
-    elif row.not_before_s > now_s:
-        yield f"it is left alone for another {row.not_before_s - now_s:.0f} s, as was agreed at parting"
+        yield f"its own offers are refused for another {row.refused_until_s - now_s:.0f} s"
+    yield from _about_routes(row, now_s)
+
+
+def _about_routes(row: Peer, now_s: float) -> Iterator[str]:
     for known in row.routes:
         yield f"known over {_told(known.route)}, heard {now_s - known.heard_s:.0f} s ago"
 
@@ -149,9 +160,10 @@ def _next_of_peer(state: State, row: Peer) -> str:
     if not row.routes or row.parked:
         return "it is dialled when it is heard of on a connected hub"
     wait_s = row.ready_s - state.now.mono_s
-    if wait_s > 0:
-        return f"it may be dialled in {wait_s:.0f} s, by its score among those who are due"
-    return "it is dialled when a slot is free, by its score among those who are due"
+    full = count(state).refuses_dial(state.settings, near=is_near(state, row), asked=row.asked)
+    when = "when a slot is free" if full else "when its turn comes"
+    soonest = f", in {wait_s:.0f} s at the earliest" if wait_s > 0 else ""
+    return f"it is dialled {when}{soonest}, by its score among those who are due"
 
 
 def _about_link(state: State, row: Peer, link: Link) -> Iterator[str]:
@@ -160,6 +172,8 @@ def _about_link(state: State, row: Peer, link: Link) -> Iterator[str]:
     yield f"linked for {now_s - link.since_s:.0f} s over {_told(link.route)}; {who}"
     hops = state.hops.get(row.id)
     yield "a stranger: we don't fetch its feed" if hops is None else f"a friend at distance {hops}"
+    if row.id in state.pinned:
+        yield "it is pinned: a link with it is wanted for good"
     if link.picked_randomly:
         yield "it was picked at random, against clusters"
     doing = activity(link, state.settings, now_s)
@@ -169,6 +183,7 @@ def _about_link(state: State, row: Peer, link: Link) -> Iterator[str]:
         yield "busy: the peer fetches from us" if doing == "busy" else f"idle for {now_s - link.active_s:.0f} s"
     if row.rival is not None:
         yield "a second link to it is open, until it is known which one works"
+    yield from _about_routes(row, now_s)
 
 
 def _next_of_link(state: State, row: Peer, link: Link) -> str:
@@ -195,8 +210,9 @@ def _about_hub(state: State, hub: Hub) -> Iterator[str]:
         yield "private: it is not told to other peers"
     heard = state.heard.get(hub.url, 0)
     yield "1 peer is heard there" if heard == 1 else f"{heard} peers are heard there"
-    if hub.connection_attempts:
-        yield f"attempts since it last did well: {hub.connection_attempts}"
+    vain = hub.connection_attempts - (hub.connection is not None)
+    if hub.connected_s is None and vain:
+        yield f"tried in vain {'once' if vain == 1 else f'{vain} times'} since it last did well"
     if hub.last_error:
         yield f"the last time: {hub.last_error}"
 

@@ -67,6 +67,7 @@ def broadcast(turn: Turn) -> None:
 
 
 def _may_be_told(hub: Hub) -> bool:
-    """Not what is private, nor what we know from others alone and have not seen at work."""
+    """Not what is private, nor what we have not seen at work: others' words, or an address that was mistyped."""
     credentials = "@" in hub.url.partition("//")[2].partition("/")[0]
-    return not (hub.private or credentials or (hub.source == "gossip" and hub.last_success_wall_s is None))
+    works = hub.last_success_wall_s is not None or (hub.source != "gossip" and hub.connected_s is not None)
+    return works and not (hub.private or credentials)

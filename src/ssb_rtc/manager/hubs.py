@@ -200,10 +200,10 @@ def note_health(turn: Turn) -> None:
         since_s = hub.connected_s
         if since_s is not None and turn.mono_s - since_s >= turn.settings.healthy_s and hub.healthy_s != since_s:
             healed = True
-            proven |= hub.source == "gossip" and hub.last_success_wall_s is None
+            proven |= hub.last_success_wall_s is None
             turn.put_hub(replace(hub, healthy_s=since_s, connection_attempts=0, last_success_wall_s=turn.wall_s))
     if proven:
-        changed(turn, "a hub that others told us of works: it may be passed on")
+        changed(turn, "a hub has done well for the first time: it may be passed on")
     elif healed:
         save(turn, "hubs did well")
 

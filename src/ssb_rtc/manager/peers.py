@@ -203,7 +203,7 @@ def blocked(turn: Turn, action: a.PeerBlocked) -> None:
         turn.pinned = turn.pinned.delete(action.peer)
     row = turn.peers.get(action.peer)
     if row is not None:
-        part(turn, row, "blocked")
+        part(turn, row, "blocked", turn.settings.hold_max_s)
         turn.drop_peer(row.id)
     return None
 

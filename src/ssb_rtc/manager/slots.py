@@ -57,15 +57,15 @@ class Slots(NamedTuple):
     def refuses_dial(self, settings: Settings, *, near: bool, asked: bool = False) -> str:
         """Why we may not dial one more now; empty where we may. `near`: a friend, or asked for."""
         if self.dialling >= settings.attempts_max:
-            return f"all {settings.attempts_max} attempts are under way"
+            return _all(settings.attempts_max, "attempt", "under way")
         # A friend that we dial takes no place of the strangers' share; whom somebody here asked for does.
         share = 0 if asked else settings.strangers_max
         beyond = min(self._displaceable(settings), max(0, self.strangers_linked - share)) if near else 0
         if self.used >= settings.peers_max + beyond:
-            return f"all {settings.peers_max} slots are taken"
+            return _all(settings.peers_max, "slot", "taken")
         out = self.links_out + self.attempts_out - self.stuck
         if not asked and out >= settings.outbound_max + beyond:
-            return f"all {settings.outbound_max} slots for own dialling are taken"
+            return _all(settings.outbound_max, "slot", "taken", " for own dialling")
         return "" if near else self._refuses_stranger(settings)
 
     def refuses_link(self, settings: Settings, *, near: bool, alone: bool = False) -> str:
@@ -73,13 +73,13 @@ class Slots(NamedTuple):
         instead = near or (alone and self.may_displace)
         beyond = self._displaceable(settings) if instead else 0
         if self.used >= settings.peers_max + beyond:
-            return f"all {settings.peers_max} slots are taken"
+            return _all(settings.peers_max, "slot", "taken")
         return "" if instead else self._refuses_stranger(settings)
 
     def refuses_attempted(self, settings: Settings, *, instead: bool) -> str:
         """Why a link has no place although there was an attempt: that was to displace a stranger, who is busy now."""
         if self.links_in + self.links_out - self.stuck >= settings.peers_max and not (instead and self.yielding):
-            return f"all {settings.peers_max} slots are taken"
+            return _all(settings.peers_max, "slot", "taken")
         return ""
 
     def _displaceable(self, settings: Settings) -> int:
@@ -90,7 +90,13 @@ class Slots(NamedTuple):
         alone = self.links_in + self.links_out - self.stuck == 0
         if not self.friends_known or self.strangers < max(settings.strangers_max, alone):
             return ""
-        return f"all {settings.strangers_max} slots for strangers are taken"
+        return _all(settings.strangers_max, "slot", "taken", " for strangers")
+
+
+def _all(number: int, what: str, how: str, which: str = "") -> str:
+    if number == 0:
+        return f"no {what}s{which} are wanted"
+    return f"the only {what}{which} is {how}" if number == 1 else f"all {number} {what}s{which} are {how}"
 
 
 def is_near(tables: State | Turn, row: Peer) -> bool:
