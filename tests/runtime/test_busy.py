@@ -58,7 +58,7 @@ async def test_a_newcomer_hears_at_once_that_a_peer_is_full_and_leaves_it_alone(
         assert row.not_before_s - newcomer.state.now.mono_s > 0.5 * refused.not_before_s
         (shown,) = newcomer.peer.controls.peers(everyone=True)
         assert (shown["id"], shown["state"]) == (full.peer.id, "DISCONNECTED")
-        assert str(shown["reason"]).startswith("it is busy; it is dialled in ")
+        assert str(shown["reason"]).startswith("it is left alone, as one side asked for: it is dialled in ")
         assert newcomer.network._performer._attempts == {}
         # It says that it has room now, which proves nothing: the time that it named counts.
         dials = len(newcomer.all(e.ScheduleConnectToRemotePeer))

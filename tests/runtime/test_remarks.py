@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssb_rtc import RemoteCallError
+from ssb_rtc.hub.server import serve
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import Route
@@ -19,6 +20,7 @@ from ssb_rtc.runtime import links, remarks
 from ssb_rtc.testing import Swarm
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import HubUrl, peer_of
+from ssb_rtc.wire.hub_url import normalise_hub
 from tests.runtime.watching import Watched
 
 HUB = HubUrl("https://hub.example.org")
@@ -128,13 +130,21 @@ async def test_hubs_are_told_so_often_only(swarm: Swarm) -> None:
         await link_to(ben, ann).call("hubs.tell", {"url": HUB})
 
 
-async def test_a_hub_of_ours_is_told_to_linked_peers_and_a_private_one_is_not(swarm: Swarm) -> None:
+async def test_a_hub_that_works_is_told_to_linked_peers_and_a_private_one_is_not(swarm: Swarm) -> None:
     ann, ben = await linked(swarm)
-    ann.peer.controls.add_hub("https://private.invalid", private=True)
-    ann.peer.controls.add_hub("https://hub.invalid")
-    await ann.heard(e.ScheduleBroadcastKnownHubs)
-    heard = await ben.heard(a.HubListReceived)
-    assert heard == a.HubListReceived(peer_of(ann.peer.id), (HubUrl("https://hub.invalid"),))
+    served = [await serve("127.0.0.1", 0) for _ in range(3)]
+    try:
+        theirs, ours, private = (normalise_hub(hub.url) for hub in served)
+        ben.peer.controls.add_hub(theirs)  # who meets on this machine itself takes hubs of this machine
+        ann.peer.controls.add_hub(private, private=True)
+        ann.peer.controls.add_hub("https://hub.invalid")
+        ann.peer.controls.add_hub(ours)
+        await ann.heard(e.ScheduleBroadcastKnownHubs)
+        heard = await ben.heard(a.HubListReceived)
+        assert heard == a.HubListReceived(peer_of(ann.peer.id), (ours,))
+    finally:
+        for hub in served:
+            await hub.close()
 
 
 async def test_the_owner_of_a_peer_says_nothing_by_these(swarm: Swarm) -> None:

@@ -17,7 +17,7 @@ HOP = 4.0
 """A hop more costs as much as four failures."""
 HOPS_COUNTED = 3
 FAILURES_COUNTED = 5
-MET_BEFORE = 3.0
+MET_BEFORE = 6.0
 """A name that was never proven may be made up."""
 UNSEEN = 2.0
 UNSEEN_S = 86_400.0
