@@ -132,7 +132,13 @@ SETTINGS: tuple[Setting, ...] = (
         "first_sync_max", _number(0, 1 << 40), 100_000, "ask before fetching more messages than this; 0: never ask", "N"
     ),
     Setting("peers_max", _number(1, 64), 8, "connect to at most this many peers", "N"),
-    Setting("strangers_max", _number(0, 64), 3, "of these, so many at most whose feeds we don't fetch; one where we have no link", "N"),
+    Setting(
+        "strangers_max",
+        _number(0, 64),
+        3,
+        "of these, so many at most whose feeds we don't fetch; one where we have no link",
+        "N",
+    ),
     Setting(
         "lifetime", _number(1, 10_080), 30, "end links after so many minutes if others wait", "MIN", unit="minutes"
     ),
