@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import json
 import pstats
 import time
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="show where the time goes, instead of figures")
     options = parser.parse_args()
     many, some = (200, 60) if options.quick else (1_000, 300)
+    gc.disable()  # as `ssb-rtc simulate` does
     if options.profile:
         with cProfile.Profile() as profile:
             for_a_while(many, VIRTUAL_S)

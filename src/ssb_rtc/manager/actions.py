@@ -20,7 +20,7 @@ from ssb_rtc.manager.state import HubSource, Route
 from ssb_rtc.types import HubUrl, PeerId
 
 
-class _Action(msgspec.Struct, frozen=True, tag_field="kind"):
+class _Action(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
     @property
     def kind(self) -> str:
         """The action's name, as in the 2018 design note."""

@@ -23,7 +23,7 @@ def _last(chunk: tuple[Entry, ...]) -> Entry:
     return chunk[-1]
 
 
-class DueQueue(msgspec.Struct, frozen=True):
+class DueQueue(msgspec.Struct, frozen=True, gc=False):
     """Entries in order; `added` and `removed` give a new queue and leave this one as it is."""
 
     chunks: tuple[tuple[Entry, ...], ...] = ()

@@ -16,7 +16,7 @@ from ssb_rtc.manager.state import KnownHub, Route, Term
 from ssb_rtc.types import HubUrl, PeerId
 
 
-class _Effect(msgspec.Struct, frozen=True, tag_field="kind"):
+class _Effect(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
     @property
     def kind(self) -> str:
         """The effect's name, as in the 2018 design note."""

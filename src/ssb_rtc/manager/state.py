@@ -5,8 +5,9 @@
     timers  what is armed, by key: one timer a key
 
 An old state stays valid when a new one is made from it, so a state may be kept, compared and read by anybody. The
-runtime's objects (links, subscriptions) are never in it, only their numbers. Times ending in `_s` are of the
-monotonic clock unless they say `wall`.
+runtime's objects (links, subscriptions) are never in it, only their numbers. Records can't be part of a cycle, so the
+garbage collector is spared them (`gc=False`): it would go through every row of every table again and again. Times
+ending in `_s` are of the monotonic clock unless they say `wall`.
 
 `connectionState` of the 2018 note is a property here, because a row that has a link or an attempt says it already:
 
@@ -44,7 +45,7 @@ class Now(NamedTuple):
     """Seconds since 1970; may jump."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """A way to a peer."""
 
     via: Literal["hub", "address", "inbound"]
@@ -60,7 +61,7 @@ class Term(NamedTuple):
     value: float
 
 
-class KnownRoute(msgspec.Struct, frozen=True):
+class KnownRoute(msgspec.Struct, frozen=True, gc=False):
     """A route of a peer, with what is known of it."""
 
     route: Route
@@ -70,7 +71,7 @@ class KnownRoute(msgspec.Struct, frozen=True):
     """Attempts over it that failed since it last worked."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """A connection on its way: ours, or an offer that we answered."""
 
     id: int
@@ -83,7 +84,7 @@ class Attempt(msgspec.Struct, frozen=True):
     """The remote said that it has no link at all: the attempt may go beyond the slots."""
 
 
-class Download(msgspec.Struct, frozen=True):
+class Download(msgspec.Struct, frozen=True, gc=False):
     """Messages that come over a link, or should. Busy while they come at the floor rate, else stuck."""
 
     since_s: float
@@ -96,7 +97,7 @@ class Download(msgspec.Struct, frozen=True):
     """Replication asks elsewhere. The link has until `stall_s` to move again; nobody waits for it meanwhile."""
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """An open, proven connection. The object behind it is the runtime's."""
 
     id: int
@@ -128,7 +129,7 @@ class Link(msgspec.Struct, frozen=True):
     """What TELL_REMOTE_PEER last said: only_link, downloading."""
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(msgspec.Struct, frozen=True, gc=False):
     """One row of the table of peers."""
 
     id: PeerId
@@ -177,7 +178,7 @@ class Peer(msgspec.Struct, frozen=True):
         return tuple(HubUrl(known.route.where) for known in self.routes if known.route.via == "hub")
 
 
-class Hub(msgspec.Struct, frozen=True):
+class Hub(msgspec.Struct, frozen=True, gc=False):
     """One row of the table of hubs."""
 
     url: HubUrl
@@ -211,7 +212,7 @@ class Hub(msgspec.Struct, frozen=True):
         return "DISCONNECTED" if self.connection is None else "CONNECTING"
 
 
-class KnownHub(msgspec.Struct, frozen=True):
+class KnownHub(msgspec.Struct, frozen=True, gc=False):
     """What is stored of a hub."""
 
     url: HubUrl
@@ -220,7 +221,7 @@ class KnownHub(msgspec.Struct, frozen=True):
     last_success_wall_s: float | None = None
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, gc=False):
     """All that the manager knows. Made by `initial`, changed by `step` alone."""
 
     own: PeerId
