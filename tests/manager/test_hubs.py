@@ -220,9 +220,11 @@ def test_hubs_are_told_after_they_are_saved_once_a_link_and_without_the_private_
     story.pass_time(6)
     effects = story.do(a.HubAddressAdded(TWO, private=True))
     assert only(effects, e.ScheduleSaveHubs).revision == 1
-    story.do(a.HubAddressAdded(HubUrl("https://me:secret@four.example")))
+    secret = HubUrl("https://me:secret@four.example")
+    story.do(a.HubAddressAdded(secret))
     story.do(a.HubAddressAdded(THREE))
-    story.hub_up(THREE)
+    for hub in (TWO, THREE, secret):
+        story.hub_up(hub)
     story.arrive(CAROL)
     story.pass_time(6)
     assert story.peer(CAROL).link is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from ssb_rtc.manager.state import Route
@@ -21,7 +22,7 @@ def peer_id(seed: int, number: int) -> PeerId:
     return PeerId("@" + base64.b64encode(key).decode() + ".ed25519")
 
 
-class Party:
+class Party(ABC):
     """One of them."""
 
     honest = True
@@ -68,35 +69,35 @@ class Party:
             self.world.hubs[hub].forget(self)
         self.world.network.vanished(self)
 
+    @abstractmethod
     def hear(self, hub: HubUrl, message: Message) -> None:
         """A hub delivers something."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hub_up(self, hub: HubUrl, connection: int) -> None:
         """A subscription is confirmed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hub_down(self, hub: HubUrl, connection: int, reason: str, retry_after_s: float | None, was_up: bool) -> None:
         """A subscription failed or ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attempt_failed(self, dial: Dial, attempt: int, reason: str, not_before_s: float | None = None) -> None:
         """An attempt came to nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def link_opened(self, end: End, attempt: int | None, route: Route) -> None:
         """A link is open and proven."""
-        raise NotImplementedError
 
+    @abstractmethod
     def link_ended(self, end: End, reason: str, clean: bool, not_before_s: float | None) -> None:
         """A link has ended, by the other side or by itself."""
-        raise NotImplementedError
 
-    def answered(self, end: End, rtt_s: float) -> None:
+    def answered(self, end: End, rtt_s: float) -> None:  # noqa: B027 - JavaScript pings by itself
         """A ping came back."""
 
-    def told(self, end: End, only_link: bool, downloading: bool) -> None:
+    def told(self, end: End, only_link: bool, downloading: bool) -> None:  # noqa: B027 - not everybody understands it
         """The other end says how it stands with the link."""
 
-    def told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:
+    def told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:  # noqa: B027
         """The other end says which hubs it knows."""
