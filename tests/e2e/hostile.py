@@ -35,6 +35,8 @@ from tests.e2e.processes import LIMIT_S, eventually, run
 GROWTH_MAX_KIB = 60 * 1024
 """What one attack may add to the memory of the peer, at its worst moment."""
 DESCRIPTORS_SLACK = 3
+CLOSED_LIMIT_S = 45.0
+"""An attempt that leads nowhere lasts for 30 s, and the library closes its sockets at its leisure."""
 SIGNS_OF_A_BUG = ("Traceback", "never retrieved", "Task exception", "Task was destroyed", "never awaited")
 
 
@@ -124,7 +126,7 @@ class Victim:
         async def closed() -> bool:
             return self.descriptors <= descriptors + DESCRIPTORS_SLACK
 
-        await eventually(f"closing all but {descriptors} descriptors", closed, limit_s=15)
+        await eventually(f"closing all but {descriptors} descriptors", closed, limit_s=CLOSED_LIMIT_S)
         for sign in SIGNS_OF_A_BUG:
             assert sign not in self.stderr[said:], self.stderr[said:]
         grown_kib = self.memory_kib("VmHWM") - memory_kib

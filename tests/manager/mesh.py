@@ -48,10 +48,15 @@ class Mesh:
         self.disconnects: list[tuple[float, str]] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = counter(1)
-        now = Now(0.0, 0.0)
-        self.nodes = {
-            node: Node(node, initial(node, seed=seed + at, settings=settings, now=now)) for at, node in enumerate(nodes)
-        }
+        self._settings = settings
+        self.nodes: dict[PeerId, Node] = {}
+        self.join(nodes, hubs)
+
+    def join(self, nodes: list[PeerId], hubs: list[HubUrl]) -> None:
+        """More nodes, which start now."""
+        for node in nodes:
+            seed, now = self.seed + len(self.nodes), Now(self.now_s, self.now_s)
+            self.nodes[node] = Node(node, initial(node, seed=seed, settings=self._settings, now=now))
         for node in nodes:
             for hub in hubs:
                 self.later(partial(self.act, node, a.HubAddressAdded(hub, stored=True)))

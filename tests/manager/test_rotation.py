@@ -15,7 +15,10 @@ from ssb_rtc.types import PeerId
 from tests.manager.names import AMY, BOB, CAROL, DAVE, START, TWO, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
-FEW = Settings(peers_max=2, inbound_reserved=0, lifetime_s=600, announce_s=100_000, announce_max_s=100_000)
+LONG = 100_000
+FEW = Settings(
+    peers_max=2, inbound_reserved=0, lifetime_s=600, lifetime_least_s=600, announce_s=LONG, announce_max_s=LONG
+)
 GONE = e.ScheduleDisconnectFromRemotePeer
 
 
@@ -145,7 +148,7 @@ def test_whoever_was_sent_away_counts_as_waiting() -> None:
 
 
 def test_the_more_friends_wait_the_sooner_a_link_has_had_its_time() -> None:
-    story = Story(replace(FEW, lifetime_s=1_800, jitter=0.0))
+    story = Story(replace(FEW, lifetime_s=1_800, lifetime_least_s=1_800, jitter=0.0))
     friends = [peer_id(0x90 + number) for number in range(20)]
     story.do(a.HopsDidChange(tuple((friend, 2) for friend in friends)))
     for friend in friends[:16]:

@@ -136,11 +136,12 @@ def _linked(turn: Turn, most: Standing, *, spare_claims: bool = False) -> Iterat
 
 
 def _end_least(turn: Turn, rows: list[Peer], reason: str, hold_s: float) -> bool:
+    """End the least valuable link, and stay away for this time, but no longer than the two were together."""
     terms = {row.id: link_terms(turn, row, _link(row), turn.mono_s) for row in rows}
     row = min(rows, key=lambda row: (total(terms[row.id]), _link(row).since_s, row.id), default=None)
     if row is None:
         return False
-    hold_s = turn.jittered(hold_s)
+    hold_s = turn.jittered(min(hold_s, max(turn.mono_s - _link(row).first_s, turn.settings.rotate_s)))
     why = f"{reason}; {told(terms[row.id])}" if told(terms[row.id]) else reason
     hold(turn, replace(part(turn, row, reason, hold_s, terms[row.id]), last_error=why), hold_s)
     return True

@@ -46,12 +46,14 @@ class Settings(msgspec.Struct, frozen=True):
     """Links of our own dialling to peers picked at random, against clusters in which everybody knows the same few."""
     lifetime_s: float = 1_800.0
     """How old a link grows, +-`jitter`, before a full house may end it for somebody who waits."""
+    lifetime_least_s: float = 60.0
+    """The first links live so long only: a link lives as long as the house has stood, up to `lifetime_s`."""
     lifetime_min_s: float = 300.0
     """Where several friends wait, a link's time is divided by the root of their number, yet it lasts so long."""
     rotate_s: float = 60.0
     """A full house ends at most one link in this time, so that it never loses its neighbours at once."""
     rotation_hold_s: float = 600.0
-    """How long a peer whose time was over stays away, so that others get their turn."""
+    """How long a peer whose time was over stays away, so that others get their turn: at most as long as it was here."""
     displace_s: float = 60.0
     """A peer that has no link at all may take the place of a stranger at most so often."""
     stall_s: float = 30.0

@@ -232,6 +232,8 @@ class State(msgspec.Struct, frozen=True, gc=False):
     settings: Settings
     now: Now
     """The clocks of the last step."""
+    started_s: float = 0.0
+    """When this state was made."""
     steps: int = 0
     next_id: int = 1
     """Numbers attempts and hub connections."""
@@ -297,4 +299,5 @@ def initial(own: PeerId, *, seed: int, settings: Settings | None = None, now: No
     if key is None:
         raise MisuseError(f"{own!r} is no peer id: it takes '@' + base64 of a 32-byte Ed25519 key + '.ed25519'")
     seed &= 0xFFFF_FFFF_FFFF_FFFF
-    return State(own=own, own_key=key, seed=seed, settings=settings or Settings(), now=now, online_s=now.mono_s)
+    begun_s = now.mono_s
+    return State(own, key, seed, settings or Settings(), now, started_s=begun_s, online_s=begun_s)

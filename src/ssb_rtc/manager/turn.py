@@ -108,6 +108,7 @@ class Turn:
         "seed",
         "settings",
         "slots",
+        "started_s",
         "state",
         "steps",
         "swept_s",
@@ -122,7 +123,7 @@ class Turn:
         self.settings = state.settings
         self.own = state.own
         self.own_key = state.own_key
-        self.seed = state.seed
+        self.seed, self.started_s = state.seed, state.started_s
         self.steps = state.steps
         self.mono_s = max(state.now.mono_s, now.mono_s)
         self.wall_s = now.wall_s

@@ -78,6 +78,8 @@ class Run:
                 start_s = dice.uniform(0.5, 0.9) * scenario.faults_s
                 if isinstance(party, Node):
                     party.holds_nothing = True
+            elif scenario.in_turn:
+                start_s = scenario.start_s * party.number / scenario.peers
             else:
                 start_s = dice.uniform(0.0, scenario.start_s)
             world.at(start_s, party.start)

@@ -58,6 +58,8 @@ class Scenario(_Table, frozen=True, kw_only=True):
     """How often each peer writes, until the convergence begins."""
     start_s: float = 30.0
     """Everybody starts within this time; 0 is all at once."""
+    in_turn: bool = False
+    """One after the other in it, at equal distances, rather than at random."""
     faults_s: float
     """How long the faults last."""
     healing_s: float = 60.0
