@@ -32,6 +32,7 @@ from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.hubs import ToldHubs
 from ssb_rtc.plugins.indexes import IndexKeeping
+from ssb_rtc.plugins.inboxes import FriendInboxes
 from ssb_rtc.plugins.invite import InvitePlugin
 from ssb_rtc.plugins.peering import Peering
 from ssb_rtc.plugins.private import Private
@@ -44,6 +45,7 @@ from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.storage.database import Database, open_database
 from ssb_rtc.storage.forks import Forks
 from ssb_rtc.storage.identity import Identity
+from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Log, Stored
 from ssb_rtc.storage.query import Query
@@ -107,7 +109,7 @@ class Peer:
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not there comes here, and what is not there is made by entering.
-        if name in {"context", "registry", "friends", "limits", "_blobs"}:
+        if name in {"context", "registry", "friends", "limits", "_blobs", "_inboxes"}:
             raise MisuseError("this peer is not open: use it inside `async with Peer(...) as peer:`")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -168,7 +170,8 @@ class Peer:
         self.limits = SyncLimits(self.friends, gossip)
         built_in: list[Plugin] = [self.friends, history, gossip, self.limits, self._blobs, Feed()]
         built_in += [IndexKeeping(), Private()]
-        built_in += [Control(self.controls), Peering(self._network), ToldHubs(self._network)]
+        self._inboxes = FriendInboxes(Inboxes(database))
+        built_in += [Control(self.controls), Peering(self._network), ToldHubs(self._network), self._inboxes]
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
         for plugin in built_in:
@@ -215,6 +218,7 @@ class Peer:
             hears=context.links,
             contacts=context.contacts,
             now_ms=context.now_ms,
+            inboxes=self._inboxes.inboxes,
             guests=context.guests,
             progress=context.progress,
             transports=self._transports,
@@ -225,6 +229,7 @@ class Peer:
         context.blocked.subscribe(network.block)
         self.friends.subscribe(network.hops_changed)
         network.hops_changed(self.friends.hops())
+        self._inboxes.subscribe(network.inbox_changed, network.own_inbox_changed)
         friends = set(context.log.graph.follows(context.keys.id))
         peers = context.contacts.peers()
         await network.start(

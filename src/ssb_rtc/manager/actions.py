@@ -57,7 +57,7 @@ class RemotePeerConnectionSucceeded(_Action, frozen=True, tag="REMOTE_PEER_CONNE
     """The runtime's handle of the link, never used twice in a process."""
     route: Route
     dialled: bool
-    """True where we are the dialler: secret-handshake client; over rtc the side whose offer stands."""
+    """True where it was our doing: we dialled, offered or knocked. At the other end it is the other way round."""
     attempt: int | None = None
 
 
@@ -161,6 +161,8 @@ class RemotePeerDidOffer(_Action, frozen=True, tag="REMOTE_PEER_DID_OFFER"):
     """Names the offer. Made up by the transport where the dialect has none; the same for each copy of one offer."""
     alone: bool = False
     """The peer says that it has no link at all: one such a minute may displace a stranger."""
+    settled: bool = False
+    """From a dialect that settles itself what crosses (knocks): an attempt of ours at the peer gives way."""
 
 
 class RemotePeerLinkEnded(_Action, frozen=True, tag="REMOTE_PEER_LINK_ENDED"):
@@ -289,6 +291,12 @@ class HopsDidChange(_Action, frozen=True, tag="HOPS_DID_CHANGE"):
     """From 1 on where we replicate the peer's feed; None (or anything else) where we don't."""
 
 
+class InboxesDidChange(_Action, frozen=True, tag="INBOXES_DID_CHANGE"):
+    """The friend inboxes of these peers became known, or are no longer; a batch, the best friends first."""
+
+    inboxes: tuple[tuple[PeerId, bool], ...]
+
+
 class HubsSaved(_Action, frozen=True, tag="HUBS_SAVED"):
     """The table of hubs is on disk. Answers SCHEDULE_SAVE_HUBS with its revision."""
 
@@ -360,6 +368,7 @@ Action: TypeAlias = (
     | PeerUnpinned
     | SettingsDidChange
     | HopsDidChange
+    | InboxesDidChange
     | HubsSaved
     | SaveHubsFailed
     | NetworkDidReconnect

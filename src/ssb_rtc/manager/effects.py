@@ -89,6 +89,21 @@ class ScheduleAnnounceToHub(_Effect, frozen=True, tag="SCHEDULE_ANNOUNCE_TO_HUB"
     """How many more links we could take, for the hearers to know whether it is worth trying."""
 
 
+class ScheduleKnock(_Effect, frozen=True, tag="SCHEDULE_KNOCK"):
+    """Say on the hub, to these friends alone, that we are here and have room, where the dialect has inboxes.
+
+    Answered by nothing: best effort, the first ones first, at the pace that the hub bears. Who is there and wants the
+    link offers it: REMOTE_PEER_DID_OFFER.
+    """
+
+    hub: HubUrl
+    connection: int
+    peers: tuple[PeerId, ...]
+    reason: str
+    alone: bool = False
+    """We have no link at all."""
+
+
 class ScheduleAnnounceLeaveToHub(_Effect, frozen=True, tag="SCHEDULE_ANNOUNCE_LEAVE_TO_HUB"):
     """Say goodbye on the hub. Answered by nothing: best effort, a few seconds at most.
 
@@ -125,7 +140,8 @@ class ScheduleBroadcastKnownHubs(_Effect, frozen=True, tag="SCHEDULE_BROADCAST_K
 
 
 class ScheduleConnectToRemotePeer(_Effect, frozen=True, tag="SCHEDULE_CONNECT_TO_REMOTE_PEER"):
-    """Connect to the peer over this route, up to a proven link; we are the dialler.
+    """Connect to the peer over this route, up to a proven link; we are the dialler. Over a hub whose dialect knows
+    knocks, we knock and the peer offers.
 
     Answered by REMOTE_PEER_CONNECTION_SUCCEEDED or REMOTE_PEER_CONNECTION_FAILED with the same attempt. ABORT_ATTEMPT
     follows when it takes too long or something better came.
@@ -259,6 +275,7 @@ Effect: TypeAlias = (
     | ScheduleConnectToHub
     | ScheduleDisconnectFromHub
     | ScheduleAnnounceToHub
+    | ScheduleKnock
     | ScheduleAnnounceLeaveToHub
     | ScheduleSaveHubs
     | ScheduleBroadcastKnownHubs
@@ -282,6 +299,7 @@ ANSWERS: dict[type[Any], tuple[type[Any], ...]] = {
     ScheduleConnectToHub: (a.HubConnectionSucceeded, a.HubConnectionFailed, a.HubConnectionLost),
     ScheduleDisconnectFromHub: (),
     ScheduleAnnounceToHub: (a.AnnounceToHubFailed, a.HubDidLimit),
+    ScheduleKnock: (a.RemotePeerDidOffer,),
     ScheduleAnnounceLeaveToHub: (),
     ScheduleSaveHubs: (a.HubsSaved, a.SaveHubsFailed),
     ScheduleBroadcastKnownHubs: (),

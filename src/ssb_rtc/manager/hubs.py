@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
+from ssb_rtc.manager import knocks
 from ssb_rtc.manager.chance import backoff_s
 from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed, save
 from ssb_rtc.manager.peers import abort, unpark
 from ssb_rtc.manager.score import hubs_by_score
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Hub, Route, State
-from ssb_rtc.manager.turn import Turn, announce_timer, hub_timer, short
+from ssb_rtc.manager.turn import Turn, announce_timer, hub_timer, knock_timer, short
 from ssb_rtc.types import HubUrl
 
 
@@ -90,6 +91,7 @@ def leave(turn: Turn, hub: Hub, reason: str) -> None:
         turn.emit(e.ScheduleDisconnectFromHub(hub.url, hub.connection, reason))
     turn.cancel(hub_timer(hub.url), reason)
     turn.cancel(announce_timer(hub.url), reason)
+    turn.cancel(knock_timer(hub.url), reason)
 
 
 def connection_succeeded(turn: Turn, action: a.HubConnectionSucceeded) -> None:
@@ -100,6 +102,9 @@ def connection_succeeded(turn: Turn, action: a.HubConnectionSucceeded) -> None:
     turn.cancel(hub_timer(hub.url), "the hub is connected")
     hub = replace(hub, connected_s=turn.mono_s, last_error="")
     unpark(turn, hub.url)
+    turn.put_hub(hub)
+    knocks.arrived(turn, hub)
+    hub = turn.hubs[hub.url]
     since_s = None if hub.announced_s is None else turn.mono_s - hub.announced_s
     if since_s is None or since_s >= turn.settings.announce_reconnect_s:
         return _announce(turn, hub, "the hub is connected")
@@ -209,7 +214,9 @@ def note_health(turn: Turn) -> None:
 
 
 def be_eager(turn: Turn, hub: Hub, reason: str) -> None:
-    """Announce ourselves on a connected hub as soon as the shortest pause allows."""
+    """Announce ourselves on a connected hub, and knock there, as soon as the shortest pause allows."""
+    knocks.hurry(turn, hub, reason)
+    hub = turn.hubs[hub.url]
     at_s = min(hub.announce_at_s, (hub.announced_s or 0.0) + turn.settings.announce_s)
     _announce_at(turn, replace(hub, announcements=0), max(turn.mono_s, at_s), reason)
 
@@ -256,6 +263,7 @@ def _down(turn: Turn, hub: Hub, reason: str, retry_after_s: float | None) -> Non
     wait_s = turn.believed_s(retry_after_s) or 0.0
     delay_s = wait_s + max(settings.hub_backoff_min_s, turn.uniform(0.0, span_s))
     turn.cancel(announce_timer(hub.url), "the hub is not connected")
+    turn.cancel(knock_timer(hub.url), "the hub is not connected")
     if hub.source == "gossip" and attempts >= settings.hub_failures_max:
         turn.cancel(hub_timer(hub.url), "it failed too often")
         turn.drop_hub(hub.url)

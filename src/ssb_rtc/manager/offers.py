@@ -55,6 +55,8 @@ def _beside_attempt(turn: Turn, row: Peer, attempt: Attempt, action: a.RemotePee
         if attempt.session == action.session:
             return turn.ignore(action, "that offer is being answered already")
         return _accept(turn, abort(turn, row, "superseded by a newer offer"), action, "a newer offer came")
+    if action.settled:
+        return _accept(turn, abort(turn, row, "the peer knocks"), action, "knocks crossed, and ours gives way")
     if not turn.outranks(row.id):
         row = abort(turn, row, "superseded by the peer's offer")
         return _accept(turn, row, action, "two offers crossed and the greater key's stands")

@@ -17,6 +17,7 @@ _ABOVE_ZERO = (
     "hub_backoff_min_s",
     "announce_s",
     "announces_per_min",
+    "knock_s",
     "handover_s",
     "stall_s",
     "save_retry_s",
@@ -126,6 +127,12 @@ class Settings(msgspec.Struct, frozen=True):
     """Announcements that a hub should carry for all its peers together: the more peers we hear, the rarer ours are."""
     announce_reconnect_s: float = 300.0
     """After a reconnect, a hub gets an extra announcement at most so often."""
+    knocks_max: int = 60
+    """Friends that are knocked at on a hub in one go: a hub bears one knock a second, and twenty at once."""
+    knock_s: float = 900.0
+    """The pause between knocks at friends who are not linked; it doubles with each round, +-`jitter`."""
+    knock_max_s: float = 21_600.0
+    inboxes_max: int = 10_000
     hub_failures_max: int = 10
     """Failures in a row after which a hub that only others told us of is forgotten."""
     hub_witnesses: int = 2

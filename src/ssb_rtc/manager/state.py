@@ -192,6 +192,10 @@ class Hub(msgspec.Struct, frozen=True, gc=False):
     """Attempts since the hub last was healthy."""
     last_success_wall_s: float | None = None
     """When it last was healthy: connected for `healthy_s`."""
+    knocked_s: float | None = None
+    """When we last knocked there at the inboxes of friends."""
+    knocks: int = 0
+    """How often since we came there; the pauses grow with it."""
     announced_s: float | None = None
     """When we last announced ourselves there."""
     announce_at_s: float = 0.0
@@ -246,6 +250,8 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """Friends: how far away each peer is whose feed we replicate, from 1 on. All others are strangers."""
     pinned: immutables.Map[PeerId, bool] = immutables.Map()
     """Peers with whom a link is wanted for good."""
+    inboxes: immutables.Map[PeerId, tuple[int, int]] = immutables.Map()
+    """Friends whose inbox we know, so that we can knock there; the value orders them, the best first."""
     rumours: immutables.Map[HubUrl, tuple[PeerId, ...]] = immutables.Map()
     """Hubs that are not in the table, and who has named them."""
     timers: immutables.Map[str, float] = immutables.Map()

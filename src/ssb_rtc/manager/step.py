@@ -12,7 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager import downloads, handover, hub_gossip, hub_table, hubs, links, offers, peers, schedule
+from ssb_rtc.manager import (
+    downloads,
+    handover,
+    hub_gossip,
+    hub_table,
+    hubs,
+    knocks,
+    links,
+    offers,
+    peers,
+    schedule,
+)
 from ssb_rtc.manager.effects import Effect
 from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.turn import BROADCAST, CONNECT, SAVE, TICK, Turn
@@ -57,6 +68,7 @@ SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
     a.PeerUnpinned: peers.unpinned,
     a.SettingsDidChange: schedule.settings_did_change,
     a.HopsDidChange: peers.hops_did_change,
+    a.InboxesDidChange: knocks.did_change,
     a.HubsSaved: hub_table.hubs_saved,
     a.SaveHubsFailed: hub_table.save_failed,
     a.NetworkDidReconnect: schedule.network_did_reconnect,
@@ -72,6 +84,7 @@ TIMERS: dict[str, Callable[[Turn, str], None]] = {
     BROADCAST: lambda turn, _: hub_table.broadcast(turn),
     SAVE: lambda turn, _: hub_table.save(turn, "the last try failed"),
     "hub": hubs.timer_expired,
+    "knock": knocks.timer_expired,
     "announce": hubs.announce_timer_expired,
     "peer": links.attempt_timer_expired,
     "handover": handover.timer_expired,

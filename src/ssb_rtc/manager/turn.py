@@ -46,6 +46,11 @@ def announce_timer(hub: HubUrl) -> str:
     return f"announce:{hub}"
 
 
+def knock_timer(hub: HubUrl) -> str:
+    """When friends are knocked at on this hub next."""
+    return f"knock:{hub}"
+
+
 def attempt_timer(peer: PeerId) -> str:
     """The time-out of the attempt at this peer."""
     return f"peer:{peer}"
@@ -87,6 +92,7 @@ class Turn:
         "heard",
         "hops",
         "hubs",
+        "inboxes",
         "initial_sync",
         "linked",
         "mono_s",
@@ -134,7 +140,7 @@ class Turn:
         self.blocked = state.blocked
         self.hops = state.hops
         self.pinned = state.pinned
-        self.rumours = state.rumours
+        self.rumours, self.inboxes = state.rumours, state.inboxes
         self.timers = state.timers
         self.aside = state.aside
         self.due = state.due

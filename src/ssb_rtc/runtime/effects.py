@@ -3,6 +3,7 @@
 USE_LINK, CHECK_LINK, TELL_REMOTE_PEER, SCHEDULE_DISCONNECT_FROM_REMOTE_PEER, SCHEDULE_BROADCAST_KNOWN_HUBS
                                  -> runtime.links    -> LINK_DID_ANSWER, REMOTE_PEER_LINK_ENDED
 SCHEDULE_CONNECT_TO_HUB          -> signalling.connect  -> HubUp, HubDown     -> HUB_CONNECTION_...
+SCHEDULE_KNOCK                   -> signalling.send, one friend after the other
 SCHEDULE_CONNECT_TO_REMOTE_PEER  -> rtc or an address   -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 ACCEPT_OFFER                     -> rtc.accept          -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 REFUSE_OFFER                     -> rtc.refuse, and signalling.say_busy where the offer named its session
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -28,6 +30,7 @@ from ssb_rtc.signalhub.client import HubRefused
 from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
+    ClockDiffers,
     HubDown,
     HubUp,
     Left,
@@ -42,6 +45,9 @@ from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
 
 LEAVE_LIMIT_S: Final = 3.0
+SESSION_BYTES: Final = 16
+KNOCKED_MAX: Final = 1_000
+"""Own knocks that are remembered, to tell whose doing a link was."""
 FOR_THIS_RUN: Final[HubSource] = "config"
 """The source of hubs that a flag or the environment named: they are not saved."""
 FROM_ELSEWHERE: Final[HubSource] = "gossip"
@@ -77,6 +83,8 @@ class EffectPerformer:
         self._attempts: dict[int, asyncio.Task[Any]] = {}
         self._offers: dict[int, tuple[HubUrl, PeerId, str]] = {}
         """The session of our own offer, by attempt."""
+        self._knocked: OrderedDict[str, None] = OrderedDict()
+        """Sessions of knocks that belong to no attempt, the oldest first."""
         self._sending: set[asyncio.Task[None]] = set()
 
     def attach(self, signalling: Signalling, rtc: RtcTransport) -> None:
@@ -94,6 +102,8 @@ class EffectPerformer:
                 | e.ScheduleAnnounceLeaveToHub()
             ):
                 return self._hub_effect(effect)
+            case e.ScheduleKnock():
+                return self._knock(effect)
             case e.ScheduleSaveHubs():
                 return self._save_hubs(effect)
             case e.ScheduleConnectToRemotePeer():
@@ -153,6 +163,22 @@ class EffectPerformer:
                 raise
             self._dispatch(a.HubDidLimit(hub, fault.retry_after_s))
 
+    async def _knock(self, effect: e.ScheduleKnock) -> None:
+        """The dialect keeps the pace. A hub that fails says so by itself, and then there is nobody to knock at."""
+        for peer in effect.peers:
+            session = secrets.token_hex(SESSION_BYTES)
+            self._knocked[session] = None
+            if len(self._knocked) > KNOCKED_MAX:
+                self._knocked.popitem(last=False)
+            try:
+                await self._signalling.send(effect.hub, peer, session, Signal("knock", alone=effect.alone))
+            except HubRefused as fault:
+                self._dispatch(a.HubDidLimit(effect.hub, fault.retry_after_s))
+                return
+            except TransportFault as fault:
+                logger.info("friends were not knocked at on %s: %s", effect.hub, fault)
+                return
+
     async def _leave(self, hub: HubUrl, gone: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(LEAVE_LIMIT_S):
@@ -204,6 +230,9 @@ class EffectPerformer:
                 self._rtc.receive(hub, peer, session, signal)
             case Busy(hub, peer, session, not_before_s):
                 self._rtc.refused(hub, peer, session, not_before_s)
+            case ClockDiffers(_, peer, ahead_s):
+                how = f"{abs(ahead_s) / 60:.0f} min {'ahead of' if ahead_s > 0 else 'behind'} ours"
+                logger.warning("the clock of %s is %s: is this machine's time right?", peer, how)
 
     def _on_hub_up(self, hub: HubUrl) -> None:
         connection = self._connections.get(hub)
@@ -222,9 +251,10 @@ class EffectPerformer:
         else:
             self._dispatch(a.HubConnectionFailed(event.hub, connection, event.reason, event.retry_after_s))
 
-    def on_offer(self, hub: HubUrl, peer: PeerId, session: str, alone: bool) -> None:
-        """The rtc transport's callback: it holds an offer until the manager has decided."""
-        if not self._dispatch(a.RemotePeerDidOffer(hub, peer, session, alone)):
+    def on_offer(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
+        """The rtc transport's callback: it holds an offer, or a knock, until the manager has decided."""
+        settled = self._signalling.knocks(hub)
+        if not self._dispatch(a.RemotePeerDidOffer(hub, peer, session, signal.alone, settled)):
             self._rtc.refuse(hub, peer, session)
 
     def send_signal(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
@@ -255,7 +285,7 @@ class EffectPerformer:
     async def _connect(self, effect: e.ScheduleConnectToRemotePeer) -> None:
         route = effect.route
         if route.via == "hub":
-            hub, session = HubUrl(route.where), secrets.token_hex(8)
+            hub, session = HubUrl(route.where), secrets.token_hex(SESSION_BYTES)
             self._offers[effect.attempt] = (hub, effect.peer, session)
             try:
                 stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone)
@@ -263,12 +293,19 @@ class EffectPerformer:
                 self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
                 return
         else:
-            stream = await self._dial(route.where)
-        await self._links.outbound(stream, effect.peer, route, effect.attempt)
+            dialled = await self._dial(route.where)
+            await self._links.meet(dialled, effect.peer, route, effect.attempt, client=True, began=True)
+            return
+        await self._links.meet(stream, effect.peer, route, effect.attempt, client=stream.offered, began=True)
 
     async def _accept(self, effect: e.AcceptOffer) -> None:
-        stream = await self._rtc.accept(effect.hub, effect.peer, effect.session)
-        await self._links.answered(stream, effect.peer, Route("hub", effect.hub), effect.attempt)
+        try:
+            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session)
+        except PeerBusy as busy:
+            self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
+            return
+        route, began = Route("hub", effect.hub), effect.session in self._knocked
+        await self._links.meet(stream, effect.peer, route, effect.attempt, client=stream.offered, began=began)
 
     def _refuse(self, effect: e.RefuseOffer) -> Work:
         named = self._rtc.refuse(effect.hub, effect.peer, effect.session)

@@ -90,19 +90,23 @@ class LinkTable:
         """The number of the link to this peer that replicates."""
         return self._used.get(peer)
 
-    async def outbound(self, stream: Stream, peer: PeerId, route: Route, attempt: int) -> None:
-        """We dialled: prove both sides, then tell the manager. Raises RemoteFault or TransportFault."""
-        link = await open_link(
-            stream, keys=self._keys, network_key=self._network_key, remote=peer, dialled=True, router=self._router
-        )
-        self._add(link, route, attempt)
+    async def meet(
+        self, stream: Stream, peer: PeerId, route: Route, attempt: int, *, client: bool, began: bool
+    ) -> None:
+        """A stream came of an attempt: prove both sides, then tell the manager. Nobody but `peer` may be there.
 
-    async def answered(self, stream: Stream, peer: PeerId, route: Route, attempt: int) -> None:
-        """We answered an offer that claims to come from `peer`: nobody else may stand at the other end."""
-        link = await self._accept(
-            stream, lambda proven: Caller.PEER if proven == peer and not self._is_blocked(proven) else None
-        )
-        self._add(link, route, attempt)
+        client: we are the handshake's client and the dialler of the link; began: the attempt was our doing. Raises
+        RemoteFault or TransportFault.
+        """
+        if client:
+            link = await open_link(
+                stream, keys=self._keys, network_key=self._network_key, remote=peer, dialled=True, router=self._router
+            )
+        else:
+            link = await self._accept(
+                stream, lambda proven: Caller.PEER if proven == peer and not self._is_blocked(proven) else None
+            )
+        self._add(link, route, attempt, began=began)
 
     async def inbound(self, stream: Stream) -> None:
         """Somebody dialled our listener."""
@@ -120,7 +124,7 @@ class LinkTable:
         finally:
             self._shaking.pop(stream, None)
         if link.caller is Caller.PEER:
-            self._add(link, Route("inbound", stream.description), None)
+            self._add(link, Route("inbound", stream.description), None, began=False)
         else:
             self._visit(link)
 
@@ -161,13 +165,13 @@ class LinkTable:
             admit=admit,
         )
 
-    def _add(self, link: Link, route: Route, attempt: int | None) -> None:
+    def _add(self, link: Link, route: Route, attempt: int | None, *, began: bool) -> None:
         self._last_id += 1
         number = self._last_id
         self._links[number] = link
         self._numbers[link] = number
         link.closed.add_done_callback(lambda _: self._ended(number, link))
-        self._dispatch(a.RemotePeerConnectionSucceeded(link.remote, number, route, link.dialled, attempt))
+        self._dispatch(a.RemotePeerConnectionSucceeded(link.remote, number, route, began, attempt))
 
     def _ended(self, number: int, link: Link) -> None:
         del self._links[number], self._numbers[link]

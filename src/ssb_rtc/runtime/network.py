@@ -15,6 +15,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
+import aiohttp
+
 from ssb_rtc.config import Settings
 from ssb_rtc.errors import ConfigFault, ConnectFailed, HandshakeRefused, MisuseError
 from ssb_rtc.feeds.keys import Keys
@@ -32,8 +34,12 @@ from ssb_rtc.runtime.reports import Reports
 from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
+from ssb_rtc.signalhub.dialects import Dialects
+from ssb_rtc.signalhub.sealed_signalling import SealedSignalling
+from ssb_rtc.signalhub.signalling import Signalling
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts, HubRecord
+from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
 from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
@@ -66,6 +72,7 @@ class Network:
         router: Router,
         hears: Hears,
         contacts: Contacts,
+        inboxes: Inboxes,
         now_ms: Callable[[], int],
         guests: Container[str] = (),
         progress: Mapping[PeerId, Progress] | None = None,
@@ -80,6 +87,7 @@ class Network:
             turn=_parsed("--turn", parse_turn, settings.turn),
             relay_only=settings.relay_only,
         )
+        self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
         self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked, guests)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
@@ -112,11 +120,12 @@ class Network:
         settings, hubs = self._settings, list(hubs)
         allow_loopback = any(is_loopback(hub_host(hub.url)) for hub in hubs) or not ways_out()
         ice = dataclasses.replace(self._ice, allow_loopback=allow_loopback)
-        rtc = RtcTransport(self._own, self._backend, ice, self._performer.send_signal, self._performer.on_offer)
         session = open_session()
         self._parts.push_async_callback(session.close)
-        signalling = SwarmSignalling(
-            self._own, app_name(settings.network_key), session, self._performer.on_signalling, clock=time.monotonic
+        signalling = self._speak(session)
+        performer = self._performer
+        rtc = RtcTransport(
+            self._own, self._backend, ice, performer.send_signal, performer.on_offer, knocks=signalling.knocks
         )
         self._parts.push_async_callback(signalling.close)
         self._parts.push_async_callback(rtc.close)
@@ -130,6 +139,10 @@ class Network:
             self._dispatch(a.InitialSyncStarted())
         for peer in pinned:
             self._dispatch(a.PeerPinned(peer))
+        known_inboxes = self._inboxes.peers()
+        for at in range(0, len(known_inboxes), HOPS_BATCH_MAX):
+            batch = known_inboxes[at : at + HOPS_BATCH_MAX]
+            self._dispatch(a.InboxesDidChange(tuple((peer, True) for peer in batch)))
         for hub in hubs:
             self._dispatch(a.HubAddressAdded(hub.url, hub.source, True, hub.private, hub.last_success_wall_s))
         for peer, address in known:
@@ -139,6 +152,22 @@ class Network:
         self._parts.callback(self._downloads.close)
         self._watch.start()
         self._parts.push_async_callback(self._watch.close)
+
+    def _speak(self, session: aiohttp.ClientSession) -> Signalling:
+        """The dialects: sealed everywhere, but swarm where a hub's address asks for it."""
+        settings, hear = self._settings, self._performer.on_signalling
+        self._sealed = SealedSignalling(
+            self._keys,
+            settings.network_key,
+            session,
+            hear,
+            inboxes=self._inboxes,
+            strangers=settings.strangers_max > 0,
+            clock=time.monotonic,
+            wall=time.time,
+        )
+        swarm = SwarmSignalling(self._own, app_name(settings.network_key), session, hear, clock=time.monotonic)
+        return Dialects(self._sealed, swarm)
 
     def _meet(self, peer: PeerId, text: str) -> None:
         """Dials a peer at an address that was kept, as far as it leads anywhere."""
@@ -235,6 +264,14 @@ class Network:
             self._dispatch(a.PeerBlocked(peer))
         for peer in removed:
             self._dispatch(a.PeerUnblocked(peer))
+
+    def inbox_changed(self, peer: PeerId, known: bool) -> None:
+        """A friend's inbox became known, or is no longer."""
+        self._dispatch(a.InboxesDidChange(((peer, known),)))
+
+    def own_inbox_changed(self) -> None:
+        """Our own inbox is another one: listen there and no longer at the old one."""
+        self._sealed.renew_soon()
 
     def hops_changed(self, changes: Mapping[FeedId, int | None]) -> None:
         """The follow graph says anew how far away these are."""

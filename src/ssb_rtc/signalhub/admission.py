@@ -74,3 +74,36 @@ class SeenCache:
         if len(self._heard) > self._entries_max:
             self._heard.popitem(last=False)
         return True
+
+
+class SeenLetters:
+    """Remembers letters for `window_s`. Within it nothing is forgotten: where a sender's quota, or the whole, is used up,
+    what comes next is refused, because what was pushed out could be played again.
+    """
+
+    def __init__(self, window_s: float, entries_max: int, of_a_sender_max: int) -> None:
+        self._window_s = window_s
+        self._entries_max = entries_max
+        self._of_a_sender_max = of_a_sender_max
+        self._heard: OrderedDict[tuple[Hashable, Hashable], float] = OrderedDict()
+        self._of_sender: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def first(self, sender: Hashable, name: Hashable, now_s: float) -> bool:
+        """Whether this letter of this sender is heard for the first time, and may be remembered."""
+        while self._heard:
+            oldest, heard_s = next(iter(self._heard.items()))
+            if now_s - heard_s < self._window_s:
+                break
+            del self._heard[oldest]
+            self._of_sender[oldest[0]] -= 1
+            if not self._of_sender[oldest[0]]:
+                del self._of_sender[oldest[0]]
+        held = self._of_sender.get(sender, 0)
+        if (sender, name) in self._heard or held >= self._of_a_sender_max or len(self._heard) >= self._entries_max:
+            return False
+        self._heard[sender, name] = now_s
+        self._of_sender[sender] = held + 1
+        return True

@@ -72,7 +72,16 @@ class Busy:
     not_before_s: float
 
 
-SignallingEvent: TypeAlias = HubUp | HubDown | Announced | Left | SignalReceived | Busy
+@dataclass(frozen=True, slots=True)
+class ClockDiffers:
+    """A friend says that its clock is ahead of ours by so much (behind where below zero): one of the two is wrong."""
+
+    hub: HubUrl
+    peer: PeerId
+    ahead_s: float
+
+
+SignallingEvent: TypeAlias = HubUp | HubDown | Announced | Left | SignalReceived | Busy | ClockDiffers
 
 
 class Signalling(ABC):
@@ -90,6 +99,10 @@ class Signalling(ABC):
     @abstractmethod
     def dropped(self) -> Mapping[str, int]:
         """How many messages were dropped, by reason."""
+
+    @abstractmethod
+    def knocks(self, hub: HubUrl) -> bool:
+        """Whether one knocks there, and settles by itself what crosses, before anybody offers."""
 
     @abstractmethod
     async def connect(self, hub: HubUrl) -> None:

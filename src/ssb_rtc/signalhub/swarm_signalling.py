@@ -1,5 +1,8 @@
 """The swarm dialect over many hubs: what npm `webrtc-swarm` 2.9 speaks, with feed ids as the swarm's ids.
 
+For JavaScript peers; spoken on hubs whose address begins with `swarm+`. There every hearer of a `connect` offers, and
+glare has no rule: so we never announce ourselves, and offer to each `connect` that we hear.
+
 Channel `all` carries `{"type":"connect","from":id}` (and our own `{"type":"leave","from":id}`, which JavaScript
 ignores); a peer's id is its channel and carries `{"from":id,"signal":...}`; see wire.swarm for the rest. Nothing here
 proves who speaks: the secret handshake on the opened channel does.
@@ -32,6 +35,7 @@ from ssb_rtc.signalhub.signalling import (
 )
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import swarm
+from ssb_rtc.wire.hub_url import http_url
 from ssb_rtc.wire.swarm import Signal
 
 BUSY_BELIEVED_S: Final = 300.0
@@ -110,6 +114,11 @@ class SwarmSignalling(Signalling):
         self._dropped: Counter[str] = Counter()
         self._described: dict[tuple[HubUrl, PeerId], asyncio.Future[None]] = {}
 
+    def knocks(self, hub: HubUrl) -> bool:
+        """See `Signalling.knocks`."""
+        del hub
+        return False
+
     @property
     def hubs(self) -> frozenset[HubUrl]:
         """The hubs whose subscription stands."""
@@ -129,7 +138,7 @@ class SwarmSignalling(Signalling):
             return
         if len(self._hubs) >= self._limits.hubs_max:
             raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
-        client = HubClient(hub, self._app, self._session, limits=self._client_limits)
+        client = HubClient(http_url(hub), self._app, self._session, limits=self._client_limits)
         held = self._hubs[hub] = _Hub(client, self._limits, self._clock())
         try:
             await client.subscribe(
@@ -153,19 +162,19 @@ class SwarmSignalling(Signalling):
             await held.client.close()
 
     async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
-        """See `Signalling.announce`."""
-        await self._post(hub, swarm.ALL, swarm.format_connect(self._own, free_slots))
+        """Says nothing: see the module."""
 
     async def leave(self, hub: HubUrl) -> None:
-        """See `Signalling.leave`."""
-        await self._post(hub, swarm.ALL, swarm.format_leave(self._own))
+        """Says nothing: nobody was told that we are there."""
 
     async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
         """See `Signalling.send`.
 
-        A swarm's peer throws away a candidate that comes before its offer, and POSTs in flight at once overtake each
+        A knock, which this dialect does not have, is not said. A swarm's peer throws away a candidate that comes before its offer, and POSTs in flight at once overtake each
         other: candidates wait until the last offer or answer to this peer is posted, then go at once.
         """
+        if signal.kind == "knock":
+            return
         body = swarm.format_signal(self._own, session, signal)
         key = (hub, to)
         before = self._described.get(key)

@@ -191,11 +191,12 @@ class Checkers:
         sizes = (
             ("peers", len(state.peers), most.known_peers_max),
             ("hubs", len(state.hubs), most.hubs_max),
+            ("inboxes", len(state.inboxes), most.inboxes_max),
             ("rumours", len(state.rumours), most.rumours_max),
             ("blocked", len(state.blocked), most.blocked_max),
             ("hops", len(state.hops), most.friends_known_max),
             ("pinned", len(state.pinned), most.pinned_max),
-            ("timers", len(state.timers), 4 + 2 * most.hubs_max + 2 * (most.peers_max + 8)),
+            ("timers", len(state.timers), 4 + 3 * most.hubs_max + 2 * (most.peers_max + 8)),
             ("routes", max((len(row.routes) for row in state.peers.values()), default=0), most.routes_max),
         )
         for name, size, limit in sizes:
@@ -220,7 +221,7 @@ class Checkers:
                 return not rest
             case "hub":
                 return hub is not None and hub.connected_s is None
-            case "announce":
+            case "announce" | "knock":
                 return hub is not None and hub.connected_s is not None
             case "peer":
                 return row is not None and row.attempt is not None

@@ -24,6 +24,13 @@ class Left(_Message, frozen=True):
     """It goes."""
 
 
+class Knocked(_Message, frozen=True):
+    """A friend is there and wants a link: whoever wants it too offers."""
+
+    session: str
+    alone: bool = False
+
+
 class Offered(_Message, frozen=True):
     """It wants a connection."""
 
@@ -45,7 +52,7 @@ class Busy(_Message, frozen=True):
     reason: str
 
 
-Message: TypeAlias = Announced | Left | Offered | Answered | Busy
+Message: TypeAlias = Announced | Left | Knocked | Offered | Answered | Busy
 
 ALL: Final = b"ssb/all"
 """The channel that everybody hears."""

@@ -10,7 +10,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import step as manager
 from ssb_rtc.manager.state import KnownHub, Now, Route, State, initial
 from ssb_rtc.sim.dice import Dice
-from ssb_rtc.sim.messages import ALL, Announced, Answered, Busy, Left, Message, Offered
+from ssb_rtc.sim.messages import ALL, Announced, Answered, Busy, Knocked, Left, Message, Offered
 from ssb_rtc.sim.party import Party
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ssb_rtc.sim.world import World
 
 WALL_S = 1_600_000_000.0
+KNOCKS_AT_ONCE = 20
 BURST_S = 2.0
 """For how long a peer can hear more than its CPU has time for."""
 
@@ -37,6 +38,8 @@ class Node(Party):
         self.timers: dict[str, float] = {}
         self.hops: tuple[tuple[PeerId, int | None], ...] = ()
         self.blocked: dict[PeerId, bool] = {}
+        self.inboxes: dict[PeerId, bool] = {}
+        """Friends who told it of their inbox, those who did so last at the end."""
         self.holds_nothing = False
         """It is new: it begins with an initial sync."""
         self.mono_offset_s = self.dice.uniform(0.0, 100_000.0)
@@ -71,6 +74,8 @@ class Node(Party):
         self.act(a.HopsDidChange(self.hops))
         for peer in self.blocked:
             self.act(a.PeerBlocked(peer))
+        if self.inboxes:
+            self.act(a.InboxesDidChange(tuple((peer, True) for peer in reversed(self.inboxes))))
         for hub in self.disk:
             success_s = hub.last_success_wall_s
             self.act(a.HubAddressAdded(hub.url, hub.source, True, hub.private, success_s))
@@ -160,6 +165,8 @@ class Node(Party):
 
     def announce(self, effect: e.ScheduleAnnounceToHub) -> None:
         """Say on a hub that it is there."""
+        if not self.world.scenario.announcing:
+            return
         hub = self.world.hubs[effect.hub]
         match hub.post(self, ALL, Announced(self.id, effect.free_slots)):
             case str(reason):
@@ -167,6 +174,22 @@ class Node(Party):
                 self.world.later(hub.latency_s, self.act, failed)
             case float(retry_after_s):
                 self.world.later(hub.latency_s, self.act, a.HubDidLimit(effect.hub, retry_after_s))
+
+    def knock(self, effect: e.ScheduleKnock) -> None:
+        """Say to friends that it is there: twenty at once, then one a second."""
+        for at, peer in enumerate(effect.peers):
+            knocked = Knocked(self.id, f"{self.number}.{self.lives}.k{self.next_number()}", effect.alone)
+            self.world.later(max(0.0, at - KNOCKS_AT_ONCE), self._knock, effect.hub, peer, knocked, self.lives)
+
+    def _knock(self, hub: HubUrl, peer: PeerId, knocked: Knocked, life: int) -> None:
+        if self.awake and life == self.lives and hub in self.subscribed:
+            self.world.network.send(self, hub, peer, knocked)
+
+    def learn_inbox(self, peer: PeerId) -> None:
+        """A friend has told it, over a link, how to find its inbox."""
+        if self.awake and peer not in self.inboxes:
+            self.inboxes[peer] = True
+            self.act(a.InboxesDidChange(((peer, True),)))
 
     # --- what is heard ---
 
@@ -192,6 +215,8 @@ class Node(Party):
                 self.act(a.RemotePeerDidAnnounce(hub, peer, free_slots))
             case Left(peer):
                 self.act(a.RemotePeerDidDisconnect(hub, peer))
+            case Knocked(peer, session, alone):
+                self.act(a.RemotePeerDidOffer(hub, peer, session, alone, settled=True))
             case Offered(peer, session, alone):
                 self.act(a.RemotePeerDidOffer(hub, peer, session, alone))
             case Answered():
@@ -299,6 +324,17 @@ def _use_link(node: Node, effect: e.UseLink) -> None:
     if end is not None:
         node.world.checkers.uses(node, end)
         node.world.network.use(end)
+        other = end.other.owner
+        if isinstance(other, Node) and (node.id, 1) in other.hops and (other.id, 1) in node.hops:
+            node.world.later(end.link.latency_s, other.learn_inbox, node.id)
+
+
+def _accept(node: Node, effect: e.AcceptOffer) -> None:
+    network = node.world.network
+    if ".k" in effect.session:
+        network.dial(node, effect.attempt, effect.peer, effect.hub, alone=False)
+    else:
+        network.accept(node, effect.attempt, effect.peer, effect.hub, effect.session)
 
 
 def _tell(node: Node, effect: e.TellRemotePeer) -> None:
@@ -320,12 +356,13 @@ PERFORM: dict[type[Any], Callable[[Node, Any], None]] = {
     e.ScheduleConnectToHub: _connect_to_hub,
     e.ScheduleDisconnectFromHub: _disconnect_from_hub,
     e.ScheduleAnnounceToHub: lambda node, effect: node.announce(effect),
+    e.ScheduleKnock: lambda node, effect: node.knock(effect),
     e.ScheduleAnnounceLeaveToHub: _announce_leave,
     e.ScheduleSaveHubs: _save_hubs,
     e.ScheduleBroadcastKnownHubs: _broadcast_hubs,
     e.ScheduleConnectToRemotePeer: _connect_to_peer,
     e.AbortAttempt: lambda node, effect: node.world.network.abort(node, effect.attempt),
-    e.AcceptOffer: lambda node, x: node.world.network.accept(node, x.attempt, x.peer, x.hub, x.session),
+    e.AcceptOffer: _accept,
     e.RefuseOffer: _refuse,
     e.ResendOffer: lambda node, effect: node.world.network.resend(node, effect.attempt),
     e.ScheduleDisconnectFromRemotePeer: _disconnect,

@@ -61,6 +61,9 @@ class Run:
             if isinstance(party, Node):
                 wants = world.replication.wants[party.number]
                 party.hops = tuple((world.parties[feed].id, hops) for feed, hops in wants.items() if hops)
+                if not scenario.announcing:
+                    mutual = [other for other in graph[party.number] if party.number in graph[other]]
+                    party.inboxes = dict.fromkeys((world.parties[other].id for other in mutual), True)
         for number in range(honest, honest + int(scenario.peers * scenario.hostile)):
             enemy = Hostile(world, number, list(world.hubs))
             world.add(enemy)

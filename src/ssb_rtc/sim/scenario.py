@@ -72,6 +72,8 @@ class Scenario(_Table, frozen=True, kw_only=True):
     """Which share of the peers are as npm webrtc-swarm has them."""
     hostile: float = 0.0
     """Which share is hostile, beyond `peers`: 0.5 is as many again."""
+    announcing: bool = True
+    """Otherwise nobody says on a hub that it is there: friends, who know each other's inboxes, knock."""
     newcomers: int = 0
     """How many more start late, in the second half of the faults."""
     story: str = ""

@@ -86,5 +86,12 @@ _SECOND: Final[Migration] = (*_BLOBS, *_INDEXES, *_PRIVATE, *_REPLICATION, *_FRI
 # A private hub is never told to others.
 _THIRD: Final[Migration] = ("ALTER TABLE hubs ADD COLUMN private INTEGER NOT NULL DEFAULT 0",)
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND, _THIRD)
+_INBOXES: Final[Migration] = (
+    # The secrets of friends' inboxes on hubs, as they told us; ours stands in meta.
+    "CREATE TABLE inboxes(peer TEXT PRIMARY KEY, secret BLOB NOT NULL, told_ms INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+_FOURTH: Final[Migration] = (*_INBOXES,)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

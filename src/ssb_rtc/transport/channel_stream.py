@@ -45,6 +45,8 @@ class ChannelStream(Stream):
         """`begin_closing` starts to close the channel that carries this stream, which calls `shut`."""
         self.transport = "rtc"
         self.description = description
+        self.offered = False
+        """Whether the offer that led to it was ours: then we are the dialler of what runs over it."""
         self._port = port
         self._begin_closing = begin_closing
         self._queue = ReadQueue(RECEIVE_MAX_BYTES, self._overflow)

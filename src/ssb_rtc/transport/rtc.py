@@ -1,13 +1,16 @@
 """WebRTC data channels between peers that meet on hubs: `rtc:<hub>~shs:<key>`.
 
 This room makes and takes offers; the hubs carry them. What it wants to say goes to `send_signal`, what was heard comes
-in by `receive`. A session names one attempt; who offers makes it up. JavaScript peers send none: what they send belongs
+in by `receive`. A session names one attempt; who begins makes it up. JavaScript peers send none: what they send belongs
 to the one attempt with them, and their offers get a name here, the same for each copy.
 
-**The side whose offer stands is the dialler.** When two offers cross, the one of the greater public key (raw bytes)
-stands: its owner sends it again, unchanged; the other drops its own attempt, which then ends as `Superseded` and counts
-as no failure, and answers. With `on_offer` the decision is the caller's (`accept`, `refuse`, `resend`); without it,
-offers that arrive over a hub that is listened on are accepted by that rule.
+Over hubs whose dialect knows **knocks** an attempt of ours begins with one, which carries no address of ours; whoever
+wants the link then offers. A knock that we accept has us offer; an offer that answers a knock of ours is taken at once.
+
+**The side whose offer stands is the dialler** (`ChannelStream.offered`). When two offers cross, the one of the greater
+public key (raw bytes) stands: its owner sends it again, unchanged; the other drops its own attempt, which then ends as
+`Superseded` and counts as no failure, and answers. With `on_offer` the decision is the caller's (`accept`, `refuse`,
+`resend`); without it, offers that arrive over a hub that is listened on are accepted by that rule.
 """
 
 from __future__ import annotations
@@ -40,8 +43,8 @@ ACCEPTS_MAX = 16
 """Offers that are being answered at once where no manager decides."""
 
 SendSignal = Callable[[HubUrl, PeerId, str, Signal], None]
-OnOffer = Callable[[HubUrl, PeerId, str, bool], None]
-"""Hub, peer, session, and whether the peer says that it has no link at all."""
+OnOffer = Callable[[HubUrl, PeerId, str, Signal], None]
+"""Hub, peer, session, and the offer or the knock."""
 
 
 class Superseded(ConnectFailed):
@@ -64,12 +67,16 @@ class _Attempt:
     peer: PeerId
     session: str
     ours: bool
-    """We made the offer."""
+    """We began it."""
+    offers: bool
+    """The offer is ours to make."""
     alone: bool = False
-    """Our offer says that we have no link at all."""
+    """What we begin with says that we have no link at all."""
     unnamed: bool = False
     """The other side names no session."""
+    policy: CandidatePolicy = field(default_factory=CandidatePolicy)
     channel: Channel | None = None
+    begun: asyncio.Future[Channel] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     given_up: asyncio.Future[ConnectFailed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     opened: bool = False
     sent: list[Signal] = field(default_factory=list)
@@ -88,12 +95,16 @@ class RtcTransport(Transport):
         ice: IceConfig,
         send_signal: SendSignal,
         on_offer: OnOffer | None = None,
+        *,
+        knocks: Callable[[HubUrl], bool] = lambda _hub: False,
     ) -> None:
+        """`knocks(hub)`: whether the dialect that is spoken there knows knocks."""
         self._own_key = public_key(own)
         self._backend = backend
         self._ice = ice
         self._send_signal = send_signal
         self._on_offer = on_offer
+        self._knocks = knocks
         self._listening: dict[HubUrl, AcceptedStreams | None] = {}
         self._attempts: dict[Key, _Attempt] = {}
         self._held = HeldOffers()
@@ -139,17 +150,18 @@ class RtcTransport(Transport):
 
     async def offer(
         self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool = False, allow_private: bool = True
-    ) -> Stream:
-        """Offers a connection; we are the dialler of the stream that comes of it. `alone`: we have no link at all.
+    ) -> ChannelStream:
+        """Offers a connection, or knocks for one. `alone`: we have no link at all.
 
         Raises Superseded when we answer an offer of theirs instead, PeerBusy when they refuse ours, ConnectFailed with
         why there is no way (after ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense.
         Cancelling it closes all.
         """
-        return await self._open(_Attempt(hub, peer, session, ours=True, alone=alone), allow_private=allow_private)
+        attempt = _Attempt(hub, peer, session, ours=True, offers=not self._knocks(hub), alone=alone)
+        return await self._open(attempt, allow_private=allow_private)
 
-    async def accept(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> Stream:
-        """Answers a held offer; the peer is the dialler. Our own attempt with the peer, if any, ends as Superseded.
+    async def accept(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> ChannelStream:
+        """Answers a held offer, or a held knock by an offer. Our own attempt with the peer, if any, ends as Superseded.
 
         Raises as `offer` does, and ConnectFailed when the offer is not held any more.
         """
@@ -158,8 +170,10 @@ class RtcTransport(Transport):
         if held is None:
             raise ConnectFailed("the offer is not there any more: it waited too long for its answer")
         self._supersede(peer)
-        attempt = _Attempt(hub, peer, session, ours=False, unnamed=unnamed)
-        return await self._open(attempt, held.offer, *held.candidates, allow_private=allow_private)
+        knocked = held.offer.kind == "knock"
+        attempt = _Attempt(hub, peer, session, ours=False, offers=knocked, unnamed=unnamed)
+        signals = () if knocked else (held.offer, *held.candidates)
+        return await self._open(attempt, *signals, allow_private=allow_private)
 
     def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> bool:
         """Forgets a held offer; the other side hears nothing of it from here.
@@ -183,17 +197,17 @@ class RtcTransport(Transport):
             self._give_up(attempt, ConnectFailed(f"our {signal.kind} did not get out: {reason}"))
 
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
-        """Somebody says on this hub that our offer of this session is refused. Ends that attempt and nothing else."""
-        attempt = self._ours(peer, session)
+        """Somebody says on this hub that it refuses this session. Ends that attempt and nothing else."""
+        attempt = self._attempts.get((peer, session))
         if attempt is not None and attempt.hub == hub:
             self._give_up(attempt, PeerBusy(not_before_s))
 
     def receive(self, hub: HubUrl, peer: PeerId, session: str | None, signal: Signal) -> None:
         """Takes what was heard on a hub. Never raises: what fits nothing is dropped."""
-        if signal.kind == "offer":
+        if signal.kind in ("offer", "knock"):
             self._receive_offer(hub, peer, session, signal)
         elif signal.kind == "answer":
-            attempt = self._ours(peer, session)
+            attempt = self._offered(peer, session)
             if attempt is not None and attempt.channel is not None:
                 attempt.unnamed = session is None
                 attempt.channel.signal(signal)
@@ -208,8 +222,10 @@ class RtcTransport(Transport):
         key = (peer, session if session is not None else unnamed_session(signal))
         known = self._attempts.get(key)
         if known is not None:
-            # A copy: perhaps our answer was lost.
-            if not known.ours and not known.opened:
+            if known.ours and known.channel is None and signal.kind == "offer":
+                self._begin(known, signal, *self._held.take_early(key))
+            elif not known.ours and not known.opened and known.offers == (signal.kind == "knock"):
+                # A copy: perhaps our answer was lost.
                 self._send_again(known)
             return
         if not self._held.hold(key, hub, signal, self._now_s()):
@@ -217,7 +233,7 @@ class RtcTransport(Transport):
         if session is None:
             self._adopt_unnamed_candidates(key)
         if self._on_offer is not None:
-            self._on_offer(hub, peer, key[1], signal.alone)
+            self._on_offer(hub, peer, key[1], signal)
         else:
             self._decide(hub, key)
 
@@ -230,7 +246,7 @@ class RtcTransport(Transport):
                 self._held.add_candidate((peer, session), signal, self._now_s())
             return
         # Without a session it may belong to our attempt or to theirs; the one that it is not for ignores it.
-        for attempt in [a for (other, _), a in self._attempts.items() if other == peer and (a.unnamed or a.ours)]:
+        for attempt in [a for (other, _), a in self._attempts.items() if other == peer and (a.unnamed or a.offers)]:
             if attempt.channel is not None:
                 attempt.channel.signal(signal)
         if hub in self._listening:
@@ -240,11 +256,11 @@ class RtcTransport(Transport):
         for candidate in self._held.take_early((key[0], _UNNAMED)):
             self._held.add_candidate(key, candidate, self._now_s())
 
-    def _ours(self, peer: PeerId, session: str | None) -> _Attempt | None:
+    def _offered(self, peer: PeerId, session: str | None) -> _Attempt | None:
         if session is not None:
             attempt = self._attempts.get((peer, session))
-            return attempt if attempt is not None and attempt.ours else None
-        mine = [attempt for (other, _), attempt in self._attempts.items() if other == peer and attempt.ours]
+            return attempt if attempt is not None and attempt.offers else None
+        mine = [attempt for (other, _), attempt in self._attempts.items() if other == peer and attempt.offers]
         return mine[-1] if mine else None
 
     def _decide(self, hub: HubUrl, key: Key) -> None:
@@ -252,7 +268,7 @@ class RtcTransport(Transport):
         accepted = self._listening.get(hub)
         peer = key[0]
         pending = [a for (other, _), a in self._attempts.items() if other == peer and a.ours and not a.opened]
-        if pending and self._own_key > public_key(peer):
+        if pending and self._own_key > public_key(peer) and not self._knocks(hub):
             self.refuse(hub, *key)
             self._send_again(pending[-1])
         elif accepted is None or len(self._accepting) >= ACCEPTS_MAX:
@@ -275,27 +291,36 @@ class RtcTransport(Transport):
         key = (attempt.peer, attempt.session)
         if key in self._attempts:
             raise MisuseError(f"the session {attempt.session} with {attempt.peer} is under way already")
-        policy = CandidatePolicy(allow_loopback=self._ice.allow_loopback, allow_private=allow_private)
-        channel = attempt.channel = self._backend.create(
-            self._ice, initiator=attempt.ours, on_signal=partial(self._say, attempt), policy=policy
-        )
+        attempt.policy = CandidatePolicy(allow_loopback=self._ice.allow_loopback, allow_private=allow_private)
         self._attempts[key] = attempt
-        channel.on_gone = partial(self._forget, attempt)
-        channel.start()
-        for signal in signals:
-            channel.signal(signal)
         try:
-            stream = await self._wait_for(attempt, channel)
+            if attempt.ours and not attempt.offers:
+                self._say(attempt, Signal("knock"))
+            else:
+                self._begin(attempt, *signals)
+            stream = await self._wait_for(attempt)
         except BaseException:
             await self._discard(attempt)
             raise
         attempt.opened = True
         attempt.sent.clear()
         stream.description = f"rtc:{attempt.peer} over {attempt.hub}"
+        stream.offered = attempt.offers
         return stream
 
-    async def _wait_for(self, attempt: _Attempt, channel: Channel) -> ChannelStream:
-        opening = asyncio.ensure_future(channel.opened())
+    def _begin(self, attempt: _Attempt, *signals: Signal) -> None:
+        """Creates the connection; before that an attempt costs nothing but its entry."""
+        channel = attempt.channel = self._backend.create(
+            self._ice, initiator=attempt.offers, on_signal=partial(self._say, attempt), policy=attempt.policy
+        )
+        channel.on_gone = partial(self._forget, attempt)
+        channel.start()
+        for signal in signals:
+            channel.signal(signal)
+        attempt.begun.set_result(channel)
+
+    async def _wait_for(self, attempt: _Attempt) -> ChannelStream:
+        opening = asyncio.ensure_future(self._opened(attempt))
         try:
             await asyncio.wait(
                 (opening, attempt.given_up), timeout=ATTEMPT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
@@ -304,16 +329,22 @@ class RtcTransport(Transport):
                 return opening.result()
             if attempt.given_up.done():
                 raise attempt.given_up.result()
-            if attempt.ours and not channel.answered:
+            channel = attempt.channel
+            if channel is None or (attempt.offers and not channel.answered):
+                what = "knock" if channel is None else "offer"
                 raise ConnectFailed(
-                    f"nobody answered our offer within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?"
+                    f"nobody answered our {what} within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?"
                 )
             raise ConnectFailed(channel.failure)
         finally:
             opening.cancel()
 
+    @staticmethod
+    async def _opened(attempt: _Attempt) -> ChannelStream:
+        return await (await attempt.begun).opened()
+
     def _say(self, attempt: _Attempt, signal: Signal) -> None:
-        if attempt.alone and signal.kind == "offer":
+        if attempt.alone and signal.kind in ("knock", "offer"):
             signal = replace(signal, alone=True)
         if not attempt.opened:
             attempt.sent.append(signal)

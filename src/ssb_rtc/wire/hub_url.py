@@ -1,7 +1,8 @@
 """One spelling for each signalhub: the normalised URL that names it in tables, addresses and reports.
 
 Scheme kept (https when there is none), host in lower case and in IDNA's ASCII form, no default port, no trailing
-slash, credentials kept. Plain http only to this machine or to a host that the settings allow by name.
+slash, credentials kept. Plain http only to this machine or to a host that the settings allow by name. `swarm+` before
+the scheme says that the plain dialect of npm webrtc-swarm is spoken there; the same hub may be in use for both.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ssb_rtc.errors import ConfigFault
 from ssb_rtc.types import HubUrl
 
 URL_LIMIT_CHARS: Final = 1024
+SWARM: Final = "swarm+"
 _HOST_LIMIT_CHARS: Final = 253
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 _SCHEME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://")
@@ -33,6 +35,8 @@ def normalise_hub(text: str, *, allow_http: Collection[str] = ()) -> HubUrl:
     text = text.strip()
     if not text or len(text) > URL_LIMIT_CHARS:
         _refuse(shown, f"write it like https://hub.example.com, with at most {URL_LIMIT_CHARS} characters")
+    swarm = text[: len(SWARM)].lower() == SWARM
+    text = text[len(SWARM) :] if swarm else text
     if not _SCHEME.match(text):
         text = "https://" + text
     if any(character <= " " or character in "\x7f\\" for character in text):
@@ -46,7 +50,18 @@ def normalise_hub(text: str, *, allow_http: Collection[str] = ()) -> HubUrl:
     host = _host(parts, shown)
     if scheme == "http" and not is_loopback(host) and host not in {entry.strip().lower() for entry in allow_http}:
         _refuse(shown, f"http is not encrypted: write https://, or allow {host} by name in the setting allow_http")
-    return HubUrl(f"{scheme}://{_credentials(parts, shown)}{_authority(host, parts, shown)}{_path(parts.path, shown)}")
+    dialect, where = SWARM if swarm else "", _credentials(parts, shown) + _authority(host, parts, shown)
+    return HubUrl(f"{dialect}{scheme}://{where}{_path(parts.path, shown)}")
+
+
+def speaks_swarm(hub: HubUrl) -> bool:
+    """Whether the address asks for the swarm dialect."""
+    return hub.startswith(SWARM)
+
+
+def http_url(hub: HubUrl) -> HubUrl:
+    """Where the hub itself is, whatever is spoken there."""
+    return HubUrl(hub.removeprefix(SWARM))
 
 
 def is_loopback(host: str) -> bool:

@@ -40,7 +40,7 @@ FREE_MAX: Final = 64
 BUSY_MAX_S: Final = 3600.0
 """Who names a longer time has said nothing."""
 
-SignalKind: TypeAlias = Literal["offer", "answer", "candidate"]
+SignalKind: TypeAlias = Literal["knock", "offer", "answer", "candidate"]
 
 # 32 bytes in base64: the last character before "=" has two bits of padding, which must be zero.
 _PEER_ID: Final = re.compile(r"@[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\.ed25519", re.ASCII)
@@ -48,7 +48,9 @@ _PEER_ID: Final = re.compile(r"@[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\.ed25519", 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One step of a WebRTC negotiation: an SDP offer or answer, or one ICE candidate (`candidate:...`)."""
+    """One step of a WebRTC negotiation: an SDP offer or answer, or one ICE candidate (`candidate:...`). A knock, which
+    only the sealed dialect has, asks for an offer.
+    """
 
     kind: SignalKind
     sdp: str = ""
@@ -56,7 +58,7 @@ class Signal:
     sdp_mid: str | None = None
     sdp_m_line_index: int | None = None
     alone: bool = False
-    """Beside an offer: its sender has no link at all."""
+    """Beside a knock or an offer: its sender has no link at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,508 @@
+"""The sealed dialect over many hubs: what goes over a hub can be delayed and dropped there, and nothing else.
+
+Letters (wire.letters) travel in envelopes (wire.envelope) to inboxes (wire.channels): a knock to the friend inbox where
+we know it, else to the public one; whatever answers a letter goes to the channel that the letter names. docs/signalling.md
+has the layout and says who can do what.
+
+What crosses is settled here: of two knocks the one of the smaller key stands, because the owner of the greater key is
+to offer. So one of the two hears nothing and sends its knock again, the other one hears a knock and offers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import aiohttp
+
+from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
+from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.feeds.refs import public_key
+from ssb_rtc.signalhub.admission import BucketTable, SeenLetters, TokenBucket
+from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
+from ssb_rtc.signalhub.crowd import Crowd
+from ssb_rtc.signalhub.sessions import Key, Session, Sessions
+from ssb_rtc.signalhub.signalling import (
+    Announced,
+    Busy,
+    ClockDiffers,
+    HubDown,
+    HubUp,
+    Left,
+    Signalling,
+    SignallingEvent,
+    SignalReceived,
+)
+from ssb_rtc.signalhub.streams import HubStreams, StreamName
+from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.wire import channels, envelope, letters
+from ssb_rtc.wire.envelope import Kind, Letter
+from ssb_rtc.wire.swarm import Signal, app_name
+
+RENEW_S: Final = 30.0
+"""How often it is looked at whether other channels are to be listened to: their names hang on the day."""
+CLOCK_NOTE_S: Final = 60.0
+"""A friend whose clock is wrong is told so at most so often."""
+
+
+class Inboxes(Protocol):
+    """The secrets of friend inboxes."""
+
+    @property
+    def own(self) -> bytes:
+        """Ours, 32 bytes."""
+
+    def of(self, peer: PeerId) -> bytes | None:
+        """That of a friend who told us."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLimits:
+    """What may come in, and how much is held. Rates are letters a second."""
+
+    hubs_max: int = 32
+    inbox_rate_s: float = 50.0
+    inbox_burst: float = 100.0
+    """Before any cryptography, for the friend inbox and for all that is open apart, on each hub."""
+    sender_rate_s: float = 10.0
+    sender_burst: float = 60.0
+    senders_max: int = 4_096
+    seen_max: int = 16 * 1024
+    seen_of_a_sender_max: int = 64
+    knock_rate_s: float = 1.0
+    knock_burst: float = 20.0
+    """Of our own knocks on each hub."""
+    posts_max: int = 4
+    """In flight to one hub."""
+    posts_waiting_max: int = 256
+
+
+class _Hub:
+    """What is held for one hub."""
+
+    def __init__(self, streams: HubStreams, limits: SealedLimits, now_s: float) -> None:
+        self.streams = streams
+        self.reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
+        self.buckets: dict[StreamName, TokenBucket] = {
+            "own": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
+            "open": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
+        }
+        self.knocks = TokenBucket(limits.knock_rate_s, limits.knock_burst, now_s)
+        self.posts = asyncio.Semaphore(limits.posts_max)
+        self.waiting = 0
+        self.crowd = Crowd()
+        self.announced_on: str | None = None
+        self.up = False
+
+
+class SealedSignalling(Signalling):
+    """The sealed dialect for one identity in one network."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        network_key: bytes,
+        session: aiohttp.ClientSession,
+        on_event: Callable[[SignallingEvent], None],
+        *,
+        inboxes: Inboxes,
+        strangers: bool,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        limits: SealedLimits | None = None,
+        client_limits: ClientLimits | None = None,
+    ) -> None:
+        """`session` comes from `open_session` and stays the caller's; `clock` gives monotonic seconds, `wall` those
+        since 1970. strangers: whether we announce ourselves and listen to our public inbox.
+        """
+        super().__init__(on_event)
+        self._keys = keys
+        self._own = PeerId(keys.id)
+        self._network_key = network_key
+        self._http = session
+        self._inboxes = inboxes
+        self._strangers = strangers
+        self._clock = clock
+        self._wall = wall
+        self._limits = limits = limits or SealedLimits()
+        self._client_limits = client_limits
+        self._hubs: dict[HubUrl, _Hub] = {}
+        self._sessions = Sessions()
+        self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
+        self._notes = BucketTable(1 / CLOCK_NOTE_S, 1, limits.senders_max)
+        self._seen = SeenLetters(2 * envelope.WINDOW_S, limits.seen_max, limits.seen_of_a_sender_max)
+        self._ahead_s: dict[PeerId, float] = {}
+        """By how much the clocks of friends are ahead of ours, as they say: what we send them is dated so."""
+        self._dropped: Counter[str] = Counter()
+        self._posting: set[asyncio.Task[None]] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def hubs(self) -> frozenset[HubUrl]:
+        """The hubs whose subscriptions stand."""
+        return frozenset(hub for hub, held in self._hubs.items() if held.up)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many letters were dropped, by reason: flood, invalid, own, stale, copy, unknown (of no session of ours),
+        full (no room for another session), crossing.
+        """
+        return self._dropped
+
+    def knocks(self, hub: HubUrl) -> bool:
+        """See `Signalling.knocks`."""
+        del hub
+        return True
+
+    # --- hubs ---
+
+    async def connect(self, hub: HubUrl) -> None:
+        """See `Signalling.connect`."""
+        held = self._hubs.get(hub)
+        if held is not None:
+            if held.up:
+                self._emit(HubUp(hub))
+            return
+        if len(self._hubs) >= self._limits.hubs_max:
+            raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
+        held = self._hubs[hub] = self._make(hub)
+        try:
+            await held.streams.subscribe(self._wanted(held))
+        except TransportFault as fault:
+            self._lost(hub, held, fault)
+        else:
+            if self._hubs.get(hub) is held:
+                held.up = True
+                self._emit(HubUp(hub))
+        finally:
+            if not held.up:
+                await held.streams.close()
+                if self._hubs.get(hub) is held:
+                    del self._hubs[hub]
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew_for_ever(), name="channels of the day")
+
+    def _make(self, hub: HubUrl) -> _Hub:
+        def client() -> HubClient:
+            return HubClient(hub, app_name(self._network_key), self._http, limits=self._client_limits)
+
+        held: _Hub
+        streams = HubStreams(
+            client,
+            lambda name, text: self._hear(hub, held, name, text),
+            lambda fault: self._lost(hub, held, fault),
+        )
+        held = _Hub(streams, self._limits, self._clock())
+        return held
+
+    async def disconnect(self, hub: HubUrl) -> None:
+        """See `Signalling.disconnect`."""
+        held = self._hubs.pop(hub, None)
+        if held is not None:
+            held.up = False
+            await held.streams.close()
+
+    async def close(self) -> None:
+        """See `Signalling.close`."""
+        tasks = [*self._posting, *([self._renewing] if self._renewing is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for hub in list(self._hubs):
+            await self.disconnect(hub)
+
+    def _lost(self, hub: HubUrl, held: _Hub, fault: TransportFault) -> None:
+        if self._hubs.get(hub) is not held:
+            return
+        del self._hubs[hub]
+        held.up = False
+        self._spawn(held.streams.close())
+        self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
+
+    def _wanted(self, held: _Hub) -> dict[StreamName, list[str]]:
+        """The channels to listen to now."""
+        days = channels.days_heard(self._wall())
+        own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
+        opened: dict[str, None] = {}
+        if self._strangers:
+            for day in days:
+                opened[channels.public_inbox(self._network_key, self._own, day)] = None
+                path = channels.announce_path(self._network_key, self._own, day)
+                for depth in range(held.crowd.depth + 1):
+                    opened[channels.announce_channel(self._network_key, path, depth)] = None
+        return {"own": [*own, held.reply], "open": list(opened)}
+
+    async def renew(self) -> None:
+        """Listen to the channels of now, wherever we are: the day, our inbox or the crowd may be another one."""
+        for hub, held in list(self._hubs.items()):
+            held.crowd.settle(self._clock())
+            if not held.up:
+                continue
+            try:
+                await held.streams.subscribe(self._wanted(held))
+            except HubRefused as fault:
+                if fault.retry_after_s is None:
+                    self._lost(hub, held, fault)
+            except TransportFault as fault:
+                self._lost(hub, held, fault)
+
+    def renew_soon(self) -> None:
+        """As `renew`, and don't wait for it."""
+        self._spawn(self.renew())
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self.renew()
+
+    # --- what we say ---
+
+    async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
+        """See `Signalling.announce`. Says nothing where strangers are not welcome."""
+        held = self._hubs.get(hub)
+        if self._strangers and held is not None:
+            payload = letters.announce(free_slots or 0)
+            held.announced_on = await self._announce(hub, held, Kind.ANNOUNCE, payload)
+
+    async def leave(self, hub: HubUrl) -> None:
+        """See `Signalling.leave`. Says nothing where we never announced ourselves."""
+        held = self._hubs.get(hub)
+        if held is not None and held.announced_on is not None:
+            await self._announce(hub, held, Kind.LEAVE, b"")
+
+    async def _announce(self, hub: HubUrl, held: _Hub, kind: Kind, payload: bytes) -> str:
+        day = channels.day_of(self._wall())
+        path = channels.announce_path(self._network_key, self._own, day)
+        channel = channels.announce_channel(self._network_key, path, held.crowd.depth)
+        letter = Letter(kind, self._own, secrets.token_bytes(16), 0, self._time_ms(), payload)
+        nonce = secrets.token_bytes(envelope.NONCE_BYTES)
+        await self._post(hub, channel, envelope.seal_announcement(letter, self._keys, self._network_key, nonce))
+        return channel
+
+    async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
+        """See `Signalling.send`. A session is 32 hex digits; MisuseError for others."""
+        raw = _raw(session)
+        if signal.kind == "knock":
+            await self._knock(hub, to, session, signal)
+            return
+        known = self._sessions.get((to, session), self._clock())
+        if known is None or known.theirs is None:
+            raise TransportFault("the other side has not said to which key this is to be sealed: it came too late")
+        seed = secrets.token_bytes(32)
+        match signal.kind:
+            case "offer":
+                known.secret = known.secret or secrets.token_bytes(32)
+                reply = channels.reply_bytes(self._held(hub).reply)
+                kind, payload = Kind.OFFER, letters.offer(letters.public_of(known.secret), reply, signal.sdp, known.theirs, seed)
+            case "answer":
+                kind, payload = Kind.ANSWER, letters.answer(signal.sdp, known.theirs, seed)
+            case _:
+                kind, payload = Kind.CANDIDATE, letters.candidate(signal, known.theirs, seed)
+        await self._send(hub, to, raw, known, kind, payload)
+
+    async def _knock(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
+        held = self._held(hub)
+        while not held.knocks.take(self._clock()):
+            await asyncio.sleep(1.0 / self._limits.knock_rate_s)
+        key, now_s = (to, session), self._clock()
+        known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)
+        if known is None:
+            raise TransportFault("too many attempts are under way")
+        known.secret = known.secret or secrets.token_bytes(32)
+        reply = channels.reply_bytes(held.reply)
+        payload = letters.knock(letters.public_of(known.secret), reply, alone=signal.alone)
+        await self._send(hub, to, _raw(session), known, Kind.KNOCK, payload)
+
+    async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
+        """See `Signalling.say_busy`."""
+        known = self._sessions.get((to, session), self._clock())
+        if known is not None:
+            await self._send(hub, to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
+
+    async def _send(self, hub: HubUrl, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> None:
+        """Seal a letter and hand it to the hub: to the channel that they named, else to their inbox."""
+        letter = Letter(kind, self._own, raw, known.sequence, self._time_ms(to), payload)
+        known.sequence += 1
+        body = envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
+        await self._post(hub, known.reply_to or self._inbox(to), body)
+
+    def _inbox(self, peer: PeerId) -> str:
+        day, secret = channels.day_of(self._wall()), self._inboxes.of(peer)
+        if secret is not None:
+            return channels.friend_inbox(secret, day)
+        return channels.public_inbox(self._network_key, peer, day)
+
+    def _time_ms(self, to: PeerId | None = None) -> int:
+        ahead_s = self._ahead_s.get(to, 0.0) if to is not None else 0.0
+        return max(0, int((self._wall() + ahead_s) * 1000))
+
+    def _held(self, hub: HubUrl) -> _Hub:
+        held = self._hubs.get(hub)
+        if held is None or not held.up:
+            raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
+        return held
+
+    async def _post(self, hub: HubUrl, channel: str, body: str) -> None:
+        held = self._held(hub)
+        if held.waiting >= self._limits.posts_waiting_max:
+            raise TransportFault(f"the hub {shown(hub)} takes nothing: {held.waiting} messages wait already")
+        held.waiting += 1
+        try:
+            await held.posts.acquire()
+        finally:
+            held.waiting -= 1
+        try:
+            await held.streams.broadcast(channel, body)
+        finally:
+            held.posts.release()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    # --- what we hear ---
+
+    def _hear(self, hub: HubUrl, held: _Hub, name: StreamName, text: str) -> None:
+        """One event of a hub: a flood is cut before anything is opened, and nothing of it raises."""
+        if self._hubs.get(hub) is not held:
+            return
+        now_s = self._clock()
+        if not held.buckets[name].take(now_s):
+            self._dropped["flood"] += 1
+            return
+        letter = self._opened(name, text)
+        if letter is None:
+            self._dropped["invalid"] += 1
+        elif letter.sender == self._own:
+            self._dropped["own"] += 1
+        elif not self._senders.take(letter.sender, now_s):
+            self._dropped["flood"] += 1
+        else:
+            try:
+                reason = self._take(hub, held, name, letter)
+            except SignalInvalid:
+                reason = "invalid"
+            if reason:
+                self._dropped[reason] += 1
+
+    def _opened(self, name: StreamName, text: str) -> Letter | None:
+        if name == "open":
+            # The symmetric seal is tried first, because it costs next to nothing.
+            with suppress(SignalInvalid):
+                return envelope.open_announcement(text, self._network_key)
+        with suppress(SignalInvalid):
+            return envelope.open_envelope(text, self._keys, self._network_key)
+        return None
+
+    def _take(self, hub: HubUrl, held: _Hub, name: StreamName, letter: Letter) -> str:
+        """Act on a letter whose sender is proven; why it was dropped, or nothing. Raises SignalInvalid."""
+        now_s, fresh = self._clock(), envelope.is_fresh(letter, self._wall() * 1000)
+        key = (letter.sender, letter.session.hex())
+        match letter.kind:
+            case Kind.ANNOUNCE | Kind.LEAVE:
+                if not fresh:
+                    return "stale"
+                if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
+                    return "copy"
+                held.crowd.heard(letter.sender, now_s)
+                if letter.kind is Kind.LEAVE:
+                    self._emit(Left(hub, letter.sender))
+                else:
+                    self._emit(Announced(hub, letter.sender, letters.parse_announce(letter.payload)))
+                return ""
+            case Kind.KNOCK:
+                return self._take_knock(hub, name, letter, key, fresh=fresh)
+            case _:
+                known = self._sessions.get(key, now_s)
+                return "unknown" if known is None else self._take_known(hub, letter, key, known)
+
+    def _take_knock(self, hub: HubUrl, name: StreamName, letter: Letter, key: Key, *, fresh: bool) -> str:
+        knock, now_s = letters.parse_knock(letter.payload), self._clock()
+        if not fresh:
+            self._note_clock(hub, letter, knock)
+            return "stale"
+        if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
+            return "copy"
+        known = self._sessions.get(key, now_s)
+        if known is None:
+            known = self._sessions.begin(key, now_s, knocked=False, open_=name == "open")
+        if known is None:
+            return "full"
+        if known.knocked or known.theirs not in (None, knock.ephemeral):
+            return "invalid"
+        known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
+        ours = self._sessions.crossing(letter.sender, now_s)
+        if ours is not None and self._keys.public < public_key(letter.sender):
+            self._spawn(self._knock_again(hub, letter.sender, ours, alone=knock.alone))
+            return "crossing"
+        self._emit(SignalReceived(hub, letter.sender, key[1], Signal("knock", alone=knock.alone)))
+        return ""
+
+    async def _knock_again(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool) -> None:
+        with suppress(TransportFault):
+            await self._knock(hub, peer, session, Signal("knock", alone=alone))
+
+    def _take_known(self, hub: HubUrl, letter: Letter, key: Key, known: Session) -> str:
+        """A letter of a session that we know: it is fresh because it echoes that."""
+        peer, session = key
+        secret = known.secret or b""
+        match letter.kind:
+            case Kind.OFFER if known.knocked:
+                offer = letters.parse_offer(letter.payload, secret)
+                if known.theirs not in (None, offer.ephemeral):
+                    return "invalid"
+                known.theirs, known.reply_to = offer.ephemeral, channels.reply_channel(offer.reply)
+                self._emit(SignalReceived(hub, peer, session, Signal("offer", sdp=offer.sdp)))
+            case Kind.ANSWER if not known.knocked and secret:
+                sdp = letters.parse_answer(letter.payload, secret)
+                self._emit(SignalReceived(hub, peer, session, Signal("answer", sdp=sdp)))
+            case Kind.CANDIDATE if secret:
+                self._emit(SignalReceived(hub, peer, session, letters.parse_candidate(letter.payload, secret)))
+            case Kind.BUSY:
+                self._emit(Busy(hub, peer, session, letters.parse_busy(letter.payload)))
+            case Kind.CLOCK if known.knocked:
+                self._take_clock_note(hub, peer, session, letters.parse_clock(letter.payload))
+            case _:
+                return "unknown"
+        return ""
+
+    # --- clocks ---
+
+    def _note_clock(self, hub: HubUrl, letter: Letter, knock: letters.Knock) -> None:
+        """Tell a friend, and nobody else, that its clock or ours is wrong."""
+        peer, now_s = letter.sender, self._clock()
+        if self._inboxes.of(peer) is None or not self._notes.take(peer, now_s):
+            return
+        known = self._sessions.begin((peer, letter.session.hex()), now_s, knocked=False)
+        if known is not None:
+            known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
+            self._spawn(self._say_clock(hub, peer, letter.session, known))
+
+    async def _say_clock(self, hub: HubUrl, peer: PeerId, raw: bytes, known: Session) -> None:
+        with suppress(TransportFault):
+            await self._send(hub, peer, raw, known, Kind.CLOCK, letters.clock(self._time_ms()))
+
+    def _take_clock_note(self, hub: HubUrl, peer: PeerId, session: str, time_ms: int) -> None:
+        """A friend reads another time than we do: date our letters to it so, and knock once more."""
+        ahead_s = time_ms / 1000 - self._wall()
+        if abs(ahead_s) < envelope.WINDOW_S or peer in self._ahead_s or len(self._ahead_s) >= self._limits.senders_max:
+            return
+        self._ahead_s[peer] = ahead_s
+        self._emit(ClockDiffers(hub, peer, ahead_s))
+        self._spawn(self._knock_again(hub, peer, session, alone=False))
+
+
+def _raw(session: str) -> bytes:
+    try:
+        raw = bytes.fromhex(session)
+    except ValueError:
+        raw = b""
+    if len(raw) != envelope.SESSION_BYTES:
+        raise MisuseError("a session of the sealed dialect is named by 32 hex digits")
+    return raw

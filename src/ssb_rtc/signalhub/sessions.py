@@ -1,0 +1,95 @@
+"""What is remembered of each session of the sealed dialect: whose it is, the keys that its letters are sealed to, and
+where answers go. Bounded, expiring, without I/O.
+
+A session belongs to one attempt with one peer. Only letters of sessions that are in here are opened beyond their
+envelope, but for knocks, which begin one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from ssb_rtc.types import PeerId
+
+SESSIONS_MAX = 2_048
+OPEN_SESSIONS_MAX = 1_024
+"""Of these begun by letters to our public inbox: anybody can make up any number of names."""
+SESSIONS_OF_A_PEER_MAX = 32
+SESSION_LIFE_S = 120.0
+"""An attempt takes 30 s; an answer may come late."""
+CROSSING_S = 10.0
+"""A knock of ours that is older has been answered, refused or lost."""
+
+Key = tuple[PeerId, str]
+"""The other side, and the session as it is named above the dialect."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One session. Keys are X25519, raw; None until they are known."""
+
+    expires_s: float
+    knocked: bool
+    """We began it, with a knock."""
+    began_s: float
+    secret: bytes | None = None
+    """Ours, made for this session alone."""
+    theirs: bytes | None = None
+    reply_to: str | None = None
+    """The channel where they listen."""
+    sequence: int = 0
+    """Of our next letter."""
+    open: bool = False
+    """Begun by a letter to our public inbox."""
+
+
+class Sessions:
+    """The table. `now_s` is any clock that does not jump, the same in each call."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[Key, Session] = OrderedDict()
+        self._of_peer: dict[PeerId, int] = {}
+        self._open = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, key: Key, now_s: float) -> Session | None:
+        """The session, as long as it lives."""
+        self._expire(now_s)
+        return self._sessions.get(key)
+
+    def begin(self, key: Key, now_s: float, *, knocked: bool, open_: bool = False) -> Session | None:
+        """A new session; None where there is one of that name, or no room: what is there is never pushed out."""
+        self._expire(now_s)
+        peer = key[0]
+        if key in self._sessions or self._of_peer.get(peer, 0) >= SESSIONS_OF_A_PEER_MAX:
+            return None
+        if len(self._sessions) >= SESSIONS_MAX or (open_ and self._open >= OPEN_SESSIONS_MAX):
+            return None
+        session = self._sessions[key] = Session(now_s + SESSION_LIFE_S, knocked, now_s, open=open_)
+        self._open += open_
+        self._of_peer[peer] = self._of_peer.get(peer, 0) + 1
+        return session
+
+    def crossing(self, peer: PeerId, now_s: float) -> str | None:
+        """The name of a knock of ours at this peer that is under way, the newest."""
+        self._expire(now_s)
+        if peer not in self._of_peer:
+            return None
+        for (other, name), session in reversed(self._sessions.items()):
+            if other == peer and session.knocked and session.theirs is None and now_s - session.began_s < CROSSING_S:
+                return name
+        return None
+
+    def _expire(self, now_s: float) -> None:
+        while self._sessions:
+            key, session = next(iter(self._sessions.items()))
+            if session.expires_s > now_s:
+                return
+            del self._sessions[key]
+            self._open -= session.open
+            self._of_peer[key[0]] -= 1
+            if not self._of_peer[key[0]]:
+                del self._of_peer[key[0]]
