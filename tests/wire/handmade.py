@@ -23,6 +23,8 @@ from nacl.bindings import (
 
 ORDER_2 = bytes([0xEC]) + b"\xff" * 30 + b"\x7f"
 """The point (0, -1)."""
+ORDER_4 = bytes(32)
+"""A point with y = 0."""
 LOW_ORDER_X25519 = [
     bytes(32),
     b"\x01" + bytes(31),
@@ -108,16 +110,19 @@ def announced(plain: bytes, network_key: bytes, nonce: bytes) -> bytes:
 
 
 def of_mixed_order(parts: Parts) -> Parts:
-    """The same letter by a key with a part of order two: the signature holds, and no box can be sealed to it."""
+    """The same letter by a key with a part of order four: the signature holds, and no box can be sealed to it.
+
+    A part of order two would pass for none in libsodium up to 1.0.20 (CVE-2025-69277).
+    """
     scalar = crypto_core_ed25519_scalar_reduce(sha512(parts.signing_seed).digest())
-    sender = crypto_core_ed25519_add(crypto_scalarmult_ed25519_base_noclamp(scalar), ORDER_2)
+    sender = crypto_core_ed25519_add(crypto_scalarmult_ed25519_base_noclamp(scalar), ORDER_4)
     parts = replace(parts, sender=sender)
     for count in range(256):
         nonce = crypto_core_ed25519_scalar_reduce(sha512(parts.signing_seed + bytes([count])).digest())
         point = crypto_scalarmult_ed25519_base_noclamp(nonce)
         challenge = crypto_core_ed25519_scalar_reduce(sha512(point + sender + parts.signed()).digest())
-        # The part of order two falls out where the challenge is even.
-        if challenge[0] % 2 == 0:
+        # The part of order four falls out where the challenge is a multiple of four.
+        if challenge[0] % 4 == 0:
             proof = crypto_core_ed25519_scalar_add(nonce, crypto_core_ed25519_scalar_mul(challenge, scalar))
             return replace(parts, signature=point + proof)
-    raise AssertionError("one challenge in two is even")
+    raise AssertionError("one challenge in four is a multiple of four")
