@@ -111,6 +111,10 @@ class Books:
             case e.ScheduleDisconnectFromHub():
                 assert self.connections[effect.connection] == effect.hub
                 self._close(effect.connection)
+            case e.ScheduleKnock():
+                assert effect.connection in self.confirmed
+                assert len(set(effect.peers)) == len(effect.peers) > 0
+                assert not set(effect.peers) & {*self.used, *self.attempts.values()}
             case e.ScheduleAnnounceToHub() | e.ScheduleAnnounceLeaveToHub():
                 assert self.connections[effect.connection] == effect.hub
                 assert effect.connection in self.confirmed
@@ -197,6 +201,7 @@ def _check_caps(state: State, books: Books) -> None:
         settings.gossiped_hubs_max
     )
     assert len(state.hops) <= settings.friends_known_max
+    assert len(state.inboxes) <= settings.inboxes_max
     assert slots.handovers <= settings.handovers_max + settings.inbound_attempts_max
     assert slots.used + slots.stuck == sum(1 for row in state.peers.values() if row.link or row.attempt)
 

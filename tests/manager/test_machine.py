@@ -69,9 +69,9 @@ class Manager(RuleBasedStateMachine):
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:
         self.world.do(a.RemotePeerDidDisconnect(hub, peer))
 
-    @rule(hub=hubs, peer=peers, session=st.sampled_from(["", "s1", "s2", "s" * 200]), alone=st.booleans())
-    def offers(self, hub: HubUrl, peer: PeerId, session: str, alone: bool) -> None:
-        self.world.do(a.RemotePeerDidOffer(hub, peer, session, alone))
+    @rule(hub=hubs, peer=peers, session=st.sampled_from(["", "s1", "s2", "s" * 200]), alone=st.booleans(), settled=st.booleans())
+    def offers(self, hub: HubUrl, peer: PeerId, session: str, alone: bool, settled: bool) -> None:
+        self.world.do(a.RemotePeerDidOffer(hub, peer, session, alone, settled))
 
     @precondition(lambda self: self.books.attempts)
     @rule(choice=choices, route=routes)
@@ -187,6 +187,10 @@ class Manager(RuleBasedStateMachine):
     @rule(hops=st.lists(st.tuples(peers, st.none() | st.integers(-3, 3)), max_size=4).map(tuple))
     def follows_change(self, hops: tuple[tuple[PeerId, int | None], ...]) -> None:
         self.world.do(a.HopsDidChange(hops))
+
+    @rule(inboxes=st.lists(st.tuples(peers, st.booleans()), max_size=4).map(tuple))
+    def inboxes_change(self, inboxes: tuple[tuple[PeerId, bool], ...]) -> None:
+        self.world.do(a.InboxesDidChange(inboxes))
 
     @rule(hub=hubs, source=st.sampled_from(get_args(HubSource)), stored=st.booleans(), private=st.booleans())
     def hub_added(self, hub: HubUrl, source: HubSource, stored: bool, private: bool) -> None:

@@ -131,6 +131,9 @@ def _next_of_unknown(state: State, peer: PeerId) -> str:
         return "nothing, until it is unblocked"
     if peer == state.own or public_key(peer) is None:
         return "nothing"
+    knocks = [due_s for key, due_s in state.timers.items() if key.startswith("knock:")]
+    if peer in state.inboxes and knocks:
+        return f"it is knocked at in {max(0.0, min(knocks) - state.now.mono_s):.0f} s, or knocks at ours when it comes"
     return "it is dialled when it announces itself, or when somebody here names an address of it"
 
 
