@@ -308,7 +308,7 @@ def _block(text: str) -> bytes:
     """The bytes in a body of one of the three sizes, in its only spelling: quotes, standard base64, no escapes."""
     size = _BLOCK_OF_CHARS.get(len(text))
     if size is None or text[0] != '"' or text[-1] != '"':
-        raise SignalInvalid("this is no envelope: one is a JSON string of 684, 2,732 or 10,924 characters")
+        raise SignalInvalid("this is no envelope: one is a JSON string of 686, 2,734 or 10,926 characters")
     try:
         block = binascii.a2b_base64(text[1:-1], strict_mode=True)
     except ValueError:
