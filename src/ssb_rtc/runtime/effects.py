@@ -178,6 +178,8 @@ class EffectPerformer:
             except TransportFault as fault:
                 logger.info("friends were not knocked at on %s: %s", effect.hub, fault)
                 return
+            except MisuseError as fault:
+                logger.info("%s can't be knocked at: %s", peer, fault)
 
     async def _leave(self, hub: HubUrl, gone: asyncio.Event) -> None:
         try:
