@@ -16,7 +16,7 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import Route
 from ssb_rtc.manager.step import SLICES, TIMERS
-from ssb_rtc.manager.turn import announce_timer, attempt_timer, handover_timer, hub_timer
+from ssb_rtc.manager.turn import announce_timer, attempt_timer, handover_timer, hub_timer, knock_timer
 from tests.manager.names import AMY, ONE
 
 ACTIONS: tuple[Any, ...] = get_args(a.Action)
@@ -63,7 +63,7 @@ def test_every_action_has_its_slice() -> None:
 
 
 def test_every_timer_has_its_slice() -> None:
-    keys = (hub_timer(ONE), announce_timer(ONE), attempt_timer(AMY), handover_timer(AMY))
+    keys = (hub_timer(ONE), announce_timer(ONE), knock_timer(ONE), attempt_timer(AMY), handover_timer(AMY))
     assert {key.partition(":")[0] for key in keys} | {"tick", "connect", "broadcast", "save"} == set(TIMERS)
 
 

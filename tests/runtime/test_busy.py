@@ -21,7 +21,7 @@ HEARD_LIMIT_S = 2.0
 
 @asynccontextmanager
 async def full_and_newcomer(folder: Path) -> AsyncIterator[tuple[HubUrl, Watched, Watched]]:
-    """A peer whose one slot a friend has, and a newcomer, on one hub."""
+    """A peer whose one slot a friend has, and a newcomer whom it follows too, on one hub."""
     async with AsyncExitStack() as open_parts:
         hub = await serve("127.0.0.1", 0)
         open_parts.push_async_callback(hub.close)
@@ -30,6 +30,7 @@ async def full_and_newcomer(folder: Path) -> AsyncIterator[tuple[HubUrl, Watched
         await full.follow(friend.id)
         await full.connect(friend.addresses[0])
         newcomer = await open_parts.enter_async_context(Peer(folder / "newcomer", Settings(hub=(hub.url,))))
+        await full.follow(newcomer.id)
         url = HubUrl(hub.url)
         seen = Watched(newcomer)
         await seen.until(lambda: seen.state.hubs[url].connection_state == "CONNECTED", "the hub")
@@ -52,7 +53,7 @@ async def test_a_newcomer_hears_at_once_that_a_peer_is_full_and_leaves_it_alone(
         assert refused.not_before_s is not None
         failed = newcomer.all(a.RemotePeerConnectionFailed)[-1]
         assert (failed.peer, failed.reason) == (other, "it is busy")
-        assert failed.not_before_s == pytest.approx(refused.not_before_s, abs=0.001)
+        assert failed.not_before_s == pytest.approx(refused.not_before_s, abs=1.0)
         row = newcomer.state.peers[other]
         assert (row.failures, row.attempt, row.last_error) == (0, None, "it is busy")
         assert row.not_before_s - newcomer.state.now.mono_s > 0.5 * refused.not_before_s
@@ -68,6 +69,16 @@ async def test_a_newcomer_hears_at_once_that_a_peer_is_full_and_leaves_it_alone(
         await newcomer.network._driver.settled()
         assert len(newcomer.all(e.ScheduleConnectToRemotePeer)) == dials
         assert len(full.state.linked) == 1, "nobody lost a link by it"
+
+
+async def test_a_stranger_hears_nothing_from_who_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even that somebody is there."""
+    monkeypatch.setattr("ssb_rtc.transport.rtc.ATTEMPT_LIMIT_S", 1.0)
+    async with full_and_newcomer(tmp_path) as (_, full, newcomer):
+        await full.peer.unfollow(newcomer.peer.id)
+        with pytest.raises(ConnectFailed, match="nobody answered our knock"):
+            await newcomer.peer.connect(address_of(full.peer))
+        assert full.all(e.RefuseOffer)[-1].not_before_s is None
 
 
 async def test_a_forged_busy_ends_no_link(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ class Hubs(Signalling):
     def dropped(self) -> Mapping[str, int]:
         return {}
 
+    def knocks(self, hub: HubUrl) -> bool:
+        return False
+
     async def connect(self, hub: HubUrl) -> None:
         self.log.append(("connect", hub))
         self.up.add(hub)

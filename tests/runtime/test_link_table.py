@@ -37,7 +37,7 @@ async def _link(table: LinkTable, bob: Table) -> Link:
     """One more link of a table, to Bob."""
     a_end, b_end = stream_pair()
     accepting = asyncio.create_task(open_link(b_end, keys=BOB, network_key=NETWORK_KEY, remote=None, router=bob))
-    await table.outbound(a_end, peer_id(BOB), Route("address", "memory"), 1)
+    await table.meet(a_end, peer_id(BOB), Route("address", "memory"), 1, client=True, began=True)
     await accepting
     return list(table._links.values())[-1]
 

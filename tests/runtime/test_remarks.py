@@ -177,7 +177,9 @@ async def test_a_second_link_takes_over_and_never_two_replicate(swarm: Swarm, di
     one, other = (ann, ben) if dialler == "ann" else (ben, ann)
     address = other.peer.addresses[0]
     stream = await one.network._dial(address)
-    await one.network._links.outbound(stream, peer_of(other.peer.id), Route("address", address), 99)
+    await one.network._links.meet(
+        stream, peer_of(other.peer.id), Route("address", address), 99, client=True, began=True
+    )
     for number in range(20):
         await ann.peer.publish({"type": "post", "text": str(number)})
         await ben.peer.publish({"type": "post", "text": str(number)})

@@ -25,7 +25,7 @@ from ssb_rtc.signalhub.signalling import (
 )
 from ssb_rtc.signalhub.swarm_signalling import BUSY_BELIEVED_S, SwarmLimits, SwarmSignalling
 from ssb_rtc.types import HubUrl, PeerId
-from ssb_rtc.wire.swarm import Signal, format_busy
+from ssb_rtc.wire.swarm import ALL, Signal, format_busy, format_connect, format_leave
 from tests.signalhub.rogue import STREAM, rogue, saying
 
 APP = "ssb-rtc-1-0badcafe"
@@ -63,6 +63,10 @@ class Party:
     def _on_event(self, event: SignallingEvent) -> None:
         self.events.append(event)
         self._changed.set()
+
+    async def announce(self, hub: HubUrl, free: int | None = None) -> None:
+        """As JavaScript does; ours never does it in this dialect."""
+        await self.signalling._post(hub, ALL, format_connect(self.id, free))
 
     async def until(self, right: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT_S):
@@ -124,13 +128,13 @@ async def test_two_meet(parties: list[Party], urls: list[HubUrl]) -> None:
     await bob.signalling.connect(hub)
     assert ann.events == [HubUp(hub)]
     assert ann.signalling.hubs == {hub}
-    await ann.signalling.announce(hub)
+    await ann.announce(hub)
     assert await bob.until_counts(Announced, 1) == [Announced(hub, ann.id)]
     await bob.signalling.send(hub, ann.id, "s1", OFFER)
     assert await ann.until_counts(SignalReceived, 1) == [SignalReceived(hub, bob.id, "s1", OFFER)]
-    await ann.signalling.leave(hub)
+    await ann.signalling._post(hub, ALL, format_leave(ann.id))
     assert await bob.until_counts(Left, 1) == [Left(hub, ann.id)]
-    await ann.signalling.announce(hub, 5)
+    await ann.announce(hub, 5)
     assert await bob.until_counts(Announced, 2) == [Announced(hub, ann.id), Announced(hub, ann.id, 5)]
     assert len(ann.events) == 2
     assert ann.signalling.dropped == {"own": 3}
@@ -141,7 +145,7 @@ async def test_a_signal_reaches_only_its_receiver(parties: list[Party], urls: li
     for party in parties:
         await party.signalling.connect(hub)
     await parties[0].signalling.send(hub, parties[1].id, "s", OFFER)
-    await parties[0].signalling.announce(hub)
+    await parties[0].announce(hub)
     await parties[2].until_counts(Announced, 1)
     assert parties[2].of(SignalReceived) == []
     await parties[1].until_counts(SignalReceived, 1)
@@ -282,7 +286,7 @@ async def test_an_announcement_counts_for_every_hub(parties: list[Party], urls: 
     for hub in urls:
         await ann.signalling.connect(hub)
         await bob.signalling.connect(hub)
-        await bob.signalling.announce(hub)
+        await bob.announce(hub)
     assert set(await ann.until_counts(Announced, 2)) == {Announced(hub, bob.id) for hub in urls}
 
 
@@ -297,7 +301,7 @@ async def test_a_lost_hub_is_told_once_and_the_other_stays(
     assert down == [HubDown(urls[0], f"the hub {urls[0]} ended the stream")]
     assert ann.signalling.hubs == {urls[1]}
     with pytest.raises(TransportFault, match="no subscription"):
-        await ann.signalling.announce(urls[0])
+        await ann.announce(urls[0])
     await ann.signalling.connect(urls[0])
     down = await ann.until_counts(HubDown, 2)
     assert "can't be reached" in str(down[1])
@@ -443,3 +447,16 @@ async def test_a_hub_s_flood_is_cut_before_it_is_read(session: aiohttp.ClientSes
     await post(session, urls[1], "all", {"type": "connect", "from": peer(5)})
     assert await ann.until_counts(Announced, 1) == [Announced(urls[1], peer(5))]
     await ann.signalling.close()
+
+
+async def test_ours_never_announces_itself(parties: list[Party], urls: list[HubUrl]) -> None:
+    """Every hearer of a `connect` offers, and glare has no rule."""
+    ann, bob, _ = parties
+    for party in (ann, bob):
+        await party.signalling.connect(urls[0])
+    await ann.signalling.announce(urls[0], 5)
+    await ann.signalling.send(urls[0], bob.id, "s0", Signal("knock"))
+    await ann.signalling.leave(urls[0])
+    await ann.signalling.send(urls[0], bob.id, "s1", OFFER)
+    await bob.until_counts(SignalReceived, 1)
+    assert bob.of(Announced) == bob.of(Left) == []

@@ -30,9 +30,9 @@ class Desk:
         self.offers: list[tuple[HubUrl, PeerId, str]] = []
         self.alone: list[bool] = []
 
-    def on_offer(self, hub: HubUrl, peer: PeerId, session: str, alone: bool) -> None:
+    def on_offer(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
         self.offers.append((hub, peer, session))
-        self.alone.append(alone)
+        self.alone.append(signal.alone)
 
 
 async def say_hello(ours: Stream, theirs: Stream) -> None:

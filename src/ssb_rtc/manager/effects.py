@@ -93,7 +93,7 @@ class ScheduleKnock(_Effect, frozen=True, tag="SCHEDULE_KNOCK"):
     """Say on the hub, to these friends alone, that we are here and have room, where the dialect has inboxes.
 
     Answered by nothing: best effort, the first ones first, at the pace that the hub bears. Who is there and wants the
-    link offers it: REMOTE_PEER_DID_OFFER.
+    link offers it, which REMOTE_PEER_DID_OFFER tells.
     """
 
     hub: HubUrl
@@ -299,7 +299,7 @@ ANSWERS: dict[type[Any], tuple[type[Any], ...]] = {
     ScheduleConnectToHub: (a.HubConnectionSucceeded, a.HubConnectionFailed, a.HubConnectionLost),
     ScheduleDisconnectFromHub: (),
     ScheduleAnnounceToHub: (a.AnnounceToHubFailed, a.HubDidLimit),
-    ScheduleKnock: (a.RemotePeerDidOffer,),
+    ScheduleKnock: (),
     ScheduleAnnounceLeaveToHub: (),
     ScheduleSaveHubs: (a.HubsSaved, a.SaveHubsFailed),
     ScheduleBroadcastKnownHubs: (),

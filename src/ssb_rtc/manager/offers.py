@@ -41,8 +41,10 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
     if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
         turn.note_refusal(near=False)  # who sent the offer is not proven
-        wait_s = turn.settings.busy_s if full else turn.settings.busy_answering_s
-        return _refuse(turn, action, full or "enough offers are being answered", turn.jittered(wait_s))
+        wait_s = turn.jittered(turn.settings.busy_s if full else turn.settings.busy_answering_s)
+        # Where the dialect hides who is there, whoever would not be taken now hears nothing, unless it is a friend.
+        hidden = action.settled and not near
+        return _refuse(turn, action, full or "enough offers are being answered", None if hidden else wait_s)
     if not near and slots.free(turn.settings) == 0:
         return _accept(turn, row, action, "it has no link at all: it may take a stranger's place")
     return _accept(
