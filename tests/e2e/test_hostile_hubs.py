@@ -1,6 +1,6 @@
 """What hubs can do to a peer: talk nonsense, say nothing, lie, flood. It lives, stays small, and meets its friends.
 
-Lies are told in the swarm dialect here, where anybody can say anything; tests/e2e/test_sealed_hubs.py has the sealed one.
+Lies are told in the swarm dialect here, where anybody can say anything; tests/e2e/test_sealed_hubs.py has the other.
 """
 
 from __future__ import annotations

@@ -94,7 +94,9 @@ class Rtc:
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
         self.busy.append((hub, peer, session, not_before_s))
 
-    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool) -> Stream:
+    async def offer(
+        self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool, allow_private: bool
+    ) -> Stream:
         raise PeerBusy(42.0)
 
     def not_sent(self, peer: PeerId, session: str, signal: Signal, reason: str) -> None:

@@ -69,7 +69,10 @@ class EffectPerformer:
         dial: Callable[[str], Coroutine[Any, Any, Stream]],
         dispatch: Callable[[a.Action], bool],
         now_ms: Callable[[], int],
+        private: Callable[[HubUrl, PeerId], bool] = lambda _hub, _peer: True,
     ) -> None:
+        """`private` tells whether candidates in private ranges are tried, of this peer over this hub."""
+        self._private = private
         self._contacts = contacts
         self._links = links
         self._dial = dial
@@ -290,7 +293,8 @@ class EffectPerformer:
             hub, session = HubUrl(route.where), secrets.token_hex(SESSION_BYTES)
             self._offers[effect.attempt] = (hub, effect.peer, session)
             try:
-                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone)
+                private = self._private(hub, effect.peer)
+                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone, allow_private=private)
             except PeerBusy as busy:
                 self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
                 return
@@ -302,7 +306,8 @@ class EffectPerformer:
 
     async def _accept(self, effect: e.AcceptOffer) -> None:
         try:
-            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session)
+            private = self._private(effect.hub, effect.peer)
+            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session, allow_private=private)
         except PeerBusy as busy:
             self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
             return

@@ -88,11 +88,14 @@ class _Hub:
     def __init__(self, streams: HubStreams, limits: SealedLimits, now_s: float) -> None:
         self.streams = streams
         self.reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
+        self.open_reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
+        """Named to those who are no friends: what they send there can't crowd out what friends send."""
         self.buckets: dict[StreamName, TokenBucket] = {
             "own": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
             "open": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
         }
         self.knocks = TokenBucket(limits.knock_rate_s, limits.knock_burst, now_s)
+        self.renewing = asyncio.Lock()
         self.posts = asyncio.Semaphore(limits.posts_max)
         self.waiting = 0
         self.crowd = Crowd()
@@ -135,7 +138,8 @@ class SealedSignalling(Signalling):
         self._sessions = Sessions()
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
         self._notes = BucketTable(1 / CLOCK_NOTE_S, 1, limits.senders_max)
-        self._seen = SeenLetters(2 * envelope.WINDOW_S, limits.seen_max, limits.seen_of_a_sender_max)
+        self._seen = {name: _seen(limits) for name in ("own", "open")}
+        """Knocks and announcements. Apart, so that strangers who fill the one don't keep friends out of the other."""
         self._ahead_s: dict[PeerId, float] = {}
         """By how much the clocks of friends are ahead of ours, as they say: what we send them is dated so."""
         self._dropped: Counter[str] = Counter()
@@ -171,14 +175,17 @@ class SealedSignalling(Signalling):
         if len(self._hubs) >= self._limits.hubs_max:
             raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
         held = self._hubs[hub] = self._make(hub)
+        wanted = self._wanted(held)
         try:
-            await held.streams.subscribe(self._wanted(held))
+            await held.streams.subscribe(wanted)
         except TransportFault as fault:
             self._lost(hub, held, fault)
         else:
             if self._hubs.get(hub) is held:
                 held.up = True
                 self._emit(HubUp(hub))
+                if self._wanted(held) != wanted:
+                    self._spawn(self._renew_on(hub, held))
         finally:
             if not held.up:
                 await held.streams.close()
@@ -230,6 +237,7 @@ class SealedSignalling(Signalling):
         own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
         opened: dict[str, None] = {}
         if self._strangers:
+            opened[held.open_reply] = None
             for day in days:
                 opened[channels.public_inbox(self._network_key, self._own, day)] = None
                 path = channels.announce_path(self._network_key, self._own, day)
@@ -239,10 +247,14 @@ class SealedSignalling(Signalling):
 
     async def renew(self) -> None:
         """Listen to the channels of now, wherever we are: the day, our inbox or the crowd may be another one."""
-        for hub, held in list(self._hubs.items()):
+        # All at once: one that answers slowly must not keep us from hearing friends on another one.
+        await asyncio.gather(*(self._renew_on(hub, held) for hub, held in list(self._hubs.items())))
+
+    async def _renew_on(self, hub: HubUrl, held: _Hub) -> None:
+        async with held.renewing:
             held.crowd.settle(self._clock())
             if not held.up:
-                continue
+                return
             try:
                 await held.streams.subscribe(self._wanted(held))
             except HubRefused as fault:
@@ -297,8 +309,8 @@ class SealedSignalling(Signalling):
         match signal.kind:
             case "offer":
                 known.secret = known.secret or secrets.token_bytes(32)
-                reply = channels.reply_bytes(self._held(hub).reply)
-                kind, payload = Kind.OFFER, letters.offer(letters.public_of(known.secret), reply, signal.sdp, known.theirs, seed)
+                reply, ephemeral = self._reply(self._held(hub), to), letters.public_of(known.secret)
+                kind, payload = Kind.OFFER, letters.offer(ephemeral, reply, signal.sdp, known.theirs, seed)
             case "answer":
                 kind, payload = Kind.ANSWER, letters.answer(signal.sdp, known.theirs, seed)
             case _:
@@ -306,16 +318,14 @@ class SealedSignalling(Signalling):
         await self._send(hub, to, raw, known, kind, payload)
 
     async def _knock(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
-        held = self._held(hub)
-        while not held.knocks.take(self._clock()):
+        while not (held := self._held(hub)).knocks.take(self._clock()):
             await asyncio.sleep(1.0 / self._limits.knock_rate_s)
         key, now_s = (to, session), self._clock()
         known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)
         if known is None:
             raise TransportFault("too many attempts are under way")
         known.secret = known.secret or secrets.token_bytes(32)
-        reply = channels.reply_bytes(held.reply)
-        payload = letters.knock(letters.public_of(known.secret), reply, alone=signal.alone)
+        payload = letters.knock(letters.public_of(known.secret), self._reply(held, to), alone=signal.alone)
         await self._send(hub, to, _raw(session), known, Kind.KNOCK, payload)
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
@@ -331,8 +341,12 @@ class SealedSignalling(Signalling):
         body = envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
         await self._post(hub, known.reply_to or self._inbox(to), body)
 
+    def _reply(self, held: _Hub, to: PeerId) -> bytes:
+        friend = not self._strangers or self._inboxes.of(to) is not None
+        return channels.reply_bytes(held.reply if friend else held.open_reply)
+
     def _inbox(self, peer: PeerId) -> str:
-        day, secret = channels.day_of(self._wall()), self._inboxes.of(peer)
+        day, secret = channels.day_of(self._time_ms(peer) / 1000), self._inboxes.of(peer)
         if secret is not None:
             return channels.friend_inbox(secret, day)
         return channels.public_inbox(self._network_key, peer, day)
@@ -381,7 +395,8 @@ class SealedSignalling(Signalling):
             self._dropped["invalid"] += 1
         elif letter.sender == self._own:
             self._dropped["own"] += 1
-        elif not self._senders.take(letter.sender, now_s):
+        elif not self._senders.take((hub, name, letter.sender), now_s):
+            # For each hub and stream: copies of a peer's letters must not use up what it may say elsewhere.
             self._dropped["flood"] += 1
         else:
             try:
@@ -408,7 +423,7 @@ class SealedSignalling(Signalling):
             case Kind.ANNOUNCE | Kind.LEAVE:
                 if not fresh:
                     return "stale"
-                if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
+                if not self._first(name, letter, now_s):
                     return "copy"
                 held.crowd.heard(letter.sender, now_s)
                 if letter.kind is Kind.LEAVE:
@@ -422,12 +437,19 @@ class SealedSignalling(Signalling):
                 known = self._sessions.get(key, now_s)
                 return "unknown" if known is None else self._take_known(hub, letter, key, known)
 
+    def _first(self, name: StreamName, letter: Letter, now_s: float) -> bool:
+        letter_name = (letter.session, letter.sequence)
+        elsewhere = self._seen["open" if name == "own" else "own"]
+        return not elsewhere.holds(letter.sender, letter_name) and self._seen[name].first(
+            letter.sender, letter_name, now_s
+        )
+
     def _take_knock(self, hub: HubUrl, name: StreamName, letter: Letter, key: Key, *, fresh: bool) -> str:
         knock, now_s = letters.parse_knock(letter.payload), self._clock()
         if not fresh:
             self._note_clock(hub, letter, knock)
             return "stale"
-        if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
+        if not self._first(name, letter, now_s):
             return "copy"
         known = self._sessions.get(key, now_s)
         if known is None:
@@ -439,19 +461,28 @@ class SealedSignalling(Signalling):
         known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and self._keys.public < public_key(letter.sender):
-            self._spawn(self._knock_again(hub, letter.sender, ours, alone=knock.alone))
+            self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
             return "crossing"
         self._emit(SignalReceived(hub, letter.sender, key[1], Signal("knock", alone=knock.alone)))
         return ""
 
-    async def _knock_again(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool) -> None:
+    def _knock_again(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
+        """Once a session: whoever knocks at us all the time does not use up our knocks at others."""
+        known = self._sessions.get(key, self._clock())
+        if known is not None and not known.repeated:
+            known.repeated = True
+            self._spawn(self._say_knock(hub, key, alone=alone))
+
+    async def _say_knock(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
         with suppress(TransportFault):
-            await self._knock(hub, peer, session, Signal("knock", alone=alone))
+            await self._knock(hub, *key, Signal("knock", alone=alone))
 
     def _take_known(self, hub: HubUrl, letter: Letter, key: Key, known: Session) -> str:
         """A letter of a session that we know: it is fresh because it echoes that."""
         peer, session = key
         secret = known.secret or b""
+        if not known.first(letter.sequence):
+            return "copy"
         match letter.kind:
             case Kind.OFFER if known.knocked:
                 offer = letters.parse_offer(letter.payload, secret)
@@ -491,11 +522,18 @@ class SealedSignalling(Signalling):
     def _take_clock_note(self, hub: HubUrl, peer: PeerId, session: str, time_ms: int) -> None:
         """A friend reads another time than we do: date our letters to it so, and knock once more."""
         ahead_s = time_ms / 1000 - self._wall()
-        if abs(ahead_s) < envelope.WINDOW_S or peer in self._ahead_s or len(self._ahead_s) >= self._limits.senders_max:
+        if abs(ahead_s - self._ahead_s.get(peer, 0.0)) < envelope.WINDOW_S:
             return
-        self._ahead_s[peer] = ahead_s
-        self._emit(ClockDiffers(hub, peer, ahead_s))
-        self._spawn(self._knock_again(hub, peer, session, alone=False))
+        if abs(ahead_s) < envelope.WINDOW_S:
+            del self._ahead_s[peer]  # one of the two clocks was set right since
+        elif peer in self._ahead_s or len(self._ahead_s) < self._limits.senders_max:
+            self._ahead_s[peer] = ahead_s
+            self._emit(ClockDiffers(hub, peer, ahead_s))
+        self._knock_again(hub, (peer, session), alone=False)
+
+
+def _seen(limits: SealedLimits) -> SeenLetters:
+    return SeenLetters(2 * envelope.WINDOW_S, limits.seen_max, limits.seen_of_a_sender_max)
 
 
 def _raw(session: str) -> bytes:

@@ -8,7 +8,7 @@ envelope, but for knocks, which begin one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ssb_rtc.types import PeerId
 
@@ -18,6 +18,8 @@ OPEN_SESSIONS_MAX = 1_024
 SESSIONS_OF_A_PEER_MAX = 32
 SESSION_LIFE_S = 120.0
 """An attempt takes 30 s; an answer may come late."""
+LETTERS_OF_A_SESSION_MAX = 256
+"""From the other side: an offer and 20 candidates, each sent again a few times."""
 CROSSING_S = 10.0
 """A knock of ours that is older has been answered, refused or lost."""
 
@@ -42,6 +44,17 @@ class Session:
     """Of our next letter."""
     open: bool = False
     """Begun by a letter to our public inbox."""
+    repeated: bool = False
+    """Our knock was sent once more, because theirs crossed it or because of a clock note."""
+    heard: set[int] = field(default_factory=set)
+    """The sequences of their letters."""
+
+    def first(self, sequence: int) -> bool:
+        """Whether this letter of theirs is heard for the first time, and may be remembered."""
+        if sequence in self.heard or len(self.heard) >= LETTERS_OF_A_SESSION_MAX:
+            return False
+        self.heard.add(sequence)
+        return True
 
 
 class Sessions:
