@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import os
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -39,12 +40,15 @@ FLAGS: Final = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
+    "--disable-breakpad",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-extensions",
     "--disable-sync",
     "--no-proxy-server",
 )
+PLAIN: Final = ("--allow-loopback-in-peer-connection", "--disable-features=WebRtcHideLocalIpsWithMdns")
+"""The page's candidates hold addresses, the loopback's too; else names that only this network's mDNS knows."""
 
 
 def require_chromium() -> str:
@@ -62,11 +66,10 @@ class Page:
         self._socket: web.WebSocketResponse | None = None
         self._there = asyncio.Event()
         self._heard: asyncio.Queue[str | None] = asyncio.Queue()
-        self._complaints: deque[str] = deque(maxlen=COMPLAINTS_MAX)
+        self.complaints: deque[str] = deque(maxlen=COMPLAINTS_MAX)
 
-    async def open(self, chromium: str, folder: Path, url: str) -> None:
-        """Starts the browser, with a fresh profile in `folder`, and waits until the page's script runs."""
-        argv = [chromium, *FLAGS, f"--user-data-dir={folder}", url]
+    async def open(self, argv: Sequence[str]) -> None:
+        """Starts the browser, and waits until the page's script runs."""
         self._browser = await LineProcess.start("chromium", argv)
         try:
             await asyncio.wait_for(self._there.wait(), START_LIMIT_S)
@@ -75,18 +78,18 @@ class Page:
 
     async def talk(self, request: web.Request) -> web.WebSocketResponse:
         """Serves the page's web socket."""
-        socket = self._socket = web.WebSocketResponse(max_msg_size=LINE_BYTES_MAX)
-        await socket.prepare(request)
+        channel = self._socket = web.WebSocketResponse(max_msg_size=LINE_BYTES_MAX)
+        await channel.prepare(request)
         self._there.set()
-        async for message in socket:
+        async for message in channel:
             if message.type is WSMsgType.TEXT:
                 complaint = json.loads(message.data).get("complaint")
                 if complaint is None:
                     self._heard.put_nowait(message.data)
                 else:
-                    self._complaints.append(complaint)
+                    self.complaints.append(complaint)
         self._heard.put_nowait(None)
-        return socket
+        return channel
 
     async def read_line(self, timeout_s: float) -> str:
         """The next line; RigFailure when the page has gone or the time is over."""
@@ -105,14 +108,9 @@ class Page:
         except ConnectionError:
             raise self.failure("the page does not listen any more") from None
 
-    @property
-    def complaints(self) -> list[str]:
-        """What the page has complained of: errors that nobody caught, and all that it wrote to console.error."""
-        return list(self._complaints)
-
     def last_words(self) -> str:
         """What the page complained of, or what the browser says where that is nothing."""
-        return "\n".join(self._complaints) or (self._browser.last_words() if self._browser else "(no browser)")
+        return "\n".join(self.complaints) or (self._browser.last_words() if self._browser else "(no browser)")
 
     def failure(self, what: str) -> RigFailure:
         return RigFailure(f"chromium: {what}\n{self.last_words()}")
@@ -130,21 +128,23 @@ class BrowserPeer(CommandedPeer):
 
     def __init__(self, page: Page, ready: dict[str, Any]) -> None:
         super().__init__(page, ready)
-        self.page = page
+        self._page = page
 
-    async def met(self, peer: str) -> bool:
-        """Waits until it has a link with this peer; True where it is the dialler: its offer stood."""
-        return bool((await self.command("met", id=peer))["dialled"])
+    @property
+    def complaints(self) -> list[str]:
+        """What the page has complained of: errors that nobody caught, and all that it wrote to console.error."""
+        return list(self._page.complaints)
 
 
 @asynccontextmanager
 async def browser_peer(
-    folder: Path, *, hubs: Sequence[str], app: str, quiet: bool = False, ebt: bool = True
+    folder: Path, *, hubs: Sequence[str], app: str, quiet: bool = False, ebt: bool = True, plain: bool = True
 ) -> AsyncIterator[BrowserPeer]:
     """A new peer of the main network in a browser of its own, which the hubs listen to when this begins.
 
     `app` is the name under which its kind meets. `quiet`: it does not say that it is there, and offers to everybody who
-    does; else those offer who hear it. `ebt=False`: it replicates by createHistoryStream only.
+    does; else those offer who hear it. `ebt=False`: it replicates by createHistoryStream only. `plain=False`: the
+    browser hides its addresses, as it does for everybody (where the loopback is all there is it can't, and doesn't).
     """
     chromium = require_chromium()
     page = Page()
@@ -158,7 +158,8 @@ async def browser_peer(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port: int = runner.addresses[0][1]
-        await page.open(chromium, folder, f"http://127.0.0.1:{port}/index.html")
+        flags = (*FLAGS, *(PLAIN if plain or not _has_network() else ()), f"--user-data-dir={folder}")
+        await page.open([chromium, *flags, f"http://127.0.0.1:{port}/index.html"])
         options = {"hubs": list(hubs), "app": app, "quiet": quiet, "ebt": ebt, **_secrets()}
         await page.write_line(json.dumps(options))
         async with BrowserPeer(page, json.loads(await page.read_line(START_LIMIT_S))) as peer:
@@ -166,6 +167,16 @@ async def browser_peer(
     finally:
         await page.stop()
         await runner.cleanup()
+
+
+def _has_network() -> bool:
+    """True where there is a way out of this machine; sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return False
+    return True
 
 
 def _secrets() -> dict[str, str]:

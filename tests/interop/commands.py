@@ -1,4 +1,4 @@
-"""A JavaScript peer beside the test that takes numbered JSON commands, a line each; see peer.cjs and browser/peer.js."""
+"""A JavaScript peer beside the test that takes JSON commands, a line each; see peer.cjs and browser/peer.js."""
 
 from __future__ import annotations
 
@@ -106,6 +106,10 @@ class CommandedPeer:
     async def peers(self) -> list[str]:
         """The ids of those it has a link with."""
         return list(await self.command("peers"))
+
+    async def met(self, peer: str) -> bool:
+        """Waits until it has a link with this peer; True where it has dialled: over WebRTC, where its offer stood."""
+        return bool((await self.command("met", id=peer))["dialled"])
 
     async def parted(self, peer: str) -> None:
         """Waits until it has no link with this peer."""

@@ -68,7 +68,7 @@ class JsPeer(CommandedPeer):
 
         `seed` (32 bytes) fixes its identity; without it, it makes one and keeps it in the folder. `network_key` is
         the main network's by default. `ebt=False`: a legacy peer that replicates by createHistoryStream only.
-        `swarm` is `{"hubs": [url], "app": name}`: a modern peer also meets others as a webrtc-swarm peer.
+        `swarm` is `{"hubs": [url], "app": name}`: a modern peer also meets others as a webrtc-swarm peer (swarm.cjs).
         `argv_prefix` puts it elsewhere, for one in a network namespace.
         """
         options: dict[str, Any] = {"kind": kind, "path": str(folder), "host": host, "port": port, "ebt": ebt}

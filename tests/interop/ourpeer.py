@@ -8,19 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ssb_rtc.config import MAIN_NETWORK_KEY
 from ssb_rtc.peer import connect_local
 from ssb_rtc.transport.link import Link
-from ssb_rtc.wire import swarm
 from tests.e2e.processes import LIMIT_S, Running, eventually, running
-
-SWARM_APP = swarm.app_name(MAIN_NETWORK_KEY)
-"""Under which our peers meet those of npm webrtc-swarm on a hub."""
-
-
-def on_swarm_hub(url: str) -> tuple[str, ...]:
-    """The words for the command line of a peer of ours that meets peers of npm webrtc-swarm on this hub."""
-    return ("--hub", url)
 
 
 class OurPeer:

@@ -1,70 +1,63 @@
-"""A peer of stock npm modules in a page of headless Chromium: it meets ours on a hub, and they replicate over WebRTC."""
+"""A peer of stock npm modules in a page of headless Chromium meets ours on a hub, and they replicate over WebRTC."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from ssb_rtc.signalhub.client import HubClient, open_session
-from ssb_rtc.types import HubUrl, PeerId
-from ssb_rtc.wire import swarm
-from tests.e2e.processes import running
 from tests.interop.chromium import browser_peer
-from tests.interop.npmhub import NpmHub
-from tests.interop.ourpeer import SWARM_APP, our_peer, on_swarm_hub
+from tests.interop.meeting import SWARM_APP, HubKind, hub_of, meet_and_replicate, our_peer_on
+from tests.interop.processes import RigFailure
 
 pytestmark = [pytest.mark.js, pytest.mark.timeout(120)]
 
-Hub = Literal["ours", "npm"]
+
+@dataclass(frozen=True)
+class Cell:
+    """How they meet, and how they replicate."""
+
+    hub: HubKind
+    dialler: Literal["page", "ours"]
+    ebt: bool
+    plain: bool
+    """The page's addresses stand in its candidates."""
+
+    def __str__(self) -> str:
+        way = "EBT" if self.ebt else "createHistoryStream"
+        return f"{self.hub}, {self.dialler} dials, {way}, addresses {'plain' if self.plain else 'hidden'}"
 
 
-@asynccontextmanager
-async def hub_of(kind: Hub, folder: Path) -> AsyncIterator[str]:
-    """The address of a hub that runs as a process of its own."""
-    if kind == "npm":
-        async with await NpmHub.start() as hub:
-            yield hub.url
-    else:
-        async with running(folder, "hub", "serve", "--port", "0") as process:
-            yield process.ready["url"]
+CELLS = [
+    Cell("our hub", "page", ebt=True, plain=False),
+    Cell("our hub", "ours", ebt=False, plain=True),
+    Cell("npm hub", "page", ebt=False, plain=True),
+    Cell("npm hub", "ours", ebt=True, plain=False),
+]
 
 
-async def say_that_we_are_there(hub: str, peer: str) -> None:
-    """A `connect` in our peer's name, on which a swarm's peer offers: ours does not say it in every dialect."""
-    async with open_session() as session:
-        client = HubClient(HubUrl(hub), SWARM_APP, session)
-        await client.broadcast(swarm.ALL, swarm.format_connect(PeerId(peer)))
-        await client.close()
-
-
-@pytest.mark.parametrize(
-    ("hub", "dialler", "ebt"),
-    [("ours", "browser", True), ("ours", "ours", False), ("npm", "browser", False), ("npm", "ours", True)],
-    ids=str,
-)
-async def test_a_page_replicates_with_us(
-    node_packages: Path, tmp_path: Path, hub: Hub, dialler: str, ebt: bool
-) -> None:
-    """Both ways and live; our hub's answers let a page of another origin in."""
-    browser_dials = dialler == "browser"
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+async def test_a_page_replicates_with_us(node_packages: Path, tmp_path: Path, cell: Cell) -> None:
+    """Both ways and live. The page is of another origin than our hub, which therefore has to let it in."""
+    page_dials = cell.dialler == "page"
     async with (
-        hub_of(hub, tmp_path / "hub") as url,
-        our_peer(tmp_path / "ours", *on_swarm_hub(url)) as ours,
-        browser_peer(tmp_path / "browser", hubs=[url], app=SWARM_APP, quiet=browser_dials, ebt=ebt) as theirs,
+        hub_of(cell.hub, tmp_path / "hub") as hub,
+        our_peer_on(hub, tmp_path / "ours") as ours,
+        browser_peer(
+            tmp_path / "browser", hubs=[hub], app=SWARM_APP, quiet=page_dials, ebt=cell.ebt, plain=cell.plain
+        ) as page,
     ):
-        await asyncio.gather(theirs.publish_many(20), *(ours.publish(f"ours {number} \u2603") for number in range(5)))
-        await asyncio.gather(ours.follow(theirs.id), theirs.follow(ours.id))
-        if browser_dials:
-            await say_that_we_are_there(url, ours.id)
-        assert await theirs.met(ours.id) == browser_dials
-        await asyncio.gather(ours.reached({theirs.id: 21}), theirs.reached({ours.id: 6}))
-        await asyncio.gather(ours.publish("live"), theirs.publish({"type": "post", "text": "live"}))
-        await asyncio.gather(ours.reached({theirs.id: 22}), theirs.reached({ours.id: 7}))
-        for feed in (ours.id, theirs.id):
-            assert await ours.ids(feed) == await theirs.ids(feed)
-        assert theirs.page.complaints == []
+        await meet_and_replicate(hub, ours, page, they_dial=page_dials)
+        assert page.complaints == []
+        await page.disconnect(ours.id)
+        await asyncio.gather(ours.parted(page.id), page.parted(ours.id))
+
+
+async def test_a_page_that_can_not_start_says_why(node_packages: Path, tmp_path: Path) -> None:
+    """No hub's address makes signalhub throw, and its words come here."""
+    with pytest.raises(RigFailure, match=r"could not start:[\s\S]*signalhub url\(s\) required"):
+        async with browser_peer(tmp_path / "browser", hubs=[], app=SWARM_APP):
+            pass

@@ -149,7 +149,8 @@ test.onmessage = async ({ data }) => {
     const result = await commands[cmd](args)
     say({ n, ok: true, result: result === undefined ? null : result })
   } catch (err) {
-    if (n === undefined) console.error('could not start:', err)
-    else say({ n, ok: false, error: worded(err) })
+    if (n !== undefined) return say({ n, ok: false, error: worded(err) })
+    console.error('could not start:', err)
+    test.close()
   }
 }
