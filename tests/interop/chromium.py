@@ -46,6 +46,7 @@ FLAGS: Final = (
     "--disable-extensions",
     "--disable-sync",
     "--no-proxy-server",
+    "--enable-logging=stderr",
 )
 PLAIN: Final = ("--allow-loopback-in-peer-connection", "--disable-features=WebRtcHideLocalIpsWithMdns")
 """The page's candidates hold addresses, the loopback's too; else names that only this network's mDNS knows."""
@@ -109,8 +110,9 @@ class Page:
             raise self.failure("the page does not listen any more") from None
 
     def last_words(self) -> str:
-        """What the page complained of, or what the browser says where that is nothing."""
-        return "\n".join(self.complaints) or (self._browser.last_words() if self._browser else "(no browser)")
+        """What the page complained of, and what the browser says of it: what it blocked and why, too."""
+        said = self._browser.last_words().splitlines() if self._browser else []
+        return "\n".join([*self.complaints, *(line for line in said if "dbus/" not in line)])
 
     def failure(self, what: str) -> RigFailure:
         return RigFailure(f"chromium: {what}\n{self.last_words()}")

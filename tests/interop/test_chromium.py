@@ -25,17 +25,19 @@ class Cell:
     ebt: bool
     plain: bool
     """The page's addresses stand in its candidates."""
+    backend: Literal["wrtc", "aiortc"]
+    """Our WebRTC library."""
 
     def __str__(self) -> str:
-        way = "EBT" if self.ebt else "createHistoryStream"
-        return f"{self.hub}, {self.dialler} dials, {way}, addresses {'plain' if self.plain else 'hidden'}"
+        way, addresses = "EBT" if self.ebt else "history", "plain" if self.plain else "hidden"
+        return f"{self.hub}-{self.dialler} dials-{way}-{addresses}-{self.backend}".replace(" ", "_")
 
 
 CELLS = [
-    Cell("our hub", "page", ebt=True, plain=False),
-    Cell("our hub", "ours", ebt=False, plain=True),
-    Cell("npm hub", "page", ebt=False, plain=True),
-    Cell("npm hub", "ours", ebt=True, plain=False),
+    Cell("our hub", "page", ebt=True, plain=False, backend="wrtc"),
+    Cell("our hub", "ours", ebt=False, plain=True, backend="wrtc"),
+    Cell("npm hub", "page", ebt=False, plain=True, backend="aiortc"),
+    Cell("npm hub", "ours", ebt=True, plain=False, backend="aiortc"),
 ]
 
 
@@ -45,7 +47,7 @@ async def test_a_page_replicates_with_us(node_packages: Path, tmp_path: Path, ce
     page_dials = cell.dialler == "page"
     async with (
         hub_of(cell.hub, tmp_path / "hub") as hub,
-        our_peer_on(hub, tmp_path / "ours") as ours,
+        our_peer_on(hub, tmp_path / "ours", "--rtc-backend", cell.backend) as ours,
         browser_peer(
             tmp_path / "browser", hubs=[hub], app=SWARM_APP, quiet=page_dials, ebt=cell.ebt, plain=cell.plain
         ) as page,
