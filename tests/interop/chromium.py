@@ -10,7 +10,9 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import socket
+import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -69,13 +71,19 @@ class Page:
         self._heard: asyncio.Queue[str | None] = asyncio.Queue()
         self.complaints: deque[str] = deque(maxlen=COMPLAINTS_MAX)
 
-    async def open(self, argv: Sequence[str]) -> None:
-        """Starts the browser, and waits until the page's script runs."""
-        self._browser = await LineProcess.start("chromium", argv)
+    async def open(self, argv: Sequence[str], folder: str) -> None:
+        """Starts the browser, which keeps everything in `folder`, and waits until the page's script runs."""
+        self._browser = await LineProcess.start("chromium", argv, env={"TMPDIR": folder})
+        loading = asyncio.create_task(self._there.wait())
+        ending = asyncio.create_task(self._browser.wait(START_LIMIT_S))
         try:
-            await asyncio.wait_for(self._there.wait(), START_LIMIT_S)
-        except TimeoutError:
-            raise self.failure(f"the page did not load within {START_LIMIT_S} s") from None
+            await asyncio.wait((loading, ending), return_when=asyncio.FIRST_COMPLETED)
+            if not self._there.is_set():
+                raise self.failure(f"no page within {START_LIMIT_S} s, or the browser ended")
+        finally:
+            loading.cancel()
+            ending.cancel()
+            await asyncio.gather(loading, ending, return_exceptions=True)
 
     async def talk(self, request: web.Request) -> web.WebSocketResponse:
         """Serves the page's web socket."""
@@ -140,7 +148,7 @@ class BrowserPeer(CommandedPeer):
 
 @asynccontextmanager
 async def browser_peer(
-    folder: Path, *, hubs: Sequence[str], app: str, quiet: bool = False, ebt: bool = True, plain: bool = True
+    *, hubs: Sequence[str], app: str, quiet: bool = False, ebt: bool = True, plain: bool = True
 ) -> AsyncIterator[BrowserPeer]:
     """A new peer of the main network in a browser of its own, which the hubs listen to when this begins.
 
@@ -156,12 +164,14 @@ async def browser_peer(
     served.router.add_static("/", PAGE)
     runner = web.AppRunner(served, shutdown_timeout=1.0)
     await runner.setup()
+    # Not below the test's folder: Chromium makes sockets in it, whose paths must be short.
+    folder = tempfile.mkdtemp(prefix="chromium-")
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port: int = runner.addresses[0][1]
-        flags = (*FLAGS, *(PLAIN if plain or not _has_network() else ()), f"--user-data-dir={folder}")
-        await page.open([chromium, *flags, f"http://127.0.0.1:{port}/index.html"])
+        flags = (*FLAGS, *(PLAIN if plain or not _has_network() else ()), f"--user-data-dir={folder}/profile")
+        await page.open([chromium, *flags, f"http://127.0.0.1:{port}/index.html"], folder)
         options = {"hubs": list(hubs), "app": app, "quiet": quiet, "ebt": ebt, **_secrets()}
         await page.write_line(json.dumps(options))
         async with BrowserPeer(page, json.loads(await page.read_line(START_LIMIT_S))) as peer:
@@ -169,6 +179,7 @@ async def browser_peer(
     finally:
         await page.stop()
         await runner.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_network() -> bool:

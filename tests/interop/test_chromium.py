@@ -48,9 +48,7 @@ async def test_a_page_replicates_with_us(node_packages: Path, tmp_path: Path, ce
     async with (
         hub_of(cell.hub, tmp_path / "hub") as hub,
         our_peer_on(hub, tmp_path / "ours", "--rtc-backend", cell.backend) as ours,
-        browser_peer(
-            tmp_path / "browser", hubs=[hub], app=SWARM_APP, quiet=page_dials, ebt=cell.ebt, plain=cell.plain
-        ) as page,
+        browser_peer(hubs=[hub], app=SWARM_APP, quiet=page_dials, ebt=cell.ebt, plain=cell.plain) as page,
     ):
         await meet_and_replicate(hub, ours, page, they_dial=page_dials)
         assert page.complaints == []
@@ -58,8 +56,8 @@ async def test_a_page_replicates_with_us(node_packages: Path, tmp_path: Path, ce
         await asyncio.gather(ours.parted(page.id), page.parted(ours.id))
 
 
-async def test_a_page_that_can_not_start_says_why(node_packages: Path, tmp_path: Path) -> None:
+async def test_a_page_that_can_not_start_says_why(node_packages: Path) -> None:
     """No hub's address makes signalhub throw, and its words come here."""
     with pytest.raises(RigFailure, match=r"could not start:[\s\S]*signalhub url\(s\) required"):
-        async with browser_peer(tmp_path / "browser", hubs=[], app=SWARM_APP):
+        async with browser_peer(hubs=[], app=SWARM_APP):
             pass
