@@ -9,11 +9,16 @@ from typing import Literal
 
 import pytest
 
-from tests.interop.chromium import browser_peer
+from tests.interop.chromium import browser_peer, require_chromium
 from tests.interop.meeting import SWARM_APP, HubKind, hub_of, meet_and_replicate, our_peer_on
 from tests.interop.processes import RigFailure
 
 pytestmark = [pytest.mark.js, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(autouse=True)
+def chromium(node_packages: Path) -> str:
+    return require_chromium()
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ CELLS = [
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-async def test_a_page_replicates_with_us(node_packages: Path, tmp_path: Path, cell: Cell) -> None:
+async def test_a_page_replicates_with_us(tmp_path: Path, cell: Cell) -> None:
     """Both ways and live. The page is of another origin than our hub, which therefore has to let it in."""
     page_dials = cell.dialler == "page"
     async with (
@@ -56,7 +61,7 @@ async def test_a_page_replicates_with_us(node_packages: Path, tmp_path: Path, ce
         await asyncio.gather(ours.parted(page.id), page.parted(ours.id))
 
 
-async def test_a_page_that_can_not_start_says_why(node_packages: Path) -> None:
+async def test_a_page_that_can_not_start_says_why() -> None:
     """No hub's address makes signalhub throw, and its words come here."""
     with pytest.raises(RigFailure, match=r"could not start:[\s\S]*signalhub url\(s\) required"):
         async with browser_peer(hubs=[], app=SWARM_APP):
