@@ -129,15 +129,19 @@ async def test_a_drain_ends_streams_one_by_one_and_answers_to_the_last() -> None
 
 
 async def test_while_draining_nobody_new_is_taken_and_health_says_so() -> None:
-    async with running(HubLimits(drain_s=1.0, drain_streams_s=1)) as hub:
-        async with subscribed(hub.port, b"/v1/app/a"), connected(hub.port) as late, connected(hub.port) as monitor:
-            for raw in (late, monitor):
-                await raw.send(STATUS + b"GET ")
-                await raw.answer()
-            drain = asyncio.create_task(hub.drain())
-            await asyncio.sleep(0)
-            await late.send(b"/v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
-            await monitor.send(b"/healthz HTTP/1.1\r\n" + HOST + b"\r\n")
-            assert (await late.rest()).startswith(b"HTTP/1.1 503")
-            assert (await monitor.rest()).endswith(b'{"status":"draining"}\n')
-            await drain
+    async with (
+        running(HubLimits(drain_s=1.0, drain_streams_s=1)) as hub,
+        subscribed(hub.port, b"/v1/app/a"),
+        connected(hub.port) as late,
+        connected(hub.port) as monitor,
+    ):
+        for raw in (late, monitor):
+            await raw.send(STATUS + b"GET ")
+            await raw.answer()
+        drain = asyncio.create_task(hub.drain())
+        await asyncio.sleep(0)
+        await late.send(b"/v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
+        await monitor.send(b"/healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await late.rest()).startswith(b"HTTP/1.1 503")
+        assert (await monitor.rest()).endswith(b'{"status":"draining"}\n')
+        await drain

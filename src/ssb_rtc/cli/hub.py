@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ssb_rtc.cli import output
-from ssb_rtc.cli.hub_flags import BROKER_VARIABLE, limits_of
+from ssb_rtc.cli.hub_flags import BROKER_VARIABLE, limits_of, times_of
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.hub import journal
@@ -38,15 +38,19 @@ def hub(arguments: argparse.Namespace) -> int:
         raise MisuseError("--port takes a number from 0 to 65535")
     if not arguments.host:
         raise MisuseError("--host takes an address; 0.0.0.0 is all that this machine has")
+    limits = limits_of(arguments)
+    name, new_loop = _loop(arguments.loop)
+    descriptors = _allow_many_descriptors()
+    if arguments.connections_max is None:
+        # Without descriptors nothing can be accepted, and nobody refused in order either.
+        limits = replace(limits, connections_max=max(1, min(limits.connections_max, descriptors - DESCRIPTORS_SPARE)))
     server = HubServer(
-        limits_of(arguments),
+        limits,
         broker=_broker(arguments),
         proxies=Proxies(arguments.trusted_proxy, arguments.forwarded_header.encode()),
         tls=server_tls(arguments.tls_cert, arguments.tls_key),
         metrics=_metrics(arguments.metrics),
     )
-    name, new_loop = _loop(arguments.loop)
-    descriptors = _allow_many_descriptors()
     handler = journal.write_to(sys.stderr, arguments.log, arguments.log_level)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -56,7 +60,7 @@ def hub(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(server: HubServer, arguments: argparse.Namespace, facts: dict[str, object]) -> None:
+async def _serve(server: HubServer, arguments: argparse.Namespace, facts: dict[str, Any]) -> None:
     async with interrupted() as stop:
         await server.start(arguments.host, arguments.port)
         traffic = asyncio.create_task(journal.tell_traffic(server))
@@ -74,17 +78,18 @@ async def _serve(server: HubServer, arguments: argparse.Namespace, facts: dict[s
             _log.info("ended", extra={"fields": {"posts": server.counts.posts, "deliveries": server.counts.deliveries}})
 
 
-def _tell_where(server: HubServer, arguments: argparse.Namespace, facts: dict[str, object]) -> None:
+def _tell_where(server: HubServer, arguments: argparse.Namespace, facts: dict[str, Any]) -> None:
+    fields = {"url": server.url, "connections_max": server.limits.connections_max, **facts}
+    _log.info("listening", extra={"fields": fields})
+    if server.limits.connections_max > facts["descriptors"] - DESCRIPTORS_SPARE:
+        _log.warning(
+            "too few descriptors for --connections-max: raise the limit (ulimit -n, LimitNOFILE) or lower the number",
+            extra={"fields": fields},
+        )
     if arguments.json:
         output.print_json({"url": server.url, "port": server.port})
     elif arguments.log == "text":
         print(f"signalhub at {server.url} (end it with Ctrl-C)", file=sys.stderr)
-    _log.info("listening", extra={"fields": {"url": server.url, **facts}})
-    if facts["descriptors"] and server.limits.connections_max > int(str(facts["descriptors"])) - DESCRIPTORS_SPARE:
-        _log.warning(
-            "fewer descriptors than --connections-max: raise the limit (ulimit -n, LimitNOFILE) or lower the number",
-            extra={"fields": {"connections_max": server.limits.connections_max, **facts}},
-        )
 
 
 def _broker(arguments: argparse.Namespace) -> Broker | None:
@@ -93,13 +98,18 @@ def _broker(arguments: argparse.Namespace) -> Broker | None:
         return None
     from ssb_rtc.hub.broker_redis import RedisBroker
 
-    return RedisBroker(urls)
+    return RedisBroker(urls, times_of(arguments))
 
 
 def _metrics(wanted: str | None) -> Metrics | None:
-    if wanted == "off" or (wanted is None and importlib.util.find_spec("prometheus_client") is None):
+    if wanted == "off":
         return None
-    from ssb_rtc.hub.metrics import prometheus
+    try:
+        from ssb_rtc.hub.metrics import prometheus
+    except ConfigFault:
+        if wanted is None:
+            return None
+        raise
 
     return prometheus(for_all=wanted == "all")
 
@@ -119,7 +129,7 @@ def _loop(wanted: str) -> tuple[str, Callable[[], asyncio.AbstractEventLoop]]:
 def _allow_many_descriptors() -> int:
     """Each subscriber is a descriptor; the usual soft limit of 1,024 would stall a hub long before it is busy.
 
-    Returns the limit in force, 0 for none.
+    Returns how many there are.
     """
     import resource
 
@@ -128,4 +138,4 @@ def _allow_many_descriptors() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    return 0 if soft == resource.RLIM_INFINITY else soft
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ssb_rtc.errors import ConfigFault
-from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.limits import BrokerTimes, HubLimits
 from ssb_rtc.hub.rates import Rate
 
 BROKER_VARIABLE = "SSB_RTC_BROKER"
@@ -18,27 +18,30 @@ FORWARDED_HEADERS = ("x-forwarded-for", "forwarded")
 
 
 DEFAULTS = HubLimits()
+DEFAULT_TIMES = BrokerTimes()
 
 
 class _Limit(NamedTuple):
-    """One flag: `--name-of-the-field`, or of the field and its rate's part."""
+    """One flag: `--name-of-the-field`, or of the field and its rate's part; `--broker-...` for the broker's times."""
 
     name: str
     help: str
     part: str = ""
+    of: HubLimits | BrokerTimes = DEFAULTS
 
     @property
     def flag(self) -> str:
-        name = f"{self.name.removesuffix('_rate')}_{self.part}" if self.part else self.name
-        return "--" + name.replace("_", "-")
+        return "--" + self.dest.replace("_", "-")
 
     @property
     def dest(self) -> str:
-        return f"limit_{self.name}_{self.part}"
+        if self.of is DEFAULT_TIMES:
+            return f"broker_{self.name}"
+        return f"{self.name.removesuffix('_rate')}_{self.part}" if self.part else self.name
 
     @property
     def default(self) -> float:
-        value = getattr(DEFAULTS, self.name)
+        value = getattr(self.of, self.name)
         default: float = getattr(value, self.part) if self.part else value
         return default
 
@@ -73,6 +76,14 @@ LIMITS: tuple[_Limit, ...] = (
     _Limit("close_s", "seconds that the last answers may take at the end"),
     _Limit("drain_s", "seconds in which SIGTERM ends all streams, at most"),
     _Limit("drain_streams_s", "streams that SIGTERM ends a second, if --drain-s allows it"),
+)
+
+TIMES: tuple[_Limit, ...] = (
+    _Limit("connect_s", "seconds to connect, and to subscribe to all channels again", of=DEFAULT_TIMES),
+    _Limit("answer_s", "seconds to take a post or confirm a subscription; then 503", of=DEFAULT_TIMES),
+    _Limit("beat_s", "seconds between two heartbeats that we send ourselves through it", of=DEFAULT_TIMES),
+    _Limit("silent_s", "seconds without one until it counts as away", of=DEFAULT_TIMES),
+    _Limit("back_off_s", "seconds between two attempts to connect, at most", of=DEFAULT_TIMES),
 )
 
 
@@ -112,10 +123,11 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--limit-loopback", action="store_true", help="hold this machine itself to the limits for a client, too"
     )
-    for limit in LIMITS:
-        limits.add_argument(
-            limit.flag, dest=limit.dest, metavar="N", help=f"{limit.help} (default {limit.default:.16g})"
-        )
+    times = parser.add_argument_group("the broker's time", "For --broker redis://...")
+    for group, table in ((limits, LIMITS), (times, TIMES)):
+        for limit in table:
+            text = f"{limit.help} (default {limit.default:.16g})"
+            group.add_argument(limit.flag, dest=limit.dest, metavar="N", help=text)
 
 
 def limits_of(arguments: argparse.Namespace) -> HubLimits:
@@ -123,24 +135,30 @@ def limits_of(arguments: argparse.Namespace) -> HubLimits:
     limits = HubLimits(loopback_exempt=not arguments.limit_loopback)
     for limit in LIMITS:
         text = getattr(arguments, limit.dest)
-        if text is None:
-            continue
-        if limit.part:
-            rate: Rate = getattr(limits, limit.name)
-            value: object = replace(rate, **{limit.part: _number(limit, text)})
-        else:
-            value = type(limit.default)(_number(limit, text))
-        limits = replace(limits, **{limit.name: value})  # type: ignore[arg-type]
+        if text is not None and limit.part:
+            rate: Any = replace(getattr(limits, limit.name), **{limit.part: _number(limit, text)})
+            limits = replace(limits, **{limit.name: rate})
+        elif text is not None:
+            limits = replace(limits, **{limit.name: _number(limit, text)})
     return limits
 
 
+def times_of(arguments: argparse.Namespace) -> BrokerTimes:
+    """The broker's times in force. Raises ConfigFault, which names the flag."""
+    given = {limit: getattr(arguments, limit.dest) for limit in TIMES}
+    return replace(DEFAULT_TIMES, **{t.name: _number(t, text) for t, text in given.items() if text is not None})
+
+
 def check_table() -> None:
-    """Raises AssertionError unless every limit has its flag."""
-    named = {limit.name for limit in LIMITS} | {"loopback_exempt"}
-    assert named == {field.name for field in fields(HubLimits)}
+    """Raises AssertionError unless every limit has its flag, and every rate all of its."""
+    named = {(limit.name, limit.part) for limit in LIMITS}
+    wanted = {(f.name, "") for f in fields(HubLimits) if not f.name.endswith("_rate")} - {("loopback_exempt", "")}
+    wanted |= {(name, f.name) for name in ("address_rate", "channel_rate") for f in fields(Rate)}
+    assert named == wanted
+    assert {limit.name for limit in TIMES} == {field.name for field in fields(BrokerTimes)}
 
 
-def _number(limit: _Limit, text: str) -> float:
+def _number(limit: _Limit, text: str) -> Any:
     number, factor = text, 1
     if text and text[-1] in "kKMG":
         number, factor = text[:-1], 1000 ** ("KMG".index(text[-1].upper()) + 1)
@@ -151,4 +169,4 @@ def _number(limit: _Limit, text: str) -> float:
     whole = not limit.part and isinstance(limit.default, int)
     if not 0 < value < 1e15 or (whole and not value.is_integer()):
         raise ConfigFault(f"{limit.flag} takes a {'whole ' if whole else ''}number above 0, not {text!r}")
-    return value
+    return int(value) if whole else value

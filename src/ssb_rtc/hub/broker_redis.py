@@ -13,12 +13,11 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ssb_rtc.errors import ConfigFault
 from ssb_rtc.hub.broker import Broker, BrokerAway, Hears
-from ssb_rtc.hub.limits import BODY_LIMIT_BYTES
+from ssb_rtc.hub.limits import BODY_LIMIT_BYTES, BrokerTimes
 from ssb_rtc.hub.redis_session import BROKEN, Session, connections_of
 
 CHANNEL_PREFIX = b"ssb-rtc-hub:"
@@ -27,30 +26,14 @@ BEAT_PREFIX = b"ssb-rtc-hub-beat:"
 _log = logging.getLogger("ssb_rtc.hub")
 
 
-@dataclass(frozen=True, slots=True)
-class RedisTimes:
-    """How long each thing may take, in seconds."""
-
-    connect_s: float = 5.0
-    """Until the connection stands, all channels are subscribed to and the own heartbeat came back."""
-    answer_s: float = 5.0
-    """Until a post is taken, or a subscription confirmed; then 503."""
-    beat_s: float = 2.0
-    """Between two heartbeats that this process sends to itself through Redis."""
-    silent_s: float = 6.0
-    """A subscription on which no heartbeat came for so long is dead, whatever TCP says."""
-    back_off_s: float = 2.0
-    """At most so long between two attempts to connect; the first comes after a tenth of that."""
-
-
 class RedisBroker(Broker):
     """The instances of `urls` (redis://, rediss://, unix://). Raises ConfigFault where one can't be understood."""
 
-    def __init__(self, urls: Sequence[str], times: RedisTimes | None = None) -> None:
+    def __init__(self, urls: Sequence[str], times: BrokerTimes | None = None) -> None:
         if not urls:
             raise ConfigFault("--broker takes the address of a Redis instance, like redis://127.0.0.1:6379")
         self._hears: Hears = lambda _name, _body: None
-        self._shards = [_Shard(url, times or RedisTimes(), self._heard) for url in urls]
+        self._shards = [_Shard(url, times or BrokerTimes(), self._heard) for url in urls]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, hears: Hears) -> None:
@@ -110,10 +93,10 @@ class _Channel:
 class _Shard:
     """One instance: what this process wants of it, over one session after the other."""
 
-    def __init__(self, url: str, times: RedisTimes, hears: Callable[[bytes, bytes], None]) -> None:
+    def __init__(self, url: str, times: BrokerTimes, hears: Callable[[bytes, bytes], None]) -> None:
+        self._connect = connections_of(url)
         self.where = _place(url)
         self.tried = asyncio.Event()
-        self._connect = connections_of(url)
         self._times = times
         self._hears = hears
         self._beat = BEAT_PREFIX + secrets.token_hex(8).encode()

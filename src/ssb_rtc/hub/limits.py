@@ -58,3 +58,19 @@ class HubLimits:
     """In this time at most all streams are ended, one by one, when the hub is told to end."""
     drain_streams_s: float = 500.0
     """So many streams are ended a second, if `drain_s` allows it: who is cut off comes back to another hub at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTimes:
+    """How long a broker outside of this process may take for each thing."""
+
+    connect_s: float = 5.0
+    """Until the connection stands, all channels are subscribed to and the own heartbeat came back."""
+    answer_s: float = 5.0
+    """Until a post is taken, or a subscription confirmed; then 503."""
+    beat_s: float = 2.0
+    """Between two heartbeats that this process sends to itself through Redis."""
+    silent_s: float = 6.0
+    """A subscription on which no heartbeat came for so long is dead, whatever TCP says."""
+    back_off_s: float = 2.0
+    """At most so long between two attempts to connect; the first comes after a tenth of that."""
