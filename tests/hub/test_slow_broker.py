@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ssb_rtc.hub.limits import HubLimits
 from tests.hub.brokers import SlowBroker
-from tests.hub.sockets import HOST, LIMIT_S, connected, get, post_bytes, running
+from tests.hub.sockets import HOST, LIMIT_S, Wire, connected, get, post_bytes, running, without_date
 
 GET = b"GET /v1/app/a,b HTTP/1.1\r\n" + HOST + b"\r\n"
 STATUS = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -179,3 +181,58 @@ async def test_a_client_that_leaves_with_a_post_in_flight_harms_nobody() -> None
                 if broker.posts:
                     broker.settle(True)
                 await asyncio.sleep(0)
+
+
+REQUESTS = [
+    post_bytes(b"/v1/x/a", b"fine"),
+    post_bytes(b"/v1/x/b", b"not\nfine"),
+    post_bytes(b"/v1/x/c", b"fine", b"Expect: 100-continue\r\n"),
+    post_bytes(b"/v1/x/d", b"last", b"Connection: close\r\n"),
+    b"POST /v1/x/e HTTP/1.0\r\nContent-Length: 3\r\n\r\nold",
+    STATUS,
+    b"PUT /x HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc",
+    b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"rubbish\r\n\r\n",
+    GET,
+]
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=8),
+    st.lists(st.integers(1, 60), max_size=20),
+    st.integers(),
+)
+def test_answers_are_those_of_a_quick_broker_in_the_same_order(
+    requests: list[bytes], cuts: list[int], seed: int
+) -> None:
+    async def answers_of(broker: SlowBroker | None) -> bytes:
+        async with running(broker=broker) as hub:
+            wire, data, patience = Wire(hub), b"".join(requests), seed
+            pieces = [*cuts, len(data)]
+            for _ in range(1000):
+                if data and not wire.paused and not wire.ended:
+                    size = pieces.pop(0)
+                    wire.connection.data_received(data[:size])
+                    data = data[size:]
+                patience = patience * 6364136223846793005 + 1442695040888963407 & (1 << 64) - 1
+                if broker is not None and patience >> 63:
+                    if broker.posts:
+                        broker.settle(True)
+                    if broker.subscriptions:
+                        broker.confirm(True)
+                await asyncio.sleep(0)
+                owed = broker is not None and (broker.posts or broker.subscriptions)
+                if (not data or wire.ended) and not owed:
+                    break
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            answered = without_date(wire.written)
+            if not wire.ended:
+                wire.close()
+            await asyncio.sleep(0)
+            assert (hub.subscribers, hub.connections) == (0, 0)
+            return answered
+
+    assert asyncio.run(answers_of(SlowBroker())) == asyncio.run(answers_of(None))

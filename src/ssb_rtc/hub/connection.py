@@ -382,6 +382,8 @@ class Connection(asyncio.Protocol):
     def _say(self, data: bytes, keep: bool) -> None:
         if self._owed:
             self._hub.flush()
+        if self.transport.is_closing():
+            return
         self.transport.write(data)
         if not keep:
             self._end()

@@ -194,6 +194,7 @@ class HubServer:
             full = not self._counts_for_client(connection) or full
         if full or self.draining or self._closing:
             self.counts.connections_refused += 1
+            _tell_of(connection, "connection refused")
             connection.transport.abort()
 
     def lost(self, connection: Connection) -> None:
@@ -244,6 +245,7 @@ class HubServer:
         elif not connection.exempt and (wait_s := self._charge(connection.client.key, name, len(body))):
             status = answers.TOO_MANY
             counts.posts_limited += 1
+            _tell_of(connection, "post limited")
         else:
             try:
                 taken = self.broker.publish(name, body)
@@ -373,6 +375,7 @@ class HubServer:
 
     def _refuse(self, connection: Connection, retry_after_s: int) -> None:
         self.counts.subscriptions_refused += 1
+        _tell_of(connection, "subscription refused")
         connection.refused(answers.empty(answers.FULL, self.date, keep=False, retry_after_s=retry_after_s))
 
     def _unsubscribe(self, connection: Connection) -> None:
@@ -420,6 +423,7 @@ class HubServer:
 
     def _drop(self, reader: Connection) -> None:
         self.counts.readers_dropped += 1
+        _tell_of(reader, "slow reader dropped")
         self._behind.pop(reader, None)
         self._unsubscribe(reader)
         reader.transport.abort()
@@ -457,6 +461,12 @@ async def serve(host: str, port: int, limits: HubLimits | None = None) -> HubSer
     server = HubServer(limits)
     await server.start(host, port)
     return server
+
+
+def _tell_of(connection: Connection, what: str) -> None:
+    """One line for one client, with its address: only for who asks for so much, because strangers can cause many."""
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug(what, extra={"fields": {"client": connection.client.key}})
 
 
 def _version() -> str:
