@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir -c constraints.txt '.[hub,redis]' \
 USER hub
 
 EXPOSE 8000
-# It drains: --drain-s and --close-s together take 15 s at most, which is more than the 10 s that engines wait.
+# It drains: 10 s for the streams and 10 s for the last answers at most, which is more than the 10 s that engines wait.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD \
     ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]

@@ -183,6 +183,23 @@ async def test_a_client_that_leaves_with_a_post_in_flight_harms_nobody() -> None
                 await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("drains", [False, True])
+async def test_the_end_waits_for_a_post_at_the_broker(drains: bool) -> None:
+    broker = SlowBroker()
+    async with running(HubLimits(drain_s=0.1), broker=broker) as hub, connected(hub.port) as raw:
+        await raw.send(post_bytes(b"/v1/x/1", b"1") + STATUS)
+        await broker.post()
+        port = hub.port
+        end = asyncio.create_task(hub.drain() if drains else hub.close())
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection("127.0.0.1", port)
+        broker.settle(True)
+        answers = await raw.rest()
+        assert answers.startswith(b"HTTP/1.1 200 OK")
+        assert (b"Connection: close" in answers) == drains
+        await end
+
+
 REQUESTS = [
     post_bytes(b"/v1/x/a", b"fine"),
     post_bytes(b"/v1/x/b", b"not\nfine"),

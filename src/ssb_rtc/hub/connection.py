@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self.transport.write(data)
-        if not keep:
+        if not keep or (self._hub.draining and self._phase == _IDLE):
             self._end()
         elif self._phase == _IDLE:
             self.deadline_s = self._hub.now_s + self._hub.limits.keep_alive_s
@@ -294,7 +294,10 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def end(self) -> None:
-        """Close gracefully: an event stream is ended, what is queued still goes out."""
+        """Close gracefully: an event stream is ended, a POST at the broker answered, what is queued still goes out."""
+        if self._later is not None and not self.transport.is_closing():
+            self._later = [self.end]
+            return
         if self.subscribed and self.chunked and not self.transport.is_closing():
             self.transport.write(answers.LAST_CHUNK)
         self._end()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import errno
+import hashlib
 import importlib.metadata
 import logging
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -26,12 +28,16 @@ from ssb_rtc.hub.counts import Counts
 from ssb_rtc.hub.drain import end_one_by_one
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import RateTable
+from ssb_rtc.hub.readers import too_slow
 from ssb_rtc.hub.rooms import Rooms, RoomsFull
 
 NAME = "ssb-rtc hub"
 BACKLOG = 1024
 RETRY_WHEN_FULL_S = 30
 RETRY_WHEN_AWAY_S = 5
+
+REMEMBERED_NAME_BYTES = 128
+"""Of a longer channel name only a hash is remembered with its rate: names may be as long as a request's head."""
 
 _log = logging.getLogger("ssb_rtc.hub")
 
@@ -150,7 +156,10 @@ class HubServer:
         return "draining" if self.draining or self._closing else self.broker.away
 
     async def drain(self) -> None:
-        """End without a stampede: accept nobody, end the streams one by one, in random order, then close."""
+        """End without a stampede: accept nobody, answer what is under way, end the streams one by one, then close.
+
+        Takes `drain_s` and twice `close_s` at most.
+        """
         if self._server is None or self._closing:
             return
         self.draining = True
@@ -158,6 +167,9 @@ class HubServer:
         for guest in list(self._guests):
             guest.rest()
         await end_one_by_one([c for c in self._connections if c.subscribed], self.limits)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.close_s):
+                await self._gone()
         await self.close()
 
     async def close(self) -> None:
@@ -333,7 +345,8 @@ class HubServer:
         if names is None:
             return
         self._waiting_names -= len(names)
-        if not confirmation.cancelled() and confirmation.result() and not connection.transport.is_closing():
+        held = not confirmation.cancelled() and confirmation.result()
+        if held and not self.draining and not connection.transport.is_closing():
             self._admit(connection, names)
         else:
             self.broker.unsubscribe(names)
@@ -395,6 +408,8 @@ class HubServer:
     def _charge(self, address: str, name: bytes, size_bytes: int) -> int:
         """Count a post; returns the seconds after which to try again where it is one too many, and counts nothing."""
         now_s = self._loop.time()
+        if len(name) > REMEMBERED_NAME_BYTES:
+            name = hashlib.blake2b(name, digest_size=32).digest()
         by_address, by_channel = self._address_rates, self._channel_rates
         wait_s = max(by_address.wait_s(address, size_bytes, now_s), by_channel.wait_s(name, size_bytes, now_s))
         if not wait_s:
@@ -403,23 +418,11 @@ class HubServer:
         return wait_s
 
     def _drop_slow(self, now_s: float) -> None:
-        """Drop the subscribers that are too far or too long behind, then the furthest until all fit."""
-        limits = self.limits
-        sizes: list[tuple[int, Connection]] = []
-        for reader, since_s in list(self._behind.items()):
-            size_bytes = reader.transport.get_write_buffer_size()
-            if size_bytes > limits.reader_buffer_bytes or now_s - since_s > limits.reader_stall_s:
-                self._drop(reader)
-            else:
-                sizes.append((size_bytes, reader))
-        excess_bytes = sum(size_bytes for size_bytes, _ in sizes) - limits.buffers_bytes
-        if excess_bytes <= 0:
-            return
-        for size_bytes, reader in sorted(sizes, key=lambda entry: entry[0], reverse=True):
+        sizes = [
+            (reader, reader.transport.get_write_buffer_size(), since_s) for reader, since_s in self._behind.items()
+        ]
+        for reader in too_slow(sizes, self.limits, now_s):
             self._drop(reader)
-            excess_bytes -= size_bytes
-            if excess_bytes <= 0:
-                return
 
     def _drop(self, reader: Connection) -> None:
         self.counts.readers_dropped += 1
