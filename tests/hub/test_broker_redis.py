@@ -20,6 +20,7 @@ from tests.hub.redis_server import RedisServer, Relay, redis_server
 from tests.hub.sockets import Raw, connected, get, post, post_bytes, running, subscribed
 
 QUICK = BrokerTimes(connect_s=1.0, answer_s=0.5, beat_s=0.05, silent_s=0.4, back_off_s=0.1)
+SHORT = BrokerTimes(connect_s=0.2, answer_s=0.2, beat_s=0.05, silent_s=0.2, back_off_s=60.0)
 LIMIT_S = 15.0
 
 
@@ -225,6 +226,38 @@ async def test_what_no_hub_would_have_taken_is_not_handed_on(redis: RedisServer)
         for body in (b"one\n\ndata: two", b"x" * 65536, b"good"):
             await redis.ask("PUBLISH", b"ssb-rtc-hub:app/a", body)
         await hears(raw, b"good")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"+OK\r\n" * 99,
+        b":1\r\n" * 99,
+        b"*1\r\n$3\r\nabc\r\n" * 99,
+        b"-ERR no\r\n" * 99,
+        b"*3\r\n+subscribe\r\n:1\r\n:1\r\n" * 9,
+        b"*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n:1\r\n" * 99,
+        b"\x00\xff" * 99,
+    ],
+)
+async def test_what_is_no_redis_is_told_and_harms_nobody(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        await reader.read(1 << 20)
+        writer.close()
+
+    server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+    try:
+        async with hub_on(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", times=SHORT) as hub:
+            assert (await post(hub.port, b"/v1/app/a", b"x"))[9:12] == b"503"
+            assert await status_of(hub.port) == b"503"
+    finally:
+        server.close()
+    said = [record.message for record in caplog.records if record.name == "ssb_rtc.hub"]
+    assert said == ["broker away"]
 
 
 @pytest.mark.parametrize("url", ["http://x", "redis://x:nonsense", "127.0.0.1:6379", ""])

@@ -167,6 +167,8 @@ class Session:
             self._take(await read())
 
     def _take(self, said: Any) -> None:
+        if not isinstance(said, list) or len(said) != 3 or not isinstance(said[1], bytes):
+            raise SessionEnded("it said something that is no answer to a subscription; is it Redis?")
         kind, channel = said[0], said[1]
         if kind == b"message":
             if channel == self._beat:

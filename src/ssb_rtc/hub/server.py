@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import errno
-import hashlib
 import importlib.metadata
 import logging
 import ssl
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -27,7 +25,7 @@ from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.counts import Counts
 from ssb_rtc.hub.drain import end_one_by_one
 from ssb_rtc.hub.limits import HubLimits
-from ssb_rtc.hub.rates import RateTable
+from ssb_rtc.hub.quotas import Quotas
 from ssb_rtc.hub.readers import too_slow
 from ssb_rtc.hub.rooms import Rooms, RoomsFull
 
@@ -35,9 +33,6 @@ NAME = "ssb-rtc hub"
 BACKLOG = 1024
 RETRY_WHEN_FULL_S = 30
 RETRY_WHEN_AWAY_S = 5
-
-REMEMBERED_NAME_BYTES = 128
-"""Of a longer channel name only a hash is remembered with its rate: names may be as long as a request's head."""
 
 _log = logging.getLogger("ssb_rtc.hub")
 
@@ -83,9 +78,7 @@ class HubServer:
             channels_per_subscriber_max=limits.channels_per_subscriber_max,
             heartbeat_s=limits.heartbeat_s,
         )
-        self._address_rates: RateTable[str] = RateTable(limits.address_rate, limits.rates_max)
-        self._channel_rates: RateTable[bytes] = RateTable(limits.channel_rate, limits.rates_max)
-        self._addresses: Counter[str] = Counter()
+        self._quotas = Quotas(limits)
         self._connections: set[Connection] = set()
         self._guests: set[Connection] = set()
         self._waiting: dict[Connection, Sequence[bytes]] = {}
@@ -203,7 +196,7 @@ class HubServer:
         full = len(self._connections) > self.limits.connections_max
         # A proxy's connection is nobody's in particular; its subscribers count for their clients.
         if not connection.exempt and connection.proxy is None:
-            full = not self._counts_for_client(connection) or full
+            full = not self._within_quota(connection) or full
         if full or self.draining or self._closing:
             self.counts.connections_refused += 1
             _tell_of(connection, "connection refused")
@@ -213,9 +206,7 @@ class HubServer:
         """A connection is gone."""
         self._connections.discard(connection)
         if connection.counted:
-            self._addresses[connection.counted] -= 1
-            if not self._addresses[connection.counted]:
-                del self._addresses[connection.counted]
+            self._quotas.closed(connection.counted)
         self._guests.discard(connection)
         self._behind.pop(connection, None)
         self._unsubscribe(connection)
@@ -228,7 +219,7 @@ class HubServer:
         if self.draining:
             self._refuse(connection, RETRY_WHEN_AWAY_S)
             return
-        if connection.proxy is not None and not connection.exempt and not self._counts_for_client(connection):
+        if connection.proxy is not None and not connection.exempt and not self._within_quota(connection):
             self._refuse(connection, RETRY_WHEN_FULL_S)
             return
         try:
@@ -254,7 +245,7 @@ class HubServer:
         if b"\n" in body or b"\r" in body:
             status = answers.BAD_REQUEST
             counts.posts_invalid += 1
-        elif not connection.exempt and (wait_s := self._charge(connection.client.key, name, len(body))):
+        elif not connection.exempt and (wait_s := self._wait_s(connection, name, len(body))):
             status = answers.TOO_MANY
             counts.posts_limited += 1
             _tell_of(connection, "post limited")
@@ -368,11 +359,12 @@ class HubServer:
             ssl_shutdown_timeout=self.limits.close_s,
         )
 
-    def _counts_for_client(self, connection: Connection) -> bool:
-        """Count a connection for its client; whether that is within the limit."""
+    def _within_quota(self, connection: Connection) -> bool:
         connection.counted = connection.client.key
-        self._addresses[connection.counted] += 1
-        return self._addresses[connection.counted] <= self.limits.connections_per_address_max
+        return self._quotas.opened(connection.counted)
+
+    def _wait_s(self, connection: Connection, name: bytes, size_bytes: int) -> int:
+        return self._quotas.charge(connection.client.key, name, size_bytes, self._loop.time())
 
     def _admit(self, connection: Connection, names: Sequence[bytes]) -> None:
         if self._rooms.pending:
@@ -404,18 +396,6 @@ class HubServer:
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self.flush)
-
-    def _charge(self, address: str, name: bytes, size_bytes: int) -> int:
-        """Count a post; returns the seconds after which to try again where it is one too many, and counts nothing."""
-        now_s = self._loop.time()
-        if len(name) > REMEMBERED_NAME_BYTES:
-            name = hashlib.blake2b(name, digest_size=32).digest()
-        by_address, by_channel = self._address_rates, self._channel_rates
-        wait_s = max(by_address.wait_s(address, size_bytes, now_s), by_channel.wait_s(name, size_bytes, now_s))
-        if not wait_s:
-            by_address.charge(address, size_bytes, now_s)
-            by_channel.charge(name, size_bytes, now_s)
-        return wait_s
 
     def _drop_slow(self, now_s: float) -> None:
         sizes = [
