@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that tests run: coturn, nftables and iproute2 for the NAT tests, chromium for a peer in a
-# browser. Quiet where they are there. Never fails the build for their absence, except in continuous integration
-# (CI=true): those tests then skip.
+# Installs the Debian packages that tests run: coturn, nftables and iproute2 (NAT), chromium (a peer in a browser) and
+# redis-server (the hub's broker). Quiet where they are there. Never fails the build for their absence, except in
+# continuous integration (CI=true): those tests then skip.
 set -euo pipefail
 
-packages=(coturn nftables iproute2 chromium)
-programs=(turnserver nft ip chromium)
+packages=(coturn nftables iproute2 chromium redis-server)
+programs=(turnserver nft ip chromium redis-server)
 
 missing=()
 for i in "${!programs[@]}"; do

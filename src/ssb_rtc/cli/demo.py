@@ -132,7 +132,9 @@ async def _meet(
 
 
 async def _start_hub(stack: AsyncExitStack, say: Say) -> str:
-    answer = await stack.enter_async_context(_process("hub", "serve", "--port", "0", "--json"))
+    answer = await stack.enter_async_context(
+        _process("hub", "serve", "--port", "0", "--log-level", "warning", "--json")
+    )
     say(f"a signalhub runs at {answer['url']}")
     return str(answer["url"])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import ssb_rtc
 from ssb_rtc import errors
-from ssb_rtc.cli import flags
+from ssb_rtc.cli import flags, hub_flags
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -172,9 +172,7 @@ def _trace(parser: Parser) -> None:
 def _hub(parser: Parser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     serve = actions.add_parser("serve", help="serve a signalhub until interrupted")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", type=int, default=8000, help="the port; 0 takes a free one (default 8000)")
-    serve.add_argument("--json", action="store_true", help="print one JSON line when it listens")
+    hub_flags.add_serve(serve)
 
 
 def _simulate(parser: Parser) -> None:
@@ -306,7 +304,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "hub", "run a signalhub for others", "hub:hub",
-        ("ssb-rtc hub serve --host 0.0.0.0 --port 8000",), _hub, json=False,
+        ("ssb-rtc hub serve --host 0.0.0.0 --port 8000",
+         "ssb-rtc hub serve --trusted-proxy 127.0.0.1 --broker redis://127.0.0.1:6379"),
+        _hub, json=False,
     ),
     Command(
         "demo", "a hub and two peers on this machine gossip a feed over WebRTC", "demo:demo",
