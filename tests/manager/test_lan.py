@@ -20,6 +20,10 @@ def appear(story: Story, peer: PeerId, address: str = HERE) -> tuple[e.Effect, .
     return story.do(a.RemotePeerDidAppear(peer, address))
 
 
+def attempts(story: Story) -> list[PeerId]:
+    return list(story.state.trying)
+
+
 def test_who_appears_is_dialled_and_the_reason_names_the_network() -> None:
     story = Story(hubs=())
     dial = only(appear(story, BOB), e.ScheduleConnectToRemotePeer)
@@ -43,9 +47,9 @@ def test_slots_and_attempts_are_no_more_than_for_others() -> None:
     story.do(a.HopsDidChange(((DAVE, 1),)))
     for peer in (AMY, BOB, CAROL):
         appear(story, peer)
-    assert len(story.state.trying) == 1
+    assert attempts(story) == [AMY]
     story.succeed(AMY)
-    assert len(story.state.trying) == 0
+    assert attempts(story) == []
     assert only(appear(story, DAVE), e.ScheduleConnectToRemotePeer).peer == DAVE, "a friend comes before them"
 
 
