@@ -31,7 +31,11 @@ def crowded_hubs(tables: State | Turn) -> frozenset[str]:
 
 def only_over(row: Peer, hubs: Collection[str | None]) -> bool:
     """Whether each route to this peer is over one of these hubs."""
-    return all(known.route.source in hubs for known in row.routes)
+    for known in row.routes:
+        where = known.route.where if known.route.via == "hub" else known.route.source
+        if where not in hubs:
+            return False
+    return True
 
 
 def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | None:

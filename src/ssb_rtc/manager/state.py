@@ -191,7 +191,10 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     @property
     def sources(self) -> tuple[HubUrl, ...]:
         """The hubs on which it was heard, and `LAN`."""
-        return tuple(dict.fromkeys(known.route.source for known in self.routes if known.route.source is not None))
+        hubs = self.connected_hubs
+        if len(hubs) == len(self.routes):  # nearly always, and this is asked for often
+            return hubs
+        return (*hubs, LAN) if any(known.route.via == "lan" for known in self.routes) else hubs
 
 
 class Hub(msgspec.Struct, frozen=True, gc=False):
