@@ -232,7 +232,7 @@ def _check_indexes(state: State) -> None:
     assert all(row.asked for row in state.peers.values() if row.id in state.pinned)
     assert sorted(state.trying) == sorted(row.id for row in state.peers.values() if row.attempt)
     assert not set(state.blocked) & set(state.peers)
-    assert dict(state.heard) == Counter(hub for row in state.peers.values() for hub in row.connected_hubs or ("",))
+    assert dict(state.heard) == Counter(hub for row in state.peers.values() for hub in row.sources or ("",))
 
 
 def _check_timers(state: State) -> None:

@@ -21,7 +21,9 @@ def hub(story: Story, hub: HubUrl) -> Explanation:
 def test_peers_that_are_not_known() -> None:
     story = Story()
     story.do(a.PeerBlocked(BOB))
-    assert peer(story, AMY).because == ("it has not announced itself on any of our hubs, or was forgotten since",)
+    assert peer(story, AMY).because == (
+        "it has not announced itself on any of our hubs or in our local network, or was forgotten since",
+    )
     assert "announces itself" in peer(story, AMY).next[0]
     assert peer(story, BOB).because == ("the peer is blocked",)
     assert peer(story, BOB).next == ("nothing, until it is unblocked",)

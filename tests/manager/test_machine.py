@@ -30,6 +30,8 @@ SMALL = Settings(
     blocked_max=2,
     hubs_max=3,
     announcement_ttl_s=300,
+    lan_ttl_s=100,
+    lan_routes_max=1,
     lifetime_s=60,
     rotate_s=10,
     stall_s=15,
@@ -49,7 +51,7 @@ hubs = st.sampled_from(list(HUBS.values())) | st.just(HubUrl(""))
 numbers = st.integers(0, 40)
 durations = st.none() | st.floats(0, 1000) | st.sampled_from([float("nan"), float("inf"), -1.0, 1e300])
 reasons = st.sampled_from(["reset", "duplicate", "busy", "x" * 300])
-routes = st.builds(Route, st.sampled_from(["hub", "address", "inbound"]), hubs | st.just("net:h:1"))
+routes = st.builds(Route, st.sampled_from(["hub", "address", "inbound", "lan"]), hubs | st.just("net:h:1"))
 choices = st.integers(0, 1000)
 
 
@@ -64,6 +66,10 @@ class Manager(RuleBasedStateMachine):
     @rule(hub=hubs, peer=peers, free_slots=st.none() | st.integers(-1, 3))
     def announces(self, hub: HubUrl, peer: PeerId, free_slots: int | None) -> None:
         self.world.do(a.RemotePeerDidAnnounce(hub, peer, free_slots))
+
+    @rule(peer=peers, address=st.sampled_from(["net:h:1", "net:h:2", "net:h:3"]))
+    def appears(self, peer: PeerId, address: str) -> None:
+        self.world.do(a.RemotePeerDidAppear(peer, address))
 
     @rule(hub=hubs, peer=peers)
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:

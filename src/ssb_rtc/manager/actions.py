@@ -43,6 +43,14 @@ class RemotePeerDidDisconnect(_Action, frozen=True, tag="REMOTE_PEER_DID_DISCONN
     peer: PeerId
 
 
+class RemotePeerDidAppear(_Action, frozen=True, tag="REMOTE_PEER_DID_APPEAR"):
+    """A peer of a local network says that it is there: heard again and again while it is. Proves nothing by itself."""
+
+    peer: PeerId
+    address: str
+    """The multiserver address at which it listens: its host is who said so."""
+
+
 class RemotePeerConnectionSucceeded(_Action, frozen=True, tag="REMOTE_PEER_CONNECTION_SUCCEEDED"):
     """A link to `peer` is open: its secret handshake is done, so `peer` is proven.
 
@@ -332,6 +340,7 @@ class ShutdownRequested(_Action, frozen=True, tag="SHUTDOWN_REQUESTED"):
 Action: TypeAlias = (
     RemotePeerDidAnnounce
     | RemotePeerDidDisconnect
+    | RemotePeerDidAppear
     | RemotePeerConnectionSucceeded
     | RemotePeerConnectionFailed
     | DisconnectFromRemotePeer

@@ -18,6 +18,13 @@ from ssb_rtc.manager.state import ConnectionState, Hub, Link, Peer, Route, State
 from ssb_rtc.manager.turn import announce_timer, attempt_timer, hub_timer
 from ssb_rtc.types import HubUrl, PeerId
 
+_WAYS = {
+    "hub": "the hub ",
+    "address": "the address ",
+    "inbound": "our listener, from ",
+    "lan": "the local network, at ",
+}
+
 
 class Explanation(msgspec.Struct, frozen=True):
     """What there is to say about one peer or hub. Sentences begin in lower case and have no full stop."""
@@ -123,7 +130,7 @@ def _why_unknown(state: State, peer: PeerId) -> str:
         return "that is no peer id"
     if peer == state.own:
         return "that is ourselves"
-    return "it has not announced itself on any of our hubs, or was forgotten since"
+    return "it has not announced itself on any of our hubs or in our local network, or was forgotten since"
 
 
 def _next_of_unknown(state: State, peer: PeerId) -> str:
@@ -230,4 +237,4 @@ def _next_of_hub(state: State, hub: Hub) -> str:
 
 
 def _told(route: Route) -> str:
-    return {"hub": "the hub ", "address": "the address ", "inbound": "our listener, from "}[route.via] + route.where
+    return _WAYS[route.via] + route.where

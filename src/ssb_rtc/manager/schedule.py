@@ -159,7 +159,7 @@ def _best_route(turn: Turn, row: Peer) -> Route:
     def rank(known: KnownRoute) -> tuple[bool, int, int, float, str]:
         where = HubUrl(known.route.where)
         place = best_hubs.index(where) if where in turn.hubs else 0
-        return known.route.where in crowded, known.failures, place, -known.heard_s, known.route.where
+        return known.route.source in crowded, known.failures, place, -known.heard_s, known.route.where
 
     return min((known for known in row.routes if usable_now(turn, known)), key=rank).route
 

@@ -12,6 +12,7 @@ _ABOVE_ZERO = (
     "peer_backoff_s",
     "hub_timeout_s",
     "routes_max",
+    "lan_routes_max",
     "rumours_max",
     "hub_backoff_s",
     "hub_backoff_min_s",
@@ -109,6 +110,10 @@ class Settings(msgspec.Struct, frozen=True):
     blocked_max: int = 100_000
     friends_known_max: int = 100_000
     pinned_max: int = 64
+    lan_ttl_s: float = 150.0
+    """Silence on the local network after which an address that was heard there is forgotten."""
+    lan_routes_max: int = 2
+    """Of the ways to one peer, so many were heard on the local network: who makes up more crowds out no other way."""
     turns_s: float = 2.0
     """Those who dial a stranger that has announced itself to a crowd spread over this time."""
     announcement_ttl_s: float = 1_800.0

@@ -36,6 +36,10 @@ HubSource: TypeAlias = Literal["user", "config", "invite", "gossip"]
 """Who brought a hub into the table."""
 
 
+LAN = HubUrl("lan")
+"""Stands for our local networks where hubs are counted: both pass on names that anybody can make up."""
+
+
 class Now(NamedTuple):
     """Both clocks at one moment."""
 
@@ -48,10 +52,17 @@ class Now(NamedTuple):
 class Route(msgspec.Struct, frozen=True, gc=False):
     """A way to a peer."""
 
-    via: Literal["hub", "address", "inbound"]
-    """`hub`: signalled over a hub. `address`: dialled. `inbound`: it came to our listener, and there is no way back."""
+    via: Literal["hub", "address", "inbound", "lan"]
+    """`hub`: signalled over a hub. `address`: dialled. `inbound`: it came to our listener, and there is no way back.
+    `lan`: dialled where it says on a local network that it listens.
+    """
     where: str
     """The hub's address; the multiserver address; for `inbound` a description for a person."""
+
+    @property
+    def source(self) -> HubUrl | None:
+        """By whom it was told, where names can be made up: the hub, or `LAN`; None for all others."""
+        return HubUrl(self.where) if self.via == "hub" else LAN if self.via == "lan" else None
 
 
 class Term(NamedTuple):
@@ -177,6 +188,14 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
         """The hubs on which it was heard."""
         return tuple(HubUrl(known.route.where) for known in self.routes if known.route.via == "hub")
 
+    @property
+    def sources(self) -> tuple[HubUrl, ...]:
+        """The hubs on which it was heard, and `LAN`."""
+        hubs = self.connected_hubs
+        if len(hubs) == len(self.routes):  # nearly always, and this is asked for often
+            return hubs
+        return (*hubs, LAN) if any(known.route.via == "lan" for known in self.routes) else hubs
+
 
 class Hub(msgspec.Struct, frozen=True, gc=False):
     """One row of the table of hubs."""
@@ -240,7 +259,7 @@ class State(msgspec.Struct, frozen=True, gc=False):
     peers: immutables.Map[PeerId, Peer] = immutables.Map()
     hubs: immutables.Map[HubUrl, Hub] = immutables.Map()
     heard: immutables.Map[HubUrl, int] = immutables.Map()
-    """How many rows of `peers` were heard on each hub; under an empty name those that were heard on none."""
+    """How many rows of `peers` were heard on each hub and on `LAN`; under an empty name those heard on none."""
     blocked: immutables.Map[PeerId, bool] = immutables.Map()
     hops: immutables.Map[PeerId, int] = immutables.Map()
     """Friends: how far away each peer is whose feed we replicate, from 1 on. All others are strangers."""

@@ -29,6 +29,7 @@ def _timer_expired(turn: Turn, action: a.TimerExpired) -> None:
 SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
     a.RemotePeerDidAnnounce: peers.did_announce,
     a.RemotePeerDidDisconnect: peers.did_disconnect,
+    a.RemotePeerDidAppear: peers.did_appear,
     a.RemotePeerConnectionSucceeded: links.connection_succeeded,
     a.RemotePeerConnectionFailed: links.connection_failed,
     a.DisconnectFromRemotePeer: peers.disconnect,

@@ -315,7 +315,7 @@ class Turn:
         self.refill = True
 
     def _count_heard(self, row: Peer | None, by: int) -> None:
-        for hub in (row.connected_hubs or (NOWHERE,)) if row is not None else ():
+        for hub in (row.sources or (NOWHERE,)) if row is not None else ():
             peers = self.heard.get(hub, 0) + by
             self.heard = self.heard.set(hub, peers) if peers else self.heard.delete(hub)
 

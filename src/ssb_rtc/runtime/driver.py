@@ -29,8 +29,8 @@ YIELD_EVERY_ACTIONS = 64
 SLEEP_JUMP_S = 60.0
 """The wall clock ran so much further than the monotonic one: the machine slept."""
 
-REMOTE_ACTIONS = (a.RemotePeerDidAnnounce, a.RemotePeerDidDisconnect, a.RemotePeerDidOffer)
-"""What anybody on a hub can cause, as often as they like."""
+REMOTE_ACTIONS = (a.RemotePeerDidAnnounce, a.RemotePeerDidDisconnect, a.RemotePeerDidOffer, a.RemotePeerDidAppear)
+"""What anybody on a hub or in our local network can cause, as often as they like."""
 
 _log = logging.getLogger(__name__)
 

@@ -36,6 +36,7 @@ from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
+from ssb_rtc.transport.lan import LanDiscovery
 from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
 from ssb_rtc.transport.multiserver import Multiserver
 from ssb_rtc.transport.net import join_host_port
@@ -43,6 +44,7 @@ from ssb_rtc.transport.rtc import RtcTransport, backend_named
 from ssb_rtc.types import FeedId, HubUrl, JsonObject, PeerId, peer_of
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.address import hub_host, is_loopback
+from ssb_rtc.wire.lan import Appeared
 from ssb_rtc.wire.swarm import app_name
 
 CONNECT_LIMIT_S: Final = 60.0
@@ -88,6 +90,8 @@ class Network:
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
         self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
         self._watch = NetworkWatch(self._network_changed)
+        # Who connects through relays only tells nobody where it is; wires of a test lead to no network.
+        self._lan = settings.lan and not settings.relay_only and transports is None
         self._trace = Trace(Path(settings.trace) if settings.trace is not None else None)
         self._driver = Driver(state, self._performer, trace=self._trace)
         self._parts = AsyncExitStack()
@@ -126,6 +130,10 @@ class Network:
         for where in _listens_on(settings):
             await self._multiserver.listen(where, self._links.inbound)
         self._driver.start()
+        if self._lan:
+            lan = LanDiscovery(self._keys.public, self._multiserver.net_places, self._appeared)
+            self._parts.push_async_callback(lan.close)
+            await lan.start()
         if initial_sync:
             self._dispatch(a.InitialSyncStarted())
         for peer in pinned:
@@ -139,6 +147,9 @@ class Network:
         self._parts.callback(self._downloads.close)
         self._watch.start()
         self._parts.push_async_callback(self._watch.close)
+
+    def _appeared(self, heard: Appeared) -> None:
+        self._dispatch(a.RemotePeerDidAppear(PeerId(feed_id(heard.key)), heard.address))
 
     def _meet(self, peer: PeerId, text: str) -> None:
         """Dials a peer at an address that was kept, as far as it leads anywhere."""
