@@ -101,9 +101,12 @@ class HubGossip:
         self._tasks = [loop.create_task(self._follow(query, upto)), loop.create_task(self._sweep())]
 
     async def _follow(self, query: Query, after_rowid: int) -> None:
-        async for stored in self._context.queries.live(query, after_rowid):
-            if self._read(stored):
-                self._settle_in(SAID_S)
+        try:
+            async for stored in self._context.queries.live(query, after_rowid):
+                if self._read(stored):
+                    self._settle_in(SAID_S)
+        except StorageFault as fault:
+            logger.warning("hub messages are read again after the next start: %s", fault)
 
     async def _sweep(self) -> None:
         while True:
