@@ -280,3 +280,16 @@ def test_a_change_after_a_failed_save_is_saved_at_once_with_it() -> None:
     effects = story.do(a.HubAddressAdded(THREE))
     assert only(effects, e.ScheduleSaveHubs).revision == 2
     assert "save" not in story.state.timers
+
+
+def test_a_hub_that_is_healthy_again_is_saved_and_not_told_anew() -> None:
+    story = Story()
+    story.pass_time(80)
+    story.do(a.HubsSaved(story.books.unsaved[-1]))
+    story.hub_lost()
+    while story.hub().connection is None:
+        story.pass_time(1)
+    story.hub_up()
+    effects = story.pass_time(80)
+    assert only(effects, e.ScheduleSaveHubs).hubs[0].last_success_wall_s == story.hub().last_success_wall_s
+    assert none(effects, e.ScheduleBroadcastKnownHubs)

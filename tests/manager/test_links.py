@@ -233,6 +233,15 @@ def test_both_links_are_pinged_after_sleep_and_the_heir_once_more() -> None:
     assert heir.link == 2
 
 
+def test_an_heir_is_not_pinged_where_the_remote_closed_the_other_as_a_duplicate() -> None:
+    story = befriended()
+    story.arrive(AMY)
+    story.arrive(AMY)
+    effects = story.do(a.RemotePeerLinkEnded(AMY, 1, "duplicate", True))
+    assert none(effects, e.CheckLink)
+    assert story.books.used == {AMY: 2}
+
+
 def test_the_second_link_goes_when_nothing_is_heard() -> None:
     story = befriended()
     story.arrive(AMY, dialled=True)

@@ -16,9 +16,7 @@ from tests.manager.names import AMY, BOB, CAROL, DAVE, START, TWO, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
 LONG = 100_000
-FEW = Settings(
-    peers_max=2, inbound_reserved=0, lifetime_s=600, lifetime_least_s=600, announce_s=LONG, announce_max_s=LONG
-)
+FEW = Settings(peers_max=2, inbound_reserved=0, lifetime_s=600, explore_s=0, announce_s=LONG, announce_max_s=LONG)
 GONE = e.ScheduleDisconnectFromRemotePeer
 
 
@@ -148,7 +146,7 @@ def test_whoever_was_sent_away_counts_as_waiting() -> None:
 
 
 def test_the_more_friends_wait_the_sooner_a_link_has_had_its_time() -> None:
-    story = Story(replace(FEW, lifetime_s=1_800, lifetime_least_s=1_800, jitter=0.0))
+    story = Story(replace(FEW, lifetime_s=1_800, explore_s=0, jitter=0.0))
     friends = [peer_id(0x90 + number) for number in range(20)]
     story.do(a.HopsDidChange(tuple((friend, 2) for friend in friends)))
     for friend in friends[:16]:
@@ -427,3 +425,38 @@ def test_pins_that_make_no_sense() -> None:
     story.do(a.PeerPinned(AMY))
     story.do(a.PeerBlocked(AMY))
     assert not story.state.pinned
+
+
+def test_where_a_friend_waits_and_nothing_changes_chance_decides() -> None:
+    settings = replace(FEW, explore_s=300, lifetime_s=100_000)
+    story = Story(settings)
+    story.do(a.HopsDidChange(tuple((peer, 1) for peer in (AMY, BOB, CAROL))))
+    story.meet(AMY, BOB)
+    story.announce(CAROL)
+    gone = until_one_goes(story)
+    assert gone.reason == "others wait, and it was picked at random"
+    assert story.now.mono_s - START.mono_s < 100, "the house is young"
+    assert gone.not_before_s is not None
+    assert gone.not_before_s < 130, "it stays away as long as it was here"
+    assert CAROL in story.state.trying
+
+
+def test_chance_comes_ever_more_rarely_and_spares_who_is_busy_or_has_just_come() -> None:
+    story = Story(replace(FEW, explore_s=300, lifetime_s=100_000))
+    story.do(a.HopsDidChange(tuple((peer, 1) for peer in (AMY, BOB, CAROL))))
+    story.meet(AMY, BOB)
+    story.announce(CAROL)
+    busy(story, AMY)
+    assert until_one_goes(story).peer == BOB
+    story.succeed(CAROL)
+    began_s = story.now.mono_s
+    story.announce(BOB)
+    assert until_one_goes(story).peer == CAROL
+    assert story.now.mono_s - began_s >= 60
+
+
+def test_a_stranger_that_waits_leaves_nothing_to_chance() -> None:
+    story = Story(replace(FEW, explore_s=300, lifetime_s=100_000))
+    story.meet(AMY, BOB)
+    story.announce(CAROL)
+    assert disconnects(story, 2_000) == []

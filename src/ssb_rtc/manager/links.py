@@ -123,9 +123,6 @@ def connection_succeeded(turn: Turn, action: a.RemotePeerConnectionSucceeded) ->
 
 
 def _link_of(turn: Turn, action: a.RemotePeerConnectionSucceeded, attempt: Attempt | None) -> Link:
-    settings = turn.settings
-    # Houses that fill in the same moment close as a clique: at first they have to mix, later to be quiet.
-    life_s = min(max(settings.lifetime_least_s, turn.mono_s - turn.started_s), settings.lifetime_s)
     return Link(
         action.link,
         action.route,
@@ -133,7 +130,7 @@ def _link_of(turn: Turn, action: a.RemotePeerConnectionSucceeded, attempt: Attem
         since_s=turn.mono_s,
         first_s=turn.mono_s,
         active_s=turn.mono_s,
-        until_s=turn.mono_s + turn.jittered(life_s),
+        until_s=turn.mono_s + turn.jittered(turn.settings.lifetime_s),
         picked_randomly=attempt is not None and attempt.picked_randomly,
     )
 

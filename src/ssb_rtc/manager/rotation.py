@@ -1,7 +1,8 @@
 """The slice of who has to go: a house that is full gives everybody a turn, and nobody who is busy is cut.
 
     displaced   somebody better has come beyond the slots: the least valuable stranger whose link is not busy
-    rotated     a link older than its lifetime, once a minute at most, while somebody waits who is at least as near
+    rotated     a link older than its lifetime, once a minute at most, while somebody waits who is at least as near;
+                where nothing has changed for long, one at random
     stuck       a link that claims to download and moves nothing, as soon as there is another one
     too many    the settings allow fewer links now
 
@@ -88,9 +89,20 @@ def rotate(turn: Turn) -> None:
         return
     full = count(turn).used >= turn.settings.peers_max
     rows = [row for row in _linked(turn, rank) if full or _link(row).dialled]
-    rows = [row for row in rows if ends_s(turn, _link(row), waiting) <= turn.mono_s]
-    if _end_least(turn, rows, "its time was over, and others wait", turn.settings.rotation_hold_s):
+    over = [row for row in rows if ends_s(turn, _link(row), waiting) <= turn.mono_s]
+    reason = "its time was over, and others wait"
+    if not over and rank > Standing.STRANGER and _explores(turn):
+        over = [row for row in rows if turn.mono_s - _link(row).since_s >= turn.settings.rotate_s]
+        over = [over[int(turn.uniform(0, len(over)))]] if over else []
+        reason = "others wait, and it was picked at random"
+    if _end_least(turn, over, reason, turn.settings.rotation_hold_s):
         turn.rotated_s = turn.mono_s
+
+
+def _explores(turn: Turn) -> bool:
+    """Whether nothing has changed for so long that chance decides: cliques don't open by themselves."""
+    explore_s, stood_s = turn.settings.explore_s, turn.mono_s - turn.started_s
+    return explore_s > 0 and turn.mono_s - max(turn.rotated_s, turn.started_s) >= min(explore_s, stood_s / 2)
 
 
 def ends_s(tables: State | Turn, link: Link, waiting: int) -> float:

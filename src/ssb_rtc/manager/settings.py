@@ -46,8 +46,11 @@ class Settings(msgspec.Struct, frozen=True):
     """Links of our own dialling to peers picked at random, against clusters in which everybody knows the same few."""
     lifetime_s: float = 1_800.0
     """How old a link grows, +-`jitter`, before a full house may end it for somebody who waits."""
-    lifetime_least_s: float = 60.0
-    """The first links live so long only: a link lives as long as the house has stood, up to `lifetime_s`."""
+    explore_s: float = 300.0
+    """A full house where a friend waits changes one link, picked at random, after so long without any change; sooner
+    while the house is young, after half the time that it has stood. Else groups of friends who fill each other's slots
+    stay apart. 0 switches it off.
+    """
     lifetime_min_s: float = 300.0
     """Where several friends wait, a link's time is divided by the root of their number, yet it lasts so long."""
     rotate_s: float = 60.0

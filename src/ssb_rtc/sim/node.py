@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Any
 
 from ssb_rtc.manager import actions as a
@@ -149,8 +150,10 @@ class Node(Party):
         if self.world.now_s + self.mono_offset_s < due_s - 1e-6:
             return  # it slept; waking has planned it anew
         del self.timers[key]
-        # The sum of two clocks may be less than the due time by a rounding.
+        # The sum of two clocks may be less than the due time by a rounding, and their difference is rounded too.
         self.mono_offset_s += max(0.0, due_s - (self.world.now_s + self.mono_offset_s))
+        while self.world.now_s + self.mono_offset_s < due_s:
+            self.mono_offset_s = nextafter(self.mono_offset_s, inf)
         self.act(a.TimerExpired(key, due_s))
 
     def arm(self, effect: e.ArmTimer | e.SchedulePeersUpdateTick) -> None:
