@@ -146,6 +146,19 @@ async def test_hubs_are_told_so_often_only(swarm: Swarm) -> None:
         await ben.peer.rpc(ann.peer.id).call("hubs.tell", {"url": HUB})
 
 
+async def test_connections_to_hubs_that_were_only_told_are_guarded(swarm: Swarm) -> None:
+    (ann,) = [Watched(peer) for peer in await swarm.peers("ann")]
+    ann.network._dispatch(a.HubAddressAdded(HUB, "gossip", stored=True, last_success_wall_s=1.0))
+    ann.network._dispatch(a.HubAddressAdded(HubUrl("http://127.0.0.1:1"), "gossip", stored=True))
+    await ann.heard(a.HubAddressAdded, 2)
+    assert ann.network._is_only_told("hub.example.org")
+    assert not ann.network._is_only_told("another.example.org")
+    assert not ann.network.meets_on_loopback, "others can't make us meet on this machine"
+    ann.network._dispatch(a.HubAddressAdded(HubUrl(f"{HUB}:8443"), "user", stored=True))
+    await ann.heard(a.HubAddressAdded, 3)
+    assert not ann.network._is_only_told("hub.example.org"), "somebody here wants a hub there"
+
+
 # --- what the owner says ---
 
 

@@ -54,13 +54,14 @@ def check_public(host: str, addresses: Iterable[str], *, allow_loopback: bool) -
     """Raises OSError unless all of these addresses may be connected to.
 
     One alone that may not is enough: whoever mixes a private address among others hopes that it is the one we take.
-    allow_loopback: this machine is fine too, because we meet on a hub there.
+    allow_loopback: this machine is fine too where `host` says that it is this one, because we meet on a hub there.
     """
     places = list(addresses)
     if not places or len(places) > ADDRESSES_MAX:
         raise OSError(0, f"{host} leads to {len(places)} addresses")
+    local = allow_loopback and is_loopback(host)
     for place in places:
-        if not (allow_loopback and is_loopback(place)) and not is_public_host(place.partition("%")[0]):
+        if not (local and is_loopback(place)) and not is_public_host(place.partition("%")[0]):
             raise OSError(0, f"{host} leads to {place}, which is no public place: a hub there is added by hand")
 
 
