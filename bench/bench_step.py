@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import Link, Now, Route, State, initial, Witness
+from ssb_rtc.manager.state import Link, Now, Route, State, Witness, initial
 from ssb_rtc.manager.step import step
 from ssb_rtc.types import HubUrl, PeerId
 
