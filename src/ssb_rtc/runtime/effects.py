@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, get_args
 
-from ssb_rtc.errors import MisuseError, StorageFault, TransportFault
+from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import HubSource, KnownHub, Route
@@ -193,8 +193,6 @@ class EffectPerformer:
             await self._prober.ask(effect.hub, effect.host)
         except NotAsked as fault:
             self._dispatch(a.HubProbeFailed(effect.hub, effect.probe, str(fault), asked=False))
-        except (TransportFault, StorageFault) as fault:
-            self._dispatch(a.HubProbeFailed(effect.hub, effect.probe, str(fault)))
         else:
             self._dispatch(a.HubProbeSucceeded(effect.hub, effect.probe))
 
