@@ -15,7 +15,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs
 from ssb_rtc.manager.downloads import syncing_until_s, tell
 from ssb_rtc.manager.due import DueQueue
-from ssb_rtc.manager.hub_gossip import in_need
+from ssb_rtc.manager.hub_gossip import admit, in_need
 from ssb_rtc.manager.hub_table import save
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import heal, is_stale, part, refresh, usable_now
@@ -172,6 +172,7 @@ def tick(turn: Turn) -> None:
         turn.swept_s = turn.mono_s
         for peer in sorted(peer for peer, row in turn.peers.items() if is_stale(turn, row)):
             refresh(turn, turn.peers[peer])
+        admit(turn)
     hubs.note_health(turn)
     in_need(turn)
     end_stuck(turn)

@@ -120,7 +120,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     active_s: float = 0.0
     """When messages last came over it."""
     told_revision: int = -1
-    """The revision of the hub table that was last told over it."""
+    """The revisions of the hub table and of others' entries, added up, that were last told over it."""
     checked_s: float = float("-inf")
     """When CHECK_LINK was last asked for."""
     until_s: float = float("inf")
@@ -219,9 +219,18 @@ class Hub(msgspec.Struct, frozen=True, gc=False):
     """The subscription that has lasted `healthy_s`, by the time since when it was confirmed."""
     tried: bool = False
     """A hub that others told us of has its time at which it is tried first."""
+    probe: int | None = None
+    """Numbers the question whether it is a hub that is under way."""
+    probed: bool = False
+    """It answered that question as a hub does."""
     announcements: int = 0
     """Announcements since we last had a reason to be eager; each one stretches the pause before the next."""
     last_error: str = ""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it is known to be a hub, or somebody here says so."""
+        return self.source != "gossip" or self.probed or self.last_success_wall_s is not None
 
     @property
     def connection_state(self) -> ConnectionState:
@@ -229,6 +238,17 @@ class Hub(msgspec.Struct, frozen=True, gc=False):
         if self.connected_s is not None:
             return "CONNECTED"
         return "DISCONNECTED" if self.connection is None else "CONNECTING"
+
+
+class Witness(NamedTuple):
+    """Somebody within our hops who vouches for a hub, and whom we follow directly on the way to them.
+
+    Of the witnesses of one hub no two have the same signer, nor the same `through`.
+    """
+
+    signer: PeerId
+    through: PeerId
+    """The signer itself, where we follow it directly."""
 
 
 class KnownHub(msgspec.Struct, frozen=True, gc=False):
@@ -265,8 +285,10 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """Friends: how far away each peer is whose feed we replicate, from 1 on. All others are strangers."""
     pinned: immutables.Map[PeerId, bool] = immutables.Map()
     """Peers with whom a link is wanted for good."""
-    rumours: immutables.Map[HubUrl, tuple[PeerId, ...]] = immutables.Map()
-    """Hubs that are not in the table, and who has named them."""
+    vouched: immutables.Map[HubUrl, tuple[Witness, ...]] = immutables.Map()
+    """Hubs for which others vouch, in the table or not."""
+    probes: immutables.Map[str, float] = immutables.Map()
+    """When we last asked at each host whether a hub is there."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
     due: DueQueue = EMPTY_QUEUE
@@ -309,6 +331,8 @@ class State(msgspec.Struct, frozen=True, gc=False):
     revision: int = 0
     """Of the table of hubs: grows with each change that is to be stored."""
     saved_revision: int = 0
+    entries_revision: int = 0
+    """Of what others say of hubs: grows with each batch of their entries that is new here."""
     closing: bool = False
 
 

@@ -60,6 +60,8 @@ def failed(effect: e.Effect, reason: str) -> a.Action | None:
             return a.RemotePeerConnectionFailed(effect.peer, effect.attempt, reason)
         case e.ScheduleSaveHubs():
             return a.SaveHubsFailed(effect.revision, reason)
+        case e.ScheduleProbeHub():
+            return a.HubProbeFailed(effect.hub, effect.probe, reason)
         case _:
             return None
 
