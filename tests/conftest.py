@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import webrtc
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["ssb_rtc.testing.fixtures"]
@@ -32,6 +33,12 @@ def _no_local_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ssb_rtc.transport.lan.PORT", 0)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback() -> None:
+    """The WebRTC library's switch is for the whole process: whichever test comes first must not decide it."""
+    webrtc.allow_loopback()
 
 
 @pytest.fixture(scope="session")
