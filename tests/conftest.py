@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import webrtc
 from hypothesis import HealthCheck, settings
+
+from ssb_rtc.transport import channel_wrtc
 
 pytest_plugins = ["ssb_rtc.testing.fixtures"]
 
@@ -38,7 +39,7 @@ def _no_local_network() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _loopback() -> None:
     """The WebRTC library's switch is for the whole process: whichever test comes first must not decide it."""
-    webrtc.allow_loopback()
+    channel_wrtc._allow_loopback()
 
 
 @pytest.fixture(scope="session")
