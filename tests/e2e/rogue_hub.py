@@ -22,7 +22,7 @@ import aiohttp
 from ssb_rtc.types import HubUrl
 
 MODES: Final = (
-    "honest", "drop", "duplicate", "reorder", "hold", "replay", "rewrite", "misdirect", "flood", "cycle",
+    "honest", "drop", "duplicate", "reorder", "hold", "replay", "rewrite", "misdirect", "choose", "flood", "cycle",
 )  # fmt: skip
 STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:heartbeat signal\n\n"
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
@@ -63,6 +63,10 @@ class Hub:
             case "reorder":
                 self.held.append(letter)
                 asyncio.get_running_loop().call_later(REORDER_S, self.release)
+            case "choose":
+                # Knocks come late, so that they count as newer ones than those of other hubs, and nothing else does.
+                if len(body) < 1_000:
+                    asyncio.get_running_loop().call_later(REORDER_S, self.say, letter)
             case "hold":
                 self.held.append(letter)
             case "replay":

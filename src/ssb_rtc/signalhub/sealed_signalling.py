@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -300,46 +300,72 @@ class SealedSignalling(Signalling):
         """See `Signalling.send`. A session is 32 hex digits; MisuseError for others."""
         raw = _raw(session)
         if signal.kind == "knock":
-            await self._knock(hub, to, session, signal)
+            await self._knock(hub, (to, session), signal)
             return
         known = self._sessions.get((to, session), self._clock())
         if known is None or known.theirs is None:
             raise TransportFault("the other side has not said to which key this is to be sealed: it came too late")
-        seed = secrets.token_bytes(32)
+        theirs, seed = known.theirs, secrets.token_bytes(32)
+        hubs = [at for at in known.replies if at in self._hubs and self._hubs[at].up] or [hub]
         match signal.kind:
             case "offer":
-                known.secret = known.secret or secrets.token_bytes(32)
-                reply, ephemeral = self._reply(self._held(hub), to), letters.public_of(known.secret)
-                kind, payload = Kind.OFFER, letters.offer(ephemeral, reply, signal.sdp, known.theirs, seed)
-            case "answer":
-                kind, payload = Kind.ANSWER, letters.answer(signal.sdp, known.theirs, seed)
-            case _:
-                kind, payload = Kind.CANDIDATE, letters.candidate(signal, known.theirs, seed)
-        await self._send(hub, to, raw, known, kind, payload)
+                secret = known.secret = known.secret or secrets.token_bytes(32)
 
-    async def _knock(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
+                def offer(at: HubUrl) -> Letter:
+                    reply = self._reply(self._held(at), to)
+                    payload = letters.offer(
+                        letters.public_of(secret), reply, signal.sdp, theirs, secrets.token_bytes(32)
+                    )
+                    return self._letter(to, raw, known, Kind.OFFER, payload)
+
+                await self._spread(hubs, to, known, offer)
+            case "answer":
+                answer = self._letter(to, raw, known, Kind.ANSWER, letters.answer(signal.sdp, theirs, seed))
+                await self._spread(hubs, to, known, lambda _: answer)
+            case _:
+                candidate = self._letter(to, raw, known, Kind.CANDIDATE, letters.candidate(signal, theirs, seed))
+                await self._spread(hubs, to, known, lambda _: candidate)
+
+    async def _spread(
+        self, hubs: Sequence[HubUrl], to: PeerId, known: Session, letter: Callable[[HubUrl], Letter]
+    ) -> None:
+        """Over each hub where the session was heard: what one of them drops comes over another. One is enough."""
+        posts = (self._send(hub, to, known, letter(hub)) for hub in hubs)
+        outcomes = await asyncio.gather(*posts, return_exceptions=True)
+        faults = [outcome for outcome in outcomes if outcome is not None]
+        if len(faults) == len(hubs) or not all(isinstance(fault, TransportFault) for fault in faults):
+            raise next(fault for fault in faults if len(faults) == len(hubs) or not isinstance(fault, TransportFault))
+
+    async def _knock(self, hub: HubUrl, key: Key, signal: Signal) -> None:
+        to, raw = key[0], _raw(key[1])
         while not (held := self._held(hub)).knocks.take(self._clock()):
             await asyncio.sleep(1.0 / self._limits.knock_rate_s)
-        key, now_s = (to, session), self._clock()
+        now_s = self._clock()
         known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)
         if known is None:
             raise TransportFault("too many attempts are under way")
-        known.secret = known.secret or secrets.token_bytes(32)
+        known.secret, known.began_s = known.secret or secrets.token_bytes(32), now_s
         payload = letters.knock(letters.public_of(known.secret), self._reply(held, to), alone=signal.alone)
-        await self._send(hub, to, _raw(session), known, Kind.KNOCK, payload)
+        await self._post(hub, self._inbox(to), self._sealed(to, self._letter(to, raw, known, Kind.KNOCK, payload)))
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """See `Signalling.say_busy`."""
         known = self._sessions.get((to, session), self._clock())
         if known is not None:
-            await self._send(hub, to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
+            letter = self._letter(to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
+            await self._send(hub, to, known, letter)
 
-    async def _send(self, hub: HubUrl, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> None:
-        """Seal a letter and hand it to the hub: to the channel that they named, else to their inbox."""
+    def _letter(self, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> Letter:
         letter = Letter(kind, self._own, raw, known.sequence, self._time_ms(to), payload)
         known.sequence += 1
-        body = envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
-        await self._post(hub, known.reply_to or self._inbox(to), body)
+        return letter
+
+    def _sealed(self, to: PeerId, letter: Letter) -> str:
+        return envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
+
+    async def _send(self, hub: HubUrl, to: PeerId, known: Session, letter: Letter) -> None:
+        """To the channel that they named, else to their inbox."""
+        await self._post(hub, known.replies.get(hub) or self._inbox(to), self._sealed(to, letter))
 
     def _reply(self, held: _Hub, to: PeerId) -> bytes:
         friend = not self._strangers or self._inboxes.of(to) is not None
@@ -453,12 +479,14 @@ class SealedSignalling(Signalling):
             return "copy"
         known = self._sessions.get(key, now_s)
         if known is None:
-            known = self._sessions.begin(key, now_s, knocked=False, open_=name == "open")
+            if self._sessions.outdated(letter.sender, letter.time_ms):
+                return "stale"
+            known = self._sessions.begin(key, now_s, knocked=False, open_=name == "open", time_ms=letter.time_ms)
         if known is None:
             return "full"
         if known.knocked or known.theirs not in (None, knock.ephemeral):
             return "invalid"
-        known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
+        known.theirs, known.replies[hub] = knock.ephemeral, channels.reply_channel(knock.reply)
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and self._keys.public < public_key(letter.sender):
             self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
@@ -467,15 +495,15 @@ class SealedSignalling(Signalling):
         return ""
 
     def _knock_again(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
-        """Once a session: whoever knocks at us all the time does not use up our knocks at others."""
+        """Once a session and hub: whoever knocks at us all the time does not use up our knocks at others."""
         known = self._sessions.get(key, self._clock())
-        if known is not None and not known.repeated:
-            known.repeated = True
+        if known is not None and hub not in known.repeated:
+            known.repeated.add(hub)
             self._spawn(self._say_knock(hub, key, alone=alone))
 
     async def _say_knock(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
         with suppress(TransportFault):
-            await self._knock(hub, *key, Signal("knock", alone=alone))
+            await self._knock(hub, key, Signal("knock", alone=alone))
 
     def _take_known(self, hub: HubUrl, letter: Letter, key: Key, known: Session) -> str:
         """A letter of a session that we know: it is fresh because it echoes that."""
@@ -488,7 +516,10 @@ class SealedSignalling(Signalling):
                 offer = letters.parse_offer(letter.payload, secret)
                 if known.theirs not in (None, offer.ephemeral):
                     return "invalid"
-                known.theirs, known.reply_to = offer.ephemeral, channels.reply_channel(offer.reply)
+                known.theirs, known.replies[hub] = offer.ephemeral, channels.reply_channel(offer.reply)
+                if offer.sdp == known.offered:
+                    return "copy"
+                known.offered = offer.sdp
                 self._emit(SignalReceived(hub, peer, session, Signal("offer", sdp=offer.sdp)))
             case Kind.ANSWER if not known.knocked and secret:
                 sdp = letters.parse_answer(letter.payload, secret)
@@ -512,12 +543,14 @@ class SealedSignalling(Signalling):
             return
         known = self._sessions.begin((peer, letter.session.hex()), now_s, knocked=False)
         if known is not None:
-            known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
+            known.theirs, known.replies[hub] = knock.ephemeral, channels.reply_channel(knock.reply)
             self._spawn(self._say_clock(hub, peer, letter.session, known))
 
     async def _say_clock(self, hub: HubUrl, peer: PeerId, raw: bytes, known: Session) -> None:
         with suppress(TransportFault):
-            await self._send(hub, peer, raw, known, Kind.CLOCK, letters.clock(self._time_ms()))
+            await self._send(
+                hub, peer, known, self._letter(peer, raw, known, Kind.CLOCK, letters.clock(self._time_ms()))
+            )
 
     def _take_clock_note(self, hub: HubUrl, peer: PeerId, session: str, time_ms: int) -> None:
         """A friend reads another time than we do: date our letters to it so, and knock once more."""
