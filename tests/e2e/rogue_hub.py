@@ -12,9 +12,10 @@ import base64
 import contextlib
 import json
 import random
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -27,6 +28,7 @@ MODES: Final = (
 STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:heartbeat signal\n\n"
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 REORDER_S: Final = 0.15
+CHOOSE_S: Final = 0.05
 CYCLE_S: Final = 0.3
 FLOOD_S: Final = 0.02
 JUNK: Final = 20
@@ -66,7 +68,7 @@ class Hub:
             case "choose":
                 # Knocks come late, so that they count as newer ones than those of other hubs, and nothing else does.
                 if len(body) < 1_000:
-                    asyncio.get_running_loop().call_later(REORDER_S, self.say, letter)
+                    asyncio.get_running_loop().call_later(CHOOSE_S, self.say, letter)
             case "hold":
                 self.held.append(letter)
             case "replay":
@@ -145,6 +147,8 @@ class Hub:
 
     def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
         self.mode = order.get("mode", self.mode)
+        if order.get("forget"):
+            self.seen, self.raw, self.held = [], [], []
         if order.get("release"):
             self.release()
         self.say(*((channel, body) for channel, body in order.get("say", [])))
@@ -198,24 +202,26 @@ class RogueHub:
         raise AssertionError(f"it did not happen; the hub has {len(known['seen'])} letters, and {known['listeners']}")
 
 
-@asynccontextmanager
-async def rogue_hub(mode: str = "honest") -> AsyncIterator[RogueHub]:
-    """A fresh one, which ends with the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.e2e.rogue_hub", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(30):
-            url = (await process.stdout.readline()).decode().strip()
-        async with aiohttp.ClientSession() as session:
-            hub = RogueHub(HubUrl(url), session)
-            await hub.turn(mode)
-            yield hub
-    finally:
-        with contextlib.suppress(ProcessLookupError):
+@contextmanager
+def rogue_process() -> Iterator[HubUrl]:
+    """A hub that runs until the block ends."""
+    command = [sys.executable, "-m", "tests.e2e.rogue_hub"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield HubUrl(process.stdout.readline().decode().strip())
+        finally:
             process.kill()
-        await process.wait()
+
+
+@asynccontextmanager
+async def ordering(url: HubUrl) -> AsyncIterator[RogueHub]:
+    """The hand on a hub, which is honest at first and remembers nothing of what was before."""
+    async with aiohttp.ClientSession() as session:
+        hub = RogueHub(url, session)
+        await hub.order(mode="honest", forget=True)
+        yield hub
+        await hub.turn("honest")
 
 
 async def main() -> None:

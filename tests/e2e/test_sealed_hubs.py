@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ssb_rtc.signalhub.signalling import Announced, Busy, ClockDiffers, HubUp, L
 from ssb_rtc.types import HubUrl, peer_of
 from ssb_rtc.wire import channels, letters
 from ssb_rtc.wire.envelope import Kind
-from tests.e2e.rogue_hub import MODES, RogueHub, rogue_hub
+from tests.e2e.rogue_hub import MODES, RogueHub, ordering, rogue_process
 from tests.e2e.sealed_peers import friends_on, linked
 from tests.signalhub.sealed_party import (
     ANSWER,
@@ -49,9 +49,15 @@ DEADLY = ("drop", "hold", "rewrite")
 ATTACKS = MODES[1:]
 
 
+@pytest.fixture(scope="module")
+def rogue() -> Iterator[HubUrl]:
+    with rogue_process() as url:
+        yield url
+
+
 @pytest.fixture
-async def hub() -> AsyncIterator[RogueHub]:
-    async with rogue_hub() as running:
+async def hub(rogue: HubUrl) -> AsyncIterator[RogueHub]:
+    async with ordering(rogue) as running:
         yield running
 
 
