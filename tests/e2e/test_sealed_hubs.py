@@ -189,6 +189,59 @@ async def test_everything_that_was_ever_said_played_again_changes_nothing(
         assert (told_once(low, high), told_once(high, low)) == expected
 
 
+async def test_what_one_hub_drops_comes_over_another(pair: tuple[Party, Party], hub: RogueHub, honest: HubUrl) -> None:
+    """It lets a knock pass and then nothing more."""
+    low, high = pair
+    for party in pair:
+        await party.signalling.connect(honest)
+    attempt = fresh_session()
+    for where in (hub.url, honest):
+        await low.say(where, high, attempt, KNOCK)
+    await high.until_heard("knock", 2)
+    await hub.turn("drop")
+    for signal in (OFFER, candidate(1)):
+        await high.say(hub.url, low, attempt, signal)
+    await low.until(lambda: low.heard("offer") and low.heard("candidate"))
+    for signal in (ANSWER, candidate(2)):
+        await low.say(hub.url, high, attempt, signal)
+    await high.until(lambda: high.heard("answer") and high.heard("candidate"))
+
+
+async def test_letters_over_two_hubs_count_once(pair: tuple[Party, Party], hub: RogueHub, honest: HubUrl) -> None:
+    low, high = pair
+    for party in pair:
+        await party.signalling.connect(honest)
+    attempt = fresh_session()
+    for where in (hub.url, honest):
+        await low.say(where, high, attempt, KNOCK)
+    await high.until_heard("knock", 2)
+    for signal in (OFFER, candidate(1)):
+        await high.say(hub.url, low, attempt, signal)
+    await low.until_dropped("copy", 2)
+    for signal in (ANSWER, candidate(2)):
+        await low.say(hub.url, high, attempt, signal)
+    await high.until_dropped("copy", 2)
+    assert told_once(low, high) == {"offer": 1, "candidate": 1}
+    assert told_once(high, low) == {"knock": 2, "answer": 1, "candidate": 1}
+
+
+async def test_a_knock_that_was_kept_back_takes_no_newer_one_s_place(
+    pair: tuple[Party, Party], hub: RogueHub, honest: HubUrl
+) -> None:
+    low, high = pair
+    for party in pair:
+        await party.signalling.connect(honest)
+    await hub.turn("hold")
+    await low.say(hub.url, high, fresh_session(), KNOCK)
+    low.wall_s += 30
+    attempt = fresh_session()
+    await low.say(honest, high, attempt, KNOCK)
+    await high.until_heard("knock")
+    await hub.order(release=True)
+    await high.until_dropped("stale")
+    assert [heard.session for heard in high.heard("knock")] == [attempt]
+
+
 async def test_a_letter_turned_to_another_receiver_does_not_open(
     session: aiohttp.ClientSession, pair: tuple[Party, Party], hub: RogueHub
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from ssb_rtc.plugins.inboxes import TELLS_AT_ONCE
 from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.testing import Swarm
 from ssb_rtc.testing.waiting import LIMIT_S
-from ssb_rtc.types import PeerId, peer_of
+from ssb_rtc.types import Json, PeerId, peer_of
 from tests.runtime.watching import Watched
 
 
@@ -38,11 +37,11 @@ async def until(peer: Peer, other: Peer, known: bool = True) -> None:
 
 
 @pytest.fixture
-async def pair(swarm: Swarm) -> AsyncIterator[tuple[Peer, Peer]]:
+async def pair(swarm: Swarm) -> tuple[Peer, Peer]:
     """Two peers with a link, who don't know each other yet."""
     ann, ben = await swarm.peers("ann", "ben")
     await swarm.connect("line")
-    yield ann, ben
+    return ann, ben
 
 
 async def befriend(one: Peer, other: Peer) -> None:
@@ -106,7 +105,16 @@ async def test_what_is_no_secret_is_refused_and_too_much_is_not_kept(pair: tuple
     ann, ben = pair
     await ben.follow(ann.id)
     link = ann.rpc(ben.id)
-    for said in (None, 5, "", "x" * 44, base64.b64encode(bytes(31)).decode(), base64.b64encode(bytes(66)).decode(), {}):
+    wrong: list[Json] = [
+        None,
+        5,
+        "",
+        "x" * 44,
+        base64.b64encode(bytes(31)).decode(),
+        base64.b64encode(bytes(66)).decode(),
+        {},
+    ]
+    for said in wrong:
         with pytest.raises(RemoteCallError, match="32 bytes"):
             await link.call("inboxes.tell", said)
     told = [await link.call("inboxes.tell", base64.b64encode(bytes(31) + bytes([n])).decode()) for n in range(12)]
