@@ -7,18 +7,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from ssb_rtc import Peer, Settings
+from ssb_rtc.storage import folder as files
+from ssb_rtc.storage.identity import create_identity
 from ssb_rtc.types import FeedId, HubUrl, PeerId, peer_of
 from tests.runtime.watching import Watched
 from tests.signalhub.sealed_party import NETWORK
+from tests.storage.feedmaker import keys_of
 
 NAMES = ("ann", "ben")
 
 
 async def prepare_friends(folder: Path, *, settings: Settings | None = None) -> dict[str, FeedId]:
-    """Two folders of peers that follow each other and know each other's inbox, as if they had met before."""
+    """Two folders of peers that follow each other and know each other's inbox, as if they had met before.
+
+    The first has the greater key, so it answers when knocks cross.
+    """
     settings = settings or Settings(network_key=NETWORK)
     made: dict[str, tuple[FeedId, bytes]] = {}
-    for name in NAMES:
+    for name, keys in zip(
+        NAMES, sorted((keys_of(1), keys_of(2)), key=lambda keys: keys.public, reverse=True), strict=True
+    ):
+        (folder / name).mkdir(mode=0o700, parents=True)
+        create_identity(files.secret_path(folder / name), keys)
         async with Peer(folder / name, settings, online=False) as peer:
             made[name] = (peer.id, peer._inboxes.inboxes.own)
     for name, other in (NAMES, NAMES[::-1]):

@@ -20,11 +20,12 @@ from ssb_rtc.errors import TransportFault
 from ssb_rtc.hub.server import serve
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.signalhub.client import open_session
+from ssb_rtc.signalhub.client import HubClient, open_session
 from ssb_rtc.signalhub.signalling import Announced, Busy, ClockDiffers, HubUp, Left, SignalReceived
 from ssb_rtc.types import HubUrl, peer_of
 from ssb_rtc.wire import channels, letters
 from ssb_rtc.wire.envelope import Kind
+from ssb_rtc.wire.swarm import app_name
 from tests.e2e.rogue_hub import MODES, RogueHub, ordering, rogue_process
 from tests.e2e.sealed_peers import friends_on, linked
 from tests.signalhub.sealed_party import (
@@ -205,6 +206,34 @@ async def test_what_one_hub_drops_comes_over_another(pair: tuple[Party, Party], 
     for signal in (ANSWER, candidate(2)):
         await low.say(hub.url, high, attempt, signal)
     await high.until(lambda: high.heard("answer") and high.heard("candidate"))
+
+
+async def test_a_hub_that_is_quicker_with_a_copy_than_the_honest_one_keeps_nothing_to_itself(
+    session: aiohttp.ClientSession, pair: tuple[Party, Party], hub: RogueHub, honest: HubUrl
+) -> None:
+    """It listens on the honest hub, says the knock on its own first, and drops what is said there in answer."""
+    low, high = pair
+    stolen: list[str] = []
+    await low.signalling.connect(honest)
+    spy = HubClient(honest, app_name(NETWORK), session)
+    await spy.subscribe([high.friend_inbox], stolen.append, lambda _fault: None)
+    attempt = fresh_session()
+    await low.say(honest, high, attempt, KNOCK)
+    async with asyncio.timeout(15):
+        while not stolen:
+            await asyncio.sleep(0.01)
+    await hub.turn("drop")
+    await hub.say((high.friend_inbox, stolen[0]))
+    await high.until_heard("knock")
+    for signal in (OFFER, candidate(1)):
+        await high.say(hub.url, low, attempt, signal)
+    await high.signalling.connect(honest)
+    await spy.broadcast(high.friend_inbox, stolen[0])
+    await low.until(lambda: low.heard("offer") and low.heard("candidate"))
+    await low.say(honest, high, attempt, ANSWER)
+    await high.until_heard("answer")
+    assert told_once(high, low) == {"knock": 1, "answer": 1}
+    await spy.close()
 
 
 async def test_letters_over_two_hubs_count_once(pair: tuple[Party, Party], hub: RogueHub, honest: HubUrl) -> None:

@@ -1,8 +1,8 @@
 """The sealed dialect over many hubs: what goes over a hub can be delayed and dropped there, and nothing else.
 
 Letters (wire.letters) travel in envelopes (wire.envelope) to inboxes (wire.channels): a knock to the friend inbox where
-we know it, else to the public one; whatever answers a letter goes to the channel that the letter names. docs/signalling.md
-has the layout and says who can do what.
+we know it, else to the public one; whatever answers a letter goes to the channel that the letter names, over each hub
+where they were heard. docs/signalling.md has the layout and says who can do what.
 
 What crosses is settled here: of two knocks the one of the smaller key stands, because the owner of the greater key is
 to offer. So one of the two hears nothing and sends its knock again, the other one hears a knock and offers.
@@ -15,7 +15,6 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -23,10 +22,10 @@ import aiohttp
 from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import public_key
-from ssb_rtc.signalhub.admission import BucketTable, SeenLetters, TokenBucket
+from ssb_rtc.signalhub.admission import BucketTable, SeenLetters
 from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
-from ssb_rtc.signalhub.crowd import Crowd
-from ssb_rtc.signalhub.sessions import Key, Session, Sessions
+from ssb_rtc.signalhub.sealed_hub import HubHeld, SealedLimits
+from ssb_rtc.signalhub.sessions import SAID_MAX, Key, Session, Sessions
 from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
@@ -61,52 +60,10 @@ class Inboxes(Protocol):
         """That of a friend who told us."""
 
 
-@dataclass(frozen=True, slots=True)
-class SealedLimits:
-    """What may come in, and how much is held. Rates are letters a second."""
-
-    hubs_max: int = 32
-    inbox_rate_s: float = 50.0
-    inbox_burst: float = 100.0
-    """Before any cryptography, for the friend inbox and for all that is open apart, on each hub."""
-    sender_rate_s: float = 10.0
-    sender_burst: float = 60.0
-    senders_max: int = 4_096
-    seen_max: int = 16 * 1024
-    seen_of_a_sender_max: int = 64
-    knock_rate_s: float = 1.0
-    knock_burst: float = 20.0
-    """Of our own knocks on each hub."""
-    posts_max: int = 4
-    """In flight to one hub."""
-    posts_waiting_max: int = 256
-
-
-class _Hub:
-    """What is held for one hub."""
-
-    def __init__(self, streams: HubStreams, limits: SealedLimits, now_s: float) -> None:
-        self.streams = streams
-        self.reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
-        self.open_reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
-        """Named to those who are no friends: what they send there can't crowd out what friends send."""
-        self.buckets: dict[StreamName, TokenBucket] = {
-            "own": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
-            "open": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
-        }
-        self.knocks = TokenBucket(limits.knock_rate_s, limits.knock_burst, now_s)
-        self.renewing = asyncio.Lock()
-        self.posts = asyncio.Semaphore(limits.posts_max)
-        self.waiting = 0
-        self.crowd = Crowd()
-        self.announced_on: str | None = None
-        self.up = False
-
-
 class SealedSignalling(Signalling):
     """The sealed dialect for one identity in one network."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords only, each of its own
         self,
         keys: Keys,
         network_key: bytes,
@@ -134,7 +91,7 @@ class SealedSignalling(Signalling):
         self._wall = wall
         self._limits = limits = limits or SealedLimits()
         self._client_limits = client_limits
-        self._hubs: dict[HubUrl, _Hub] = {}
+        self._hubs: dict[HubUrl, HubHeld] = {}
         self._sessions = Sessions()
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
         self._notes = BucketTable(1 / CLOCK_NOTE_S, 1, limits.senders_max)
@@ -194,17 +151,17 @@ class SealedSignalling(Signalling):
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_for_ever(), name="channels of the day")
 
-    def _make(self, hub: HubUrl) -> _Hub:
+    def _make(self, hub: HubUrl) -> HubHeld:
         def client() -> HubClient:
             return HubClient(hub, app_name(self._network_key), self._http, limits=self._client_limits)
 
-        held: _Hub
+        held: HubHeld
         streams = HubStreams(
             client,
             lambda name, text: self._hear(hub, held, name, text),
             lambda fault: self._lost(hub, held, fault),
         )
-        held = _Hub(streams, self._limits, self._clock())
+        held = HubHeld(streams, self._limits, self._clock())
         return held
 
     async def disconnect(self, hub: HubUrl) -> None:
@@ -223,7 +180,7 @@ class SealedSignalling(Signalling):
         for hub in list(self._hubs):
             await self.disconnect(hub)
 
-    def _lost(self, hub: HubUrl, held: _Hub, fault: TransportFault) -> None:
+    def _lost(self, hub: HubUrl, held: HubHeld, fault: TransportFault) -> None:
         if self._hubs.get(hub) is not held:
             return
         del self._hubs[hub]
@@ -231,7 +188,7 @@ class SealedSignalling(Signalling):
         self._spawn(held.streams.close())
         self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
 
-    def _wanted(self, held: _Hub) -> dict[StreamName, list[str]]:
+    def _wanted(self, held: HubHeld) -> dict[StreamName, list[str]]:
         """The channels to listen to now."""
         days = channels.days_heard(self._wall())
         own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
@@ -250,7 +207,7 @@ class SealedSignalling(Signalling):
         # All at once: one that answers slowly must not keep us from hearing friends on another one.
         await asyncio.gather(*(self._renew_on(hub, held) for hub, held in list(self._hubs.items())))
 
-    async def _renew_on(self, hub: HubUrl, held: _Hub) -> None:
+    async def _renew_on(self, hub: HubUrl, held: HubHeld) -> None:
         async with held.renewing:
             held.crowd.settle(self._clock())
             if not held.up:
@@ -287,7 +244,7 @@ class SealedSignalling(Signalling):
         if held is not None and held.announced_on is not None:
             await self._announce(hub, held, Kind.LEAVE, b"")
 
-    async def _announce(self, hub: HubUrl, held: _Hub, kind: Kind, payload: bytes) -> str:
+    async def _announce(self, hub: HubUrl, held: HubHeld, kind: Kind, payload: bytes) -> str:
         day = channels.day_of(self._wall())
         path = channels.announce_path(self._network_key, self._own, day)
         channel = channels.announce_channel(self._network_key, path, held.crowd.depth)
@@ -330,16 +287,21 @@ class SealedSignalling(Signalling):
         self, hubs: Sequence[HubUrl], to: PeerId, known: Session, letter: Callable[[HubUrl], Letter]
     ) -> None:
         """Over each hub where the session was heard: what one of them drops comes over another. One is enough."""
+        if len(known.said) < SAID_MAX:
+            known.said.append(letter)
         posts = (self._send(hub, to, known, letter(hub)) for hub in hubs)
         outcomes = await asyncio.gather(*posts, return_exceptions=True)
         faults = [outcome for outcome in outcomes if outcome is not None]
-        if len(faults) == len(hubs) or not all(isinstance(fault, TransportFault) for fault in faults):
-            raise next(fault for fault in faults if len(faults) == len(hubs) or not isinstance(fault, TransportFault))
+        for fault in faults:
+            if not isinstance(fault, TransportFault):
+                raise fault
+        if len(faults) == len(hubs):
+            raise faults[0]
 
     async def _knock(self, hub: HubUrl, key: Key, signal: Signal) -> None:
         to, raw = key[0], _raw(key[1])
-        while not (held := self._held(hub)).knocks.take(self._clock()):
-            await asyncio.sleep(1.0 / self._limits.knock_rate_s)
+        while not (held := self._held(hub)).knocks.take(self._clock()):  # noqa: ASYNC110
+            await asyncio.sleep(1.0 / self._limits.knock_rate_s)  # time passes, nobody tells us of it
         now_s = self._clock()
         known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)
         if known is None:
@@ -355,6 +317,18 @@ class SealedSignalling(Signalling):
             letter = self._letter(to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
             await self._send(hub, to, known, letter)
 
+    def _note_route(self, hub: HubUrl, key: Key, known: Session, reply: bytes) -> bool:
+        """They are heard over this hub: where they listen. True where they are told there what we said already."""
+        is_news = hub not in known.replies
+        known.replies[hub] = channels.reply_channel(reply)
+        if is_news and known.said:
+            self._spawn(self._say_again(hub, key[0], known))
+        return is_news and bool(known.said)
+
+    async def _say_again(self, hub: HubUrl, to: PeerId, known: Session) -> None:
+        with suppress(TransportFault):
+            await asyncio.gather(*(self._send(hub, to, known, letter(hub)) for letter in list(known.said)))
+
     def _letter(self, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> Letter:
         letter = Letter(kind, self._own, raw, known.sequence, self._time_ms(to), payload)
         known.sequence += 1
@@ -367,7 +341,7 @@ class SealedSignalling(Signalling):
         """To the channel that they named, else to their inbox."""
         await self._post(hub, known.replies.get(hub) or self._inbox(to), self._sealed(to, letter))
 
-    def _reply(self, held: _Hub, to: PeerId) -> bytes:
+    def _reply(self, held: HubHeld, to: PeerId) -> bytes:
         friend = not self._strangers or self._inboxes.of(to) is not None
         return channels.reply_bytes(held.reply if friend else held.open_reply)
 
@@ -381,7 +355,7 @@ class SealedSignalling(Signalling):
         ahead_s = self._ahead_s.get(to, 0.0) if to is not None else 0.0
         return max(0, int((self._wall() + ahead_s) * 1000))
 
-    def _held(self, hub: HubUrl) -> _Hub:
+    def _held(self, hub: HubUrl) -> HubHeld:
         held = self._hubs.get(hub)
         if held is None or not held.up:
             raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
@@ -408,7 +382,7 @@ class SealedSignalling(Signalling):
 
     # --- what we hear ---
 
-    def _hear(self, hub: HubUrl, held: _Hub, name: StreamName, text: str) -> None:
+    def _hear(self, hub: HubUrl, held: HubHeld, name: StreamName, text: str) -> None:
         """One event of a hub: a flood is cut before anything is opened, and nothing of it raises."""
         if self._hubs.get(hub) is not held:
             return
@@ -441,7 +415,7 @@ class SealedSignalling(Signalling):
             return envelope.open_envelope(text, self._keys, self._network_key)
         return None
 
-    def _take(self, hub: HubUrl, held: _Hub, name: StreamName, letter: Letter) -> str:
+    def _take(self, hub: HubUrl, held: HubHeld, name: StreamName, letter: Letter) -> str:
         """Act on a letter whose sender is proven; why it was dropped, or nothing. Raises SignalInvalid."""
         now_s, fresh = self._clock(), envelope.is_fresh(letter, self._wall() * 1000)
         key = (letter.sender, letter.session.hex())
@@ -475,9 +449,12 @@ class SealedSignalling(Signalling):
         if not fresh:
             self._note_clock(hub, letter, knock)
             return "stale"
-        if not self._first(name, letter, now_s):
-            return "copy"
         known = self._sessions.get(key, now_s)
+        if not self._first(name, letter, now_s):
+            if known is not None and known.theirs == knock.ephemeral and not known.knocked:
+                # A copy, but it shows another way to them: whose hub was the first may be no more than quick.
+                self._note_route(hub, key, known, knock.reply)
+            return "copy"
         if known is None:
             if self._sessions.outdated(letter.sender, letter.time_ms):
                 return "stale"
@@ -486,7 +463,9 @@ class SealedSignalling(Signalling):
             return "full"
         if known.knocked or known.theirs not in (None, knock.ephemeral):
             return "invalid"
-        known.theirs, known.replies[hub] = knock.ephemeral, channels.reply_channel(knock.reply)
+        known.theirs = knock.ephemeral
+        if self._note_route(hub, key, known, knock.reply):
+            return ""
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and self._keys.public < public_key(letter.sender):
             self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
@@ -509,14 +488,15 @@ class SealedSignalling(Signalling):
         """A letter of a session that we know: it is fresh because it echoes that."""
         peer, session = key
         secret = known.secret or b""
-        if not known.first(letter.sequence):
+        if not known.first(letter.sequence) and (letter.kind is not Kind.OFFER or hub in known.replies):
             return "copy"
         match letter.kind:
             case Kind.OFFER if known.knocked:
                 offer = letters.parse_offer(letter.payload, secret)
                 if known.theirs not in (None, offer.ephemeral):
                     return "invalid"
-                known.theirs, known.replies[hub] = offer.ephemeral, channels.reply_channel(offer.reply)
+                known.theirs = offer.ephemeral
+                self._note_route(hub, key, known, offer.reply)
                 if offer.sdp == known.offered:
                     return "copy"
                 known.offered = offer.sdp

@@ -8,9 +8,11 @@ envelope, but for knocks, which begin one.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.wire.envelope import Letter
 
 SESSIONS_MAX = 2_048
 OPEN_SESSIONS_MAX = 1_024
@@ -18,6 +20,8 @@ OPEN_SESSIONS_MAX = 1_024
 SESSIONS_OF_A_PEER_MAX = 32
 SESSION_LIFE_S = 120.0
 """An attempt takes 30 s; an answer may come late."""
+SAID_MAX = 32
+"""Of an attempt's own letters: a description, and candidates."""
 LETTERS_OF_A_SESSION_MAX = 256
 """From the other side: an offer and 20 candidates, each sent again a few times."""
 CROSSING_S = 10.0
@@ -50,6 +54,8 @@ class Session:
     """Where our knock was sent once more, because theirs crossed it or because of a clock note."""
     heard: set[int] = field(default_factory=set)
     """The sequences of their letters."""
+    said: list[Callable[[HubUrl], Letter]] = field(default_factory=list)
+    """What we said to them there, to be said over a hub where they are heard only later, too."""
     offered: str = ""
     """The SDP of their offer. It comes as a letter of its own over each hub, because each names a reply channel."""
 
