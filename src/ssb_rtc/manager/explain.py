@@ -145,6 +145,8 @@ def _why_unknown(state: State, peer: PeerId) -> str:
         return "that is no peer id"
     if peer == state.own:
         return "that is ourselves"
+    if peer in state.inboxes:
+        return "nothing came of our knocks: it is on none of our hubs, or has no room, or they don't carry our signals"
     return "it has not announced itself on any of our hubs or in our local network, or was forgotten since"
 
 

@@ -24,6 +24,7 @@ from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings as Policy
+from ssb_rtc.manager.slots import is_near
 from ssb_rtc.manager.state import KnownHub, Now, Route, State, Witness, initial
 from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
@@ -44,7 +45,7 @@ from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.transport.base import Stream, Transport
-from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
+from ssb_rtc.transport.ice import IceConfig, is_local, parse_stun, parse_turn
 from ssb_rtc.transport.lan import LanDiscovery
 from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
 from ssb_rtc.transport.multiserver import Multiserver
@@ -103,7 +104,7 @@ class Network:
         )
         self._prober = HubProber(book.store if book is not None else None, lambda: self.meets_on_loopback, now_ms)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
-        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
+        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms, self._is_private)
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
         self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
@@ -231,6 +232,12 @@ class Network:
 
     def _is_blocked(self, peer: PeerId) -> bool:
         return peer in self._blocked
+
+    def _is_private(self, hub: HubUrl, peer: PeerId) -> bool:
+        """Whether candidates in private ranges are tried: strangers could aim us at what is in our own network."""
+        state, host = self._driver.state, hub_host(hub)
+        row = state.peers.get(peer)
+        return peer in state.hops or (row is not None and is_near(state, row)) or is_local(host)
 
     async def _dial(self, where: str) -> Stream:
         return await self._multiserver.connect(where)
