@@ -30,7 +30,10 @@ from ssb_rtc.hub.readers import too_slow
 from ssb_rtc.hub.rooms import Rooms, RoomsFull
 
 NAME = "ssb-rtc hub"
-BACKLOG = 1024
+BACKLOG = 4096
+"""Connections that wait to be accepted, as many as Linux allows unless told otherwise (net.core.somaxconn). After a
+restart thousands come at once, and whoever finds no place tries again only after a second."""
+
 RETRY_WHEN_FULL_S = 30
 RETRY_WHEN_AWAY_S = 5
 
