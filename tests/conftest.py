@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def shared_folder() -> Path | None:
     """The test data that lives beside the project, or None where it is absent."""
     folder = Path(os.environ.get("SSB_RTC_SHARED") or ROOT.parent / "shared")
     return folder if (folder / "vectors").is_dir() else None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_local_network() -> Iterator[None]:
+    """The network of whoever runs the tests may have peers of its own: peers in this process hear nobody there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssb_rtc.transport.lan.PORT", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

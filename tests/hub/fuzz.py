@@ -57,7 +57,7 @@ async def stranger(port: int, chance: random.Random) -> None:
             if chance.random() < 0.2:
                 raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
             data = mutated(chance)
-            while data:
+            while data and not raw.writer.transport.is_closing():
                 size = chance.choice((1, 50, 1000, len(data)))
                 raw.writer.write(data[:size])
                 data = data[size:]

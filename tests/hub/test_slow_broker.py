@@ -183,6 +183,27 @@ async def test_a_client_that_leaves_with_a_post_in_flight_harms_nobody() -> None
                 await asyncio.sleep(0)
 
 
+async def test_the_broker_s_time_is_not_the_client_s() -> None:
+    """No time-out runs while the broker is asked; the one of what follows begins anew."""
+    broker = SlowBroker()
+    limits = HubLimits(header_s=0.2, body_s=0.05, keep_alive_s=0.05, sweep_s=0.01)
+    async with running(limits, broker=broker) as hub, connected(hub.port) as raw, connected(hub.port) as listener:
+        begun_s = hub.now_s
+        await raw.send(post_bytes(b"/v1/x/1", b"1") + b"GET / HTTP/1.1\r\n")
+        await broker.post()
+        await listener.send(GET)
+        await broker.subscription()
+        async with asyncio.timeout(LIMIT_S):
+            while hub.now_s < begun_s + 0.4:
+                await asyncio.sleep(0.01)
+        broker.settle(True)
+        assert (await raw.answer())[0].startswith(b"HTTP/1.1 200 OK")
+        await raw.send(HOST + b"\r\n")
+        assert (await raw.answer())[0].startswith(b"HTTP/1.1 200 OK")
+        broker.confirm(True)
+        assert (await listener.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+
+
 @pytest.mark.parametrize("drains", [False, True])
 async def test_the_end_waits_for_a_post_at_the_broker(drains: bool) -> None:
     broker = SlowBroker()

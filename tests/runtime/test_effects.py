@@ -8,11 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from ssb_rtc.errors import ConnectFailed, MisuseError
+from ssb_rtc.errors import ConnectFailed, DatabaseUnusable, MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import Route
+from ssb_rtc.runtime.driver import failed
 from ssb_rtc.runtime.effects import EffectPerformer
+from ssb_rtc.signalhub.guarded import NotAsked
 from ssb_rtc.signalhub.signalling import Busy, HubDown, HubUp, Signalling
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.rtc import PeerBusy
@@ -99,6 +101,20 @@ class Rtc:
         self.told.set()
 
 
+class Prober:
+    """Answers questions to hubs as it is told to."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.asked: list[tuple[HubUrl, str]] = []
+
+    async def ask(self, hub: HubUrl, host: str) -> None:
+        await asyncio.sleep(0)
+        self.asked.append((hub, host))
+        if self.fault is not None:
+            raise self.fault
+
+
 class Desk:
     """A performer between doubles, and the actions that it dispatched."""
 
@@ -107,7 +123,8 @@ class Desk:
         nothing = cast(Any, None)
         self.performer = EffectPerformer(nothing, nothing, nothing, self._dispatch, lambda: 0)
         self.hubs, self.rtc = Hubs(self.performer), Rtc()
-        self.performer.attach(self.hubs, cast(Any, self.rtc))
+        self.prober = Prober()
+        self.performer.attach(self.hubs, cast(Any, self.rtc), cast(Any, self.prober))
 
     def _dispatch(self, action: a.Action) -> bool:
         self.actions.append(action)
@@ -117,6 +134,24 @@ class Desk:
         work = self.performer.perform(e.ScheduleConnectToHub(hub, connection, "a test"))
         assert work is not None
         await work
+
+
+async def test_what_comes_of_a_question_to_a_hub_is_told() -> None:
+    desk = Desk()
+    order = e.ScheduleProbeHub(ONE, 7, "one.example", "a test")
+    answers: dict[Exception | None, a.Action] = {
+        None: a.HubProbeSucceeded(ONE, 7),
+        NotAsked("we are offline"): a.HubProbeFailed(ONE, 7, "we are offline", asked=False),
+    }
+    for fault, answer in answers.items():
+        desk.prober.fault = fault
+        work = desk.performer.perform(order)
+        assert work is not None
+        await work
+        assert desk.actions.pop() == answer
+    assert desk.prober.asked == [(ONE, "one.example")] * 2
+    for fault in (TransportFault("an empty page"), DatabaseUnusable("the disk is full")):
+        assert failed(order, str(fault)) == a.HubProbeFailed(ONE, 7, str(fault))
 
 
 async def test_a_signal_that_no_hub_takes_is_told_to_its_attempt() -> None:

@@ -154,11 +154,13 @@ def _disconnect(parser: Parser) -> None:
 
 def _hubs(parser: Parser) -> None:
     parser.add_argument(
-        "action", nargs="?", choices=("list", "add", "remove"), default="list", help="what to do (default: list)"
+        "action",
+        nargs="?",
+        choices=("list", "add", "remove", "publish", "retire"),
+        default="list",
+        help="what to do (default: list); publish recommends a hub in our feed, retire takes that back",
     )
-    parser.add_argument(
-        "url", nargs="?", metavar="URL", help="of the hub to add or remove, like https://hub.example.org"
-    )
+    parser.add_argument("url", nargs="?", metavar="URL", help="of the hub, like https://hub.example.org")
     parser.add_argument("--private", action="store_true", help="add: never tell other peers of it")
     parser.add_argument("--why", metavar="URL", help="tell why this hub is connected or not")
 
@@ -194,7 +196,7 @@ def _demo(parser: Parser) -> None:
 
 
 NETWORK = (
-    "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "with_hub", "stun", "turn", "relay_only",
+    "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
     "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "storage_max",
     "first_sync_max", "sympathy", "blob_max", "blob_quota", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
@@ -281,9 +283,10 @@ COMMANDS: tuple[Command, ...] = (
         ("ssb-rtc disconnect @...=.ed25519",), _disconnect,
     ),
     Command(
-        "hubs", "list, add or remove signalhubs", "network:hubs",
+        "hubs", "list, add, remove or recommend signalhubs", "network:hubs",
         ("ssb-rtc hubs", "ssb-rtc hubs add https://hub.example.org", "ssb-rtc hubs remove https://hub.example.org",
-         "ssb-rtc hubs add https://hub.example.net --private", "ssb-rtc hubs --why https://hub.example.org"),
+         "ssb-rtc hubs add https://hub.example.net --private", "ssb-rtc hubs --why https://hub.example.org",
+         "ssb-rtc hubs publish https://hub.example.org"),
         _hubs, settings=("allow_http",),
     ),
     Command(

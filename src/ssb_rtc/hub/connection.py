@@ -258,6 +258,9 @@ class Connection(asyncio.Protocol):
             if waiting is not None:
                 waiting += later[number:]
                 return
+        if self._phase in (_HEAD, _POST):
+            # The rest of this request was not read meanwhile.
+            self.deadline_s = max(self.deadline_s, self._hub.now_s + self._hub.limits.header_s)
         if not self._paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -287,8 +290,10 @@ class Connection(asyncio.Protocol):
         """The deadline is over: close, and the next time without ceremony."""
         if self.transport.is_closing():
             self.transport.abort()
+        elif self._later is not None:
+            # The broker owes the answer, and has a limit of its own.
+            self.deadline_s = self._hub.now_s + self._hub.limits.body_s
         elif self._phase in (_HEAD, _POST, _SKIP):
-            self._later = None
             self._refuse(b"408 Request Timeout")
         else:
             self._end()

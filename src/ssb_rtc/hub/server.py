@@ -218,7 +218,6 @@ class HubServer:
 
     def subscribe(self, connection: Connection, names: list[bytes]) -> None:
         """Make it a subscriber of `names`, or refuse it; either is told to it, perhaps later."""
-        connection.deadline_s = self.now_s + self.limits.body_s
         if self.draining:
             self._refuse(connection, RETRY_WHEN_AWAY_S)
             return
@@ -424,7 +423,7 @@ class HubServer:
         self._rooms.beat(answers.HEARTBEAT, now_s)
         if self._rooms.pending or self._behind:
             self.flush()
-        for guest in [guest for guest in self._guests if guest.deadline_s <= now_s]:
+        for guest in [guest for guest in self._guests if guest.deadline_s <= now_s and guest not in self._waiting]:
             guest.expire()
 
     def _stop_sweeping(self) -> None:

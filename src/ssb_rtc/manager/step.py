@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager import downloads, handover, hub_gossip, hub_table, hubs, links, offers, peers, schedule
+from ssb_rtc.manager import downloads, handover, hub_gossip, hub_probe, hub_table, hubs, links, offers, peers, schedule
 from ssb_rtc.manager.effects import Effect
 from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.turn import BROADCAST, CONNECT, SAVE, TICK, Turn
@@ -29,6 +29,7 @@ def _timer_expired(turn: Turn, action: a.TimerExpired) -> None:
 SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
     a.RemotePeerDidAnnounce: peers.did_announce,
     a.RemotePeerDidDisconnect: peers.did_disconnect,
+    a.RemotePeerDidAppear: peers.did_appear,
     a.RemotePeerConnectionSucceeded: links.connection_succeeded,
     a.RemotePeerConnectionFailed: links.connection_failed,
     a.DisconnectFromRemotePeer: peers.disconnect,
@@ -49,7 +50,11 @@ SLICES: dict[type[Any], Callable[[Turn, Any], None]] = {
     a.DownloadEnded: downloads.ended,
     a.InitialSyncStarted: downloads.initial_sync_started,
     a.InitialSyncEnded: downloads.initial_sync_ended,
-    a.HubListReceived: hub_gossip.list_received,
+    a.HubVouchersDidChange: hub_gossip.vouchers_did_change,
+    a.HubEntriesReceived: hub_gossip.entries_received,
+    a.HubWasProbed: hub_probe.was_probed,
+    a.HubProbeSucceeded: hub_probe.succeeded,
+    a.HubProbeFailed: hub_probe.failed,
     a.ConnectToRemotePeer: peers.connect,
     a.PeerBlocked: peers.blocked,
     a.PeerUnblocked: peers.unblocked,

@@ -3,6 +3,7 @@
 USE_LINK, CHECK_LINK, TELL_REMOTE_PEER, SCHEDULE_DISCONNECT_FROM_REMOTE_PEER, SCHEDULE_BROADCAST_KNOWN_HUBS
                                  -> runtime.links    -> LINK_DID_ANSWER, REMOTE_PEER_LINK_ENDED
 SCHEDULE_CONNECT_TO_HUB          -> signalling.connect  -> HubUp, HubDown     -> HUB_CONNECTION_...
+SCHEDULE_PROBE_HUB               -> signalhub.guarded   -> HUB_PROBE_SUCCEEDED, HUB_PROBE_FAILED
 SCHEDULE_CONNECT_TO_REMOTE_PEER  -> rtc or an address   -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 ACCEPT_OFFER                     -> rtc.accept          -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 REFUSE_OFFER                     -> rtc.refuse, and signalling.say_busy where the offer named its session
@@ -23,8 +24,10 @@ from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import HubSource, KnownHub, Route
+from ssb_rtc.runtime.hub_prober import HubProber
 from ssb_rtc.runtime.links import LinkTable
 from ssb_rtc.signalhub.client import HubRefused
+from ssb_rtc.signalhub.guarded import NotAsked
 from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
@@ -71,6 +74,7 @@ class EffectPerformer:
         self._now_ms = now_ms
         self._signalling: Signalling
         self._rtc: RtcTransport
+        self._prober: HubProber
         self._connections: dict[HubUrl, int] = {}
         self._up: set[HubUrl] = set()
         self._leaving: dict[HubUrl, asyncio.Event] = {}
@@ -79,10 +83,11 @@ class EffectPerformer:
         """The session of our own offer, by attempt."""
         self._sending: set[asyncio.Task[None]] = set()
 
-    def attach(self, signalling: Signalling, rtc: RtcTransport) -> None:
+    def attach(self, signalling: Signalling, rtc: RtcTransport, prober: HubProber) -> None:
         """Give it what it drives."""
         self._signalling = signalling
         self._rtc = rtc
+        self._prober = prober
 
     def perform(self, effect: e.Effect) -> Work:
         """See runtime.driver.Performer."""
@@ -96,6 +101,8 @@ class EffectPerformer:
                 return self._hub_effect(effect)
             case e.ScheduleSaveHubs():
                 return self._save_hubs(effect)
+            case e.ScheduleProbeHub():
+                return self._probe_hub(effect)
             case e.ScheduleConnectToRemotePeer():
                 return self._as_attempt(effect.attempt, partial(self._connect, effect))
             case e.AcceptOffer():
@@ -180,6 +187,14 @@ class EffectPerformer:
             if hub.source != FOR_THIS_RUN
         )
         self._dispatch(a.HubsSaved(effect.revision))
+
+    async def _probe_hub(self, effect: e.ScheduleProbeHub) -> None:
+        try:
+            await self._prober.ask(effect.hub, effect.host)
+        except NotAsked as fault:
+            self._dispatch(a.HubProbeFailed(effect.hub, effect.probe, str(fault), asked=False))
+        else:
+            self._dispatch(a.HubProbeSucceeded(effect.hub, effect.probe))
 
     async def renew_hubs(self, reason: str) -> None:
         """Gives up every subscription and reports it as lost: after this the manager may connect anew."""

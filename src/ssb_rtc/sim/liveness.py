@@ -22,7 +22,7 @@ class Meetings:
         self._known: dict[int, dict[HubUrl, bool]] = {}
         for party in world.parties:
             if party.honest and party.awake:
-                hubs = dict.fromkeys((*party.first_hubs, *(party.state.hubs if isinstance(party, Node) else ())))
+                hubs = dict.fromkeys((*party.first_hubs, *_met_on(party)))
                 self._known[party.number] = {hub: True for hub in hubs if hub in world.hubs and world.hubs[hub].up}
 
     def possible(self, one: int, other: int) -> bool:
@@ -47,6 +47,14 @@ class Meetings:
                 left = [each for each in left if each not in found]
                 fresh += near
         return found
+
+
+def _met_on(party: Party) -> Iterator[HubUrl]:
+    """The hubs of a table, without those that others told of and that have not been tried yet: that takes an hour."""
+    if isinstance(party, Node):
+        for url, hub in party.state.hubs.items():
+            if hub.source != "gossip" or hub.connected_s is not None:
+                yield url
 
 
 def _blocks(one: Party, other: Party) -> bool:

@@ -11,11 +11,13 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import step as manager
 from ssb_rtc.manager.state import KnownHub, Now, Route, State, initial
 from ssb_rtc.sim.dice import Dice
+from ssb_rtc.sim.gossip import HubWords
 from ssb_rtc.sim.messages import ALL, Announced, Answered, Busy, Left, Message, Offered
 from ssb_rtc.sim.party import Party
 from ssb_rtc.types import HubUrl, PeerId
 
 if TYPE_CHECKING:
+    from ssb_rtc.sim.gossip import Entry
     from ssb_rtc.sim.network import Dial, End
     from ssb_rtc.sim.world import World
 
@@ -38,6 +40,7 @@ class Node(Party):
         self.timers: dict[str, float] = {}
         self.hops: tuple[tuple[PeerId, int | None], ...] = ()
         self.blocked: dict[PeerId, bool] = {}
+        self.words = HubWords(self)
         self.holds_nothing = False
         """It is new: it begins with an initial sync."""
         self.mono_offset_s = self.dice.uniform(0.0, 100_000.0)
@@ -75,6 +78,7 @@ class Node(Party):
         for hub in self.disk:
             success_s = hub.last_success_wall_s
             self.act(a.HubAddressAdded(hub.url, hub.source, True, hub.private, success_s))
+        self.words.start()
 
     def stop(self) -> None:
         """Be gone without a word."""
@@ -234,9 +238,9 @@ class Node(Party):
         """The other end says how it stands with the link."""
         self.act(a.RemotePeerDidTell(end.other.owner.id, end.number, only_link, downloading))
 
-    def told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:
-        """The other end says which hubs it knows."""
-        self.act(a.HubListReceived(end.other.owner.id, hubs))
+    def told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:
+        """The other end says who vouches for which hubs."""
+        self.words.hear(end, hubs)
 
 
 # --- what each order of a manager does to the world ---
@@ -271,7 +275,15 @@ def _save_hubs(node: Node, effect: e.ScheduleSaveHubs) -> None:
 def _broadcast_hubs(node: Node, effect: e.ScheduleBroadcastKnownHubs) -> None:
     for end in list(node.links.values()):
         if end.used and end.other.owner.id in effect.peers:
-            node.world.network.tell_hubs(end, effect.hubs)
+            node.words.tell(end, effect.hubs)
+
+
+def _probe_hub(node: Node, effect: e.ScheduleProbeHub) -> None:
+    hub = node.world.hubs.get(effect.hub)
+    answer: a.Action = a.HubProbeSucceeded(effect.hub, effect.probe)
+    if hub is None or not hub.answers(node):
+        answer = a.HubProbeFailed(effect.hub, effect.probe, "nobody answers there")
+    node.world.later(0.1 if hub is None else 2 * hub.latency_s * hub.slow, node.act, answer)
 
 
 def _connect_to_peer(node: Node, effect: e.ScheduleConnectToRemotePeer) -> None:
@@ -325,6 +337,7 @@ PERFORM: dict[type[Any], Callable[[Node, Any], None]] = {
     e.ScheduleAnnounceToHub: lambda node, effect: node.announce(effect),
     e.ScheduleAnnounceLeaveToHub: _announce_leave,
     e.ScheduleSaveHubs: _save_hubs,
+    e.ScheduleProbeHub: _probe_hub,
     e.ScheduleBroadcastKnownHubs: _broadcast_hubs,
     e.ScheduleConnectToRemotePeer: _connect_to_peer,
     e.AbortAttempt: lambda node, effect: node.world.network.abort(node, effect.attempt),

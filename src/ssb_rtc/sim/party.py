@@ -12,6 +12,7 @@ from ssb_rtc.sim.messages import Message
 from ssb_rtc.types import HubUrl, PeerId
 
 if TYPE_CHECKING:
+    from ssb_rtc.sim.gossip import Entry
     from ssb_rtc.sim.network import Dial, End
     from ssb_rtc.sim.world import World
 
@@ -99,5 +100,5 @@ class Party(ABC):
     def told(self, end: End, only_link: bool, downloading: bool) -> None:  # noqa: B027 - not everybody understands it
         """The other end says how it stands with the link."""
 
-    def told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:  # noqa: B027
-        """The other end says which hubs it knows."""
+    def told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:  # noqa: B027
+        """The other end says who vouches for which hubs."""
