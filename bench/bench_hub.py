@@ -15,7 +15,7 @@ import json
 import resource
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from bench.hub_servers import NODE_MODULES, Kind, kinds, ours, redis, running
 DESCRIPTORS_SPARE = 200
 WARM_S = 0.3
 MIB = 1024 * 1024
-NOTE = """y-webrtc speaks another protocol: JSON over WebSockets, no answer to a post (its echo to the poster, which comes
-last, is taken for one), every delivery encoded anew, no limits. Posts are of the same size. All are processes of their own."""
+NOTE = """y-webrtc speaks another protocol: JSON over WebSockets, no answer to a post (its echo to the poster, which
+comes last, is taken for one), each delivery encoded anew, no limits. Its posts are of the same size."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Fan:
 
 @dataclass(frozen=True)
 class Memory:
-    """What subscribers who hear nothing cost; `whole_mib` is the process with them, after the load where there was one."""
+    """What subscribers cost before they hear anything; `whole_mib`: the process with them, after the load."""
 
     hub: str
     subscribers: int
@@ -137,11 +137,13 @@ def percentiles(times_s: list[float]) -> tuple[float, float]:
 
 
 Sample = Fan | Memory | Storm
+Row = dict[str, float | str]
+Columns = dict[str, tuple[str, str]]
 
 
-def medians(samples: list[Sample], *keys: str) -> list[dict[str, float | str]]:
+def medians(samples: Sequence[Sample], *keys: str) -> list[Row]:
     """One row for each combination of `keys`, in the order of appearance; what was lost is added up."""
-    groups: dict[tuple[object, ...], list[dict[str, float | str]]] = {}
+    groups: dict[tuple[object, ...], list[Row]] = {}
     for sample in map(asdict, samples):
         groups.setdefault(tuple(sample[key] for key in keys), []).append(sample)
     return [{name: _middle(name, [sample[name] for sample in group]) for name in group[0]} for group in groups.values()]
@@ -154,75 +156,113 @@ def _middle(name: str, values: list[float | str]) -> float | str:
     return sum(numbers) if name == "lost" else statistics.median(numbers)
 
 
-FAN = (
-    "{hub:14}{subscribers:>6}{in_flight:>4}{deliveries_s:>12,.0f}{deliveries_cpu_s:>12,.0f}{p50_ms:>9.2f}{p99_ms:>9.2f}"
-    "{lost:>6}{server_share:>8.0%}{load_share:>7.0%}"
-)
-FAN_HEAD = f"{'hub':14}{'subs':>6}{'in':>4}{'per s':>12}{'per CPU s':>12}{'p50 ms':>9}{'p99 ms':>9}{'lost':>6}{'server':>8}{'load':>7}"
-MEMORY = "{hub:14}{subscribers:>6}{bytes_each:>12,.0f}{empty_mib:>12.1f}{whole_mib:>12.1f}"
-MEMORY_HEAD = f"{'hub':14}{'subs':>6}{'bytes each':>12}{'empty MiB':>12}{'whole MiB':>12}"
-STORM = (
-    "{hub:14}{subscribers:>6}{whole_s:>9.2f}{p50_ms:>9.0f}{p99_ms:>9.0f}{retries:>9.0f}{server_cpu_s:>10.2f}{lost:>6}"
-)
-STORM_HEAD = f"{'hub':14}{'subs':>6}{'all s':>9}{'p50 ms':>9}{'p99 ms':>9}{'retries':>9}{'CPU s':>10}{'lost':>6}"
+FAN = {
+    "hub": ("hub", "14"),
+    "subscribers": ("subs", ">6.0f"),
+    "in_flight": ("in", ">4.0f"),
+    "deliveries_s": ("per s", ">11,.0f"),
+    "deliveries_cpu_s": ("per CPU s", ">11,.0f"),
+    "p50_ms": ("p50 ms", ">9.2f"),
+    "p99_ms": ("p99 ms", ">9.2f"),
+    "lost": ("lost", ">6.0f"),
+    "server_share": ("server", ">8.0%"),
+    "load_share": ("load", ">7.0%"),
+}
+"""What a column is called, and its form."""
+MEMORY = {
+    "hub": ("hub", "14"),
+    "subscribers": ("subs", ">6.0f"),
+    "bytes_each": ("bytes each", ">12,.0f"),
+    "empty_mib": ("empty MiB", ">11.1f"),
+    "whole_mib": ("whole MiB", ">11.1f"),
+}
+STORM = {
+    "hub": ("hub", "14"),
+    "subscribers": ("subs", ">6.0f"),
+    "whole_s": ("all s", ">8.2f"),
+    "p50_ms": ("p50 ms", ">9.0f"),
+    "p99_ms": ("p99 ms", ">9.0f"),
+    "retries": ("retries", ">9.0f"),
+    "server_cpu_s": ("CPU s", ">8.2f"),
+    "lost": ("lost", ">6.0f"),
+}
+RATIO = {
+    "hub": ("hub", "14"),
+    "subscribers": ("subs", ">6.0f"),
+    "in_flight": ("in", ">4.0f"),
+    "deliveries_s": ("per s", ">8.2f"),
+    "deliveries_cpu_s": ("per CPU s", ">11.2f"),
+    "p99_ms": ("p99", ">8.2f"),
+    "whole_mib": ("memory", ">8.2f"),
+}
 
 
-def show(title: str, head: str, line: str, rows: list[dict[str, float | str]]) -> None:
+def show(title: str, columns: Columns, rows: list[Row]) -> None:
     """One table."""
-    print(f"\n{title}\n{head}")
+    widths = [form.partition(".")[0].rstrip(",") for _, form in columns.values()]
+    print(f"\n{title}")
+    print("".join(format(head, width) for (head, _), width in zip(columns.values(), widths, strict=True)))
     for row in rows:
-        print(line.format(**row))
+        print("".join(format(row[name], form) for name, (_, form) in columns.items()))
     sys.stdout.flush()
 
 
-def ratios(fans: list[dict[str, float | str]], memories: list[dict[str, float | str]]) -> None:
-    """Ours by npm's."""
-
-    def of(rows: list[dict[str, float | str]], what: str, **keys: object) -> float | None:
-        found = [row[what] for row in rows if all(row[key] == value for key, value in keys.items())]
-        return float(found[0]) if found else None
-
-    def ratio(rows: list[dict[str, float | str]], what: str, **keys: object) -> str:
-        mine, theirs = (of(rows, what, **{**keys, "hub": name}) for name in (hub, "npm"))
-        return f"{mine / theirs:10.2f}" if mine is not None and theirs else f"{'-':>10}"
-
-    print(f"\nours / npm\n{'hub':14}{'subs':>6}{'in':>4}{'per s':>10}{'per CPU s':>10}{'p99':>10}{'memory':>10}")
-    for row in fans:
-        hub, subscribers, depth = row["hub"], row["subscribers"], row["in_flight"]
-        if str(hub).startswith("ours "):
-            where = {"subscribers": subscribers, "in_flight": depth}
-            figures = "".join(ratio(fans, what, **where) for what in ("deliveries_s", "deliveries_cpu_s", "p99_ms"))
-            print(f"{hub:14}{subscribers:>6}{depth:>4}{figures}{ratio(memories, 'whole_mib', subscribers=subscribers)}")
-
-
-def in_turns(rounds: int, hubs: list[Kind], measure: Callable[[Kind], Iterable[Sample]]) -> list[Sample]:
-    """The servers one after another, again and again, so that what disturbs the machine meets all of them."""
-    return [sample for _ in range(rounds) for kind in hubs for sample in measure(kind)]
-
-
-def past_one_process(options: argparse.Namespace) -> list[Sample]:
-    """One and two of our processes on one Redis, with as many posts in flight as two processes have something to do."""
-    found: list[Sample] = []
-    with redis() as url:
-        for _ in range(options.rounds):
-            for processes in (1, 2):
-                one = ours(options.redis_loop, "--broker", url)
-                kind = Kind(f"ours, redis {processes}", one.argv)
-                for subscribers in options.redis_subscribers:
-                    fans, _ = fan_outs(kind, subscribers, options.redis_in_flight, options.seconds, processes)
-                    found += fans
+def ratios(fans: list[Row], memories: list[Row], to: str) -> list[Row]:
+    """Each of ours by `to`, in the same place of the same run; more is better but for p99 and memory."""
+    places = {(row["hub"], row["subscribers"], row["in_flight"]): row for row in fans}
+    whole = {(row["hub"], row["subscribers"]): float(row["whole_mib"]) for row in memories}
+    found = []
+    for (hub, subscribers, depth), mine in places.items():
+        theirs = places.get((to, subscribers, depth))
+        if theirs is not None and str(hub).startswith("ours"):
+            row = dict(mine)
+            for name in ("deliveries_s", "deliveries_cpu_s", "p99_ms"):
+                row[name] = float(mine[name]) / float(theirs[name])
+            row["whole_mib"] = whole[hub, subscribers] / whole[to, subscribers]
+            found.append(row)
     return found
+
+
+def past_one_process(options: argparse.Namespace) -> list[Fan]:
+    """One and two of our processes on one Redis, with the same subscribers and posters."""
+    found: list[Fan] = []
+    with redis() as url:
+        argv = ours("auto", "--broker", url).argv
+        for _ in range(options.rounds):
+            for processes, name in ((1, "one process"), (2, "two processes")):
+                for subscribers in options.redis_subscribers:
+                    kind = Kind(name, argv)
+                    found += fan_outs(kind, subscribers, options.in_flight, options.seconds, processes)[0]
+    return found
+
+
+def show_past_one_process(options: argparse.Namespace) -> list[Fan]:
+    """Says why not, where there is no Redis."""
+    try:
+        fans = past_one_process(options)
+    except FileNotFoundError as error:
+        print(f"\nseveral processes are left out: {error}")
+        return []
+    rows = medians(fans, "subscribers", "in_flight", "hub")
+    show(
+        "on one Redis, whose CPU time is not counted; two processes gain nothing without a second free core", FAN, rows
+    )
+    half = len(rows) // 2
+    for one, two in zip(rows[:half], rows[half:], strict=True):
+        where = f"{one['subscribers']:.0f} subscribers, {one['in_flight']:.0f} in flight"
+        print(f"two / one, {where}: {float(two['deliveries_s']) / float(one['deliveries_s']):.2f}")
+    return fans
 
 
 def raise_descriptors(wanted: int) -> int:
     """As many descriptors as allowed, for us and the servers; returns how many subscribers that makes at most."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY or hard >= wanted + DESCRIPTORS_SPARE:
         return wanted
-    print(f"only {hard} descriptors are allowed here (ulimit -Hn): with {hard - DESCRIPTORS_SPARE} subscribers at most")
-    return hard - DESCRIPTORS_SPARE
+    most = hard - DESCRIPTORS_SPARE
+    print(f"only {hard} descriptors are allowed here (ulimit -Hn): no more than {most} subscribers\n")
+    return most
 
 
 def arguments() -> argparse.Namespace:
@@ -235,8 +275,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--idle", type=int, default=10_000, help="subscribers who hear nothing; 0 leaves it out")
     parser.add_argument("--storm", type=int, default=5000, help="subscribers who come back at once; 0 leaves it out")
     parser.add_argument("--redis-subscribers", type=int, nargs="*", default=[2000], help="none leaves it out")
-    parser.add_argument("--redis-in-flight", type=int, nargs="+", default=[8])
-    parser.add_argument("--redis-loop", default="auto")
     parser.add_argument("--only", nargs="+", metavar="HUB", help="names as in the tables")
     parser.add_argument("--node-modules", type=Path, default=NODE_MODULES)
     parser.add_argument("--json", type=Path, help="write all samples to this file")
@@ -248,46 +286,34 @@ def main() -> None:
     options = arguments()
     most = raise_descriptors(max([*options.subscribers, options.idle, options.storm, *options.redis_subscribers]))
     hubs = [kind for kind in kinds(options.node_modules) if not options.only or kind.name in options.only]
-    print(NOTE)
-    fans: list[Sample] = []
-    memories: list[Sample] = []
+    fans: list[Fan] = []
+    memories: list[Memory] = []
     for subscribers in [min(count, most) for count in options.subscribers]:
-        for sample in in_turns(
-            options.rounds,
-            hubs,
-            lambda kind, n=subscribers: _flat(fan_outs(kind, n, options.in_flight, options.seconds)),
-        ):
-            (memories if isinstance(sample, Memory) else fans).append(sample)
+        # In turns, so that what disturbs the machine meets all of them.
+        for kind in hubs * options.rounds:
+            some, memory = fan_outs(kind, subscribers, options.in_flight, options.seconds)
+            fans += some
+            memories.append(memory)
     fan_rows = medians(fans, "subscribers", "in_flight", "hub")
     if fans:
-        show("fan-out: deliveries, and from a post until it is heard", FAN_HEAD, FAN, fan_rows)
+        show("deliveries, and from a post until it is heard", FAN, fan_rows)
+        print(NOTE)
     if options.idle:
-        memories += in_turns(1, hubs, lambda kind: [idle(kind, min(options.idle, most))])
+        memories += [idle(kind, min(options.idle, most)) for kind in hubs]
     memory_rows = medians(memories, "subscribers", "hub")
-    show("memory of one process, empty and with subscribers", MEMORY_HEAD, MEMORY, memory_rows)
-    ratios(fan_rows, memory_rows)
-    storms: list[Sample] = []
+    if memories:
+        show("memory of the process, empty and with subscribers", MEMORY, memory_rows)
+    for other in ("npm", "y-webrtc"):
+        if rows := ratios(fan_rows, memory_rows, other):
+            show(f"ours / {other}", RATIO, rows)
+    storms: list[Storm] = []
     if options.storm:
-        storms = in_turns(options.rounds, hubs, lambda kind: [storm(kind, min(options.storm, most))])
-        show("all cut off, all back at once", STORM_HEAD, STORM, medians(storms, "subscribers", "hub"))
-    several: list[Sample] = []
-    if options.redis_subscribers:
-        try:
-            several = past_one_process(options)
-        except FileNotFoundError as error:
-            print(f"\nseveral processes are left out: {error}")
-        else:
-            rows = medians(several, "subscribers", "in_flight", "hub")
-            show("one and two processes on one Redis (its own CPU time not counted)", FAN_HEAD, FAN, rows)
+        storms = [storm(kind, min(options.storm, most)) for kind in hubs * options.rounds]
+        show("all cut off, all back at once", STORM, medians(storms, "subscribers", "hub"))
+    several = show_past_one_process(options) if options.redis_subscribers else []
     if options.json:
-        options.json.write_text(
-            json.dumps([asdict(one) for one in (*fans, *memories, *storms, *several)], indent=2) + "\n"
-        )
-
-
-def _flat(found: tuple[list[Fan], Memory]) -> list[Sample]:
-    fans, memory = found
-    return [*fans, memory]
+        samples: list[Sample] = [*fans, *memories, *storms, *several]
+        options.json.write_text(json.dumps([asdict(sample) for sample in samples], indent=2) + "\n")
 
 
 if __name__ == "__main__":

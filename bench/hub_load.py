@@ -152,7 +152,7 @@ class _Dial:
 
 
 def join(ports: Sequence[int], dialect: Dialect, count: int, at_once: int = 256) -> Joined:
-    """Subscribe `count` times, `at_once` at a time, to these servers in turn. Who is refused or cut tries again at once.
+    """Subscribe `count` times, `at_once` at a time, to these servers in turn; who is refused tries again at once.
 
     Raises SystemExit when nobody gets on for QUIET_LIMIT_S.
     """
