@@ -24,6 +24,7 @@ from ssb_rtc.hub.clients import Proxies
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.counts import Counts
 from ssb_rtc.hub.drain import end_one_by_one
+from ssb_rtc.hub.fanout import deliver
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.quotas import Quotas
 from ssb_rtc.hub.readers import too_slow
@@ -303,12 +304,7 @@ class HubServer:
         self._flush_due = self._many = False
         for frames, readers in self._rooms.take():
             self._many = self._many or len(readers) >= MANY_READERS
-            chunked = frames[0] if len(frames) == 1 else b"".join(frames)
-            for reader in readers:
-                if reader.chunked:
-                    reader.transport.write(chunked)
-                else:
-                    reader.transport.write(b"".join(map(answers.unchunk, frames)))
+            deliver(frames, readers)
         if self._behind:
             self._drop_slow(self._loop.time())
         owed, self._owed = self._owed, []
