@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ssb_rtc.transport import channel_wrtc
+
 pytest_plugins = ["ssb_rtc.testing.fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +34,12 @@ def _no_local_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ssb_rtc.transport.lan.PORT", 0)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback() -> None:
+    """The WebRTC library's switch is for the whole process: whichever test comes first must not decide it."""
+    channel_wrtc._allow_loopback()
 
 
 @pytest.fixture(scope="session")

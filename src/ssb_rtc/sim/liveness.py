@@ -126,7 +126,8 @@ def check(world: World, after_s: float | None) -> None:
 def _linked_in_time(world: World, party: Party, within_s: float) -> None:
     if party.started_s is None:
         return
-    took_s = (party.linked_s if party.linked_s is not None else world.now_s) - party.started_s
+    slept_s = party.slept_unlinked_s if isinstance(party, Node) else 0.0
+    took_s = (party.linked_s if party.linked_s is not None else world.now_s) - party.started_s - slept_s
     if took_s > within_s:
         world.checkers.broken("linked late", party.number, f"after {took_s:.0f} s")
 

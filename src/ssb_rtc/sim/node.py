@@ -52,6 +52,8 @@ class Node(Party):
         self.asleep = False
         self._asleep_s = 0.0
         self.woke_s = 0.0
+        self.slept_unlinked_s = 0.0
+        """How long it slept before its first link."""
         self.shutting_down = False
 
     @property
@@ -109,6 +111,7 @@ class Node(Party):
             return
         slept_s = self.world.now_s - self._asleep_s
         self.mono_offset_s -= slept_s
+        self.slept_unlinked_s += slept_s if self.linked_s is None else 0.0
         self.awake, self.asleep, self.woke_s = True, False, self.world.now_s
         for key, due_s in self.timers.items():
             self._fire_at(key, due_s)
