@@ -297,7 +297,8 @@ def main() -> None:
     fan_rows = medians(fans, "subscribers", "in_flight", "hub")
     if fans:
         show("deliveries, and from a post until it is heard", FAN, fan_rows)
-        print(NOTE)
+        if any(kind.name == "y-webrtc" for kind in hubs):
+            print(NOTE)
     if options.idle:
         memories += [idle(kind, min(options.idle, most)) for kind in hubs]
     memory_rows = medians(memories, "subscribers", "hub")
