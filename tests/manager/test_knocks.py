@@ -30,11 +30,7 @@ def arrive(story: Story) -> tuple[e.Effect, ...]:
 
 def knocked(story: Story, duration_s: float) -> list[float]:
     """When there were knocks while time passed."""
-    times = []
-    for at in range(int(duration_s / 10)):
-        if not none(story.pass_time(10), e.ScheduleKnock):
-            times.append((at + 1) * 10.0)
-    return times
+    return [(at + 1) * 10.0 for at in range(int(duration_s / 10)) if not none(story.pass_time(10), e.ScheduleKnock)]
 
 
 def test_on_arrival_friends_are_knocked_at_the_best_first() -> None:
