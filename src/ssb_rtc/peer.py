@@ -31,8 +31,8 @@ from ssb_rtc.plugins.friends import Friends
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.hubs import HubGossip
-from ssb_rtc.plugins.indexes import IndexKeeping
 from ssb_rtc.plugins.inboxes import FriendInboxes
+from ssb_rtc.plugins.indexes import IndexKeeping
 from ssb_rtc.plugins.invite import InvitePlugin
 from ssb_rtc.plugins.peering import Peering
 from ssb_rtc.plugins.private import Private

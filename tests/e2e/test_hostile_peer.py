@@ -33,6 +33,7 @@ OPEN_TO_STRANGERS = {
     "peers.goodbye",
     "peers.tell",
     "hubs.tell",
+    "inboxes.tell",
 }
 NAMES_OF_NOTHING: list[Any] = [
     ["__proto__", "x"], ["constructor"], ["toString"], ["whoami", ""], [""], [], ["blobs"], ["whoami", "__proto__"],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.server import MANY_READERS
 from tests.hub.brokers import SlowBroker
 from tests.hub.sockets import HOST, LIMIT_S, Wire, connected, get, post_bytes, running, without_date
 
@@ -274,3 +276,35 @@ def test_answers_are_those_of_a_quick_broker_in_the_same_order(
             return answered
 
     assert asyncio.run(answers_of(SlowBroker())) == asyncio.run(answers_of(None))
+
+
+class GatheringBroker(SlowBroker):
+    gather_s = 0.2
+
+
+async def test_what_many_hear_is_gathered() -> None:
+    broker = GatheringBroker()
+    async with running(broker=broker) as hub:
+        wires = [Wire(hub) for _ in range(MANY_READERS)]
+        for wire in wires:
+            wire.connection.data_received(GET.replace(b"a,b", b"a"))
+            broker.confirm(True)
+        last = wires[-1]
+        await turns_until(lambda: hub.subscribers == MANY_READERS)
+        # Nobody waits before it is known that many listen.
+        broker.hears(b"app/a", b"first")
+        await turns_until(lambda: b"first" in last.written)
+        writes = last.writes
+        for number in range(3):
+            broker.hears(b"app/a", b"number %d" % number)
+            await asyncio.sleep(0)
+        await turns_until(lambda: b"number 2" in last.written)
+        assert last.writes == writes + 1
+        for wire in wires:
+            wire.abort()
+
+
+async def turns_until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not done():
+            await asyncio.sleep(0)

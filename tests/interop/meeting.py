@@ -37,7 +37,7 @@ async def hub_of(kind: HubKind, folder: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def our_peer_on(hub: str, folder: Path, *words: str) -> AsyncIterator[OurPeer]:
     """A new peer of ours that meets peers of npm webrtc-swarm on this hub; further `words` for its command line."""
-    async with our_peer(folder, "--hub", hub, *words) as peer:
+    async with our_peer(folder, "--hub", f"swarm+{hub}", *words) as peer:
         yield peer
 
 

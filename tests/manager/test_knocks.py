@@ -30,11 +30,7 @@ def arrive(story: Story) -> tuple[e.Effect, ...]:
 
 def knocked(story: Story, duration_s: float) -> list[float]:
     """When there were knocks while time passed."""
-    times = []
-    for at in range(int(duration_s / 10)):
-        if not none(story.pass_time(10), e.ScheduleKnock):
-            times.append((at + 1) * 10.0)
-    return times
+    return [(at + 1) * 10.0 for at in range(int(duration_s / 10)) if not none(story.pass_time(10), e.ScheduleKnock)]
 
 
 def test_on_arrival_friends_are_knocked_at_the_best_first() -> None:
@@ -136,3 +132,13 @@ def test_it_is_said_when_a_friend_is_knocked_at_next() -> None:
     assert "announces itself" in explain_peer(story.state, AMY).next[0]
     arrive(story)
     assert "it is knocked at in" in explain_peer(story.state, AMY).next[0]
+
+
+def test_without_any_inbox_there_is_no_timer() -> None:
+    story = Story(CALM)
+    assert f"knock:{ONE}" not in story.state.timers
+    story.do(a.InboxesDidChange(((BOB, True),)))
+    assert f"knock:{ONE}" in story.state.timers
+    story.do(a.InboxesDidChange(((BOB, False),)))
+    assert knocked(story, 2_000) == []
+    assert f"knock:{ONE}" not in story.state.timers

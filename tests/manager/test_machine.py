@@ -78,7 +78,13 @@ class Manager(RuleBasedStateMachine):
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:
         self.world.do(a.RemotePeerDidDisconnect(hub, peer))
 
-    @rule(hub=hubs, peer=peers, session=st.sampled_from(["", "s1", "s2", "s" * 200]), alone=st.booleans(), settled=st.booleans())
+    @rule(
+        hub=hubs,
+        peer=peers,
+        session=st.sampled_from(["", "s1", "s2", "s" * 200]),
+        alone=st.booleans(),
+        settled=st.booleans(),
+    )
     def offers(self, hub: HubUrl, peer: PeerId, session: str, alone: bool, settled: bool) -> None:
         self.world.do(a.RemotePeerDidOffer(hub, peer, session, alone, settled))
 

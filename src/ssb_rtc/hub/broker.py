@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 Hears = Callable[[bytes, bytes], None]
 """Called with a channel's name and a body, for each post on a channel that this process has subscribed to."""
@@ -20,6 +21,10 @@ class BrokerAway(Exception):
 
 class Broker(ABC):
     """Names are raw bytes, `<app>/<channel>`. All is called from the loop that `start` ran in."""
+
+    gather_s: ClassVar[float] = 0.0
+    """How long what is heard may wait for more where many listen: a write to each of them costs much more than its
+    bytes. Nothing where a POST is answered after its delivery, so that its sender would wait for nobody."""
 
     @abstractmethod
     async def start(self, hears: Hears) -> None:

@@ -29,6 +29,8 @@ _log = logging.getLogger("ssb_rtc.hub")
 class RedisBroker(Broker):
     """The instances of `urls` (redis://, rediss://, unix://). Raises ConfigFault where one can't be understood."""
 
+    gather_s = 0.001
+
     def __init__(self, urls: Sequence[str], times: BrokerTimes | None = None) -> None:
         if not urls:
             raise ConfigFault("--broker takes the address of a Redis instance, like redis://127.0.0.1:6379")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -48,12 +48,14 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_phase",
+        "_socket_descriptor",
         "_unread_bytes",
         "_url",
         "chunked",
         "client",
         "counted",
         "deadline_s",
+        "descriptor",
         "exempt",
         "proxy",
         "subscribed",
@@ -91,6 +93,10 @@ class Connection(asyncio.Protocol):
         self.chunked = True
         """False for HTTP/1.0: no chunks, and no Content-Length where there is no body."""
         self.subscribed = False
+        self.descriptor = -1
+        """The socket's, while a subscriber may be written to past its transport: nothing may wait in that."""
+        self._socket_descriptor = -1
+        """The same, where such a thing can be at all."""
         self.deadline_s = 0.0
 
     # -- the transport's callbacks
@@ -272,8 +278,25 @@ class Connection(asyncio.Protocol):
         if self._paused:
             hub.fell_behind(self)
         sock = self.transport.get_extra_info("socket")
+        if sock is not None and self.chunked and self.transport.get_extra_info("sslcontext") is None:
+            self._socket_descriptor = sock.fileno()
         if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(hub.limits.dead_subscriber_s * 1000))
+
+    def way_past(self) -> int:
+        """The descriptor to write to past the transport, or -1 where something waits in that."""
+        if not self.transport.get_write_buffer_size():
+            self.descriptor = self._socket_descriptor
+        return self.descriptor
+
+    def hear(self, frames: Sequence[bytes]) -> None:
+        """Deliver through the transport."""
+        self.transport.write(b"".join(frames if self.chunked else map(answers.unchunk, frames)))
+
+    def hear_rest(self, rest: bytes) -> None:
+        """What the socket did not take; nothing may go past it."""
+        self.descriptor = -1
+        self.transport.write(rest)
 
     def refused(self, data: bytes) -> None:
         """There will be no subscription."""
@@ -419,3 +442,4 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._body = []
         self._url = b""
+        self.descriptor = self._socket_descriptor = -1

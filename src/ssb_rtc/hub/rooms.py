@@ -7,7 +7,7 @@ Names are raw bytes, `<app>/<channel>`, because a signalhub decodes nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 S = TypeVar("S", bound=Hashable)
@@ -120,7 +120,7 @@ class Rooms(Generic[S]):
             self._beats.move_to_end(name)
             self._queue(self._channels[name], frame)
 
-    def take(self) -> Iterator[tuple[Frames, Iterable[S]]]:
+    def take(self) -> Iterator[tuple[Frames, Collection[S]]]:
         """What is queued, as (frames, the subscribers that get exactly these); afterwards nothing is queued.
 
         Must be read to its end, and the rooms must not change meanwhile.

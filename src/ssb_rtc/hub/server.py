@@ -24,13 +24,20 @@ from ssb_rtc.hub.clients import Proxies
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.counts import Counts
 from ssb_rtc.hub.drain import end_one_by_one
+from ssb_rtc.hub.fanout import deliver
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.quotas import Quotas
 from ssb_rtc.hub.readers import too_slow
 from ssb_rtc.hub.rooms import Rooms, RoomsFull
 
 NAME = "ssb-rtc hub"
-BACKLOG = 1024
+BACKLOG = 4096
+"""Connections that wait to be accepted, as many as Linux allows unless told otherwise (net.core.somaxconn). After a
+restart thousands come at once, and whoever finds no place tries again only after a second."""
+
+MANY_READERS = 200
+"""Writing to so many takes longer than Redis and the kernel need to hand over the posts that came at the same time."""
+
 RETRY_WHEN_FULL_S = 30
 RETRY_WHEN_AWAY_S = 5
 
@@ -87,6 +94,8 @@ class HubServer:
         self._behind: dict[Connection, float] = {}
         self._owed: list[_Owed] = []
         self._flush_due = False
+        self._many = False
+        """Whether the last flush went to MANY_READERS of one channel."""
         self._server: asyncio.Server | None = None
         self._name: tuple[str, int] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -292,14 +301,10 @@ class HubServer:
 
     def flush(self) -> None:
         """Deliver what is queued with one write for each subscriber, then answer the posts."""
-        self._flush_due = False
+        self._flush_due = self._many = False
         for frames, readers in self._rooms.take():
-            chunked = frames[0] if len(frames) == 1 else b"".join(frames)
-            for reader in readers:
-                if reader.chunked:
-                    reader.transport.write(chunked)
-                else:
-                    reader.transport.write(b"".join(map(answers.unchunk, frames)))
+            self._many = self._many or len(readers) >= MANY_READERS
+            deliver(frames, readers)
         if self._behind:
             self._drop_slow(self._loop.time())
         owed, self._owed = self._owed, []
@@ -394,7 +399,10 @@ class HubServer:
     def _flush_soon(self) -> None:
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self.flush)
+            if self._many and self.broker.gather_s:
+                self._loop.call_later(self.broker.gather_s, self.flush)
+            else:
+                self._loop.call_soon(self.flush)
 
     def _drop_slow(self, now_s: float) -> None:
         sizes = [

@@ -38,9 +38,9 @@ from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
 from ssb_rtc.signalhub.dialects import Dialects
+from ssb_rtc.signalhub.guarded import GuardedResolver
 from ssb_rtc.signalhub.sealed_signalling import SealedSignalling
 from ssb_rtc.signalhub.signalling import Signalling
-from ssb_rtc.signalhub.guarded import GuardedResolver
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.storage.inboxes import Inboxes

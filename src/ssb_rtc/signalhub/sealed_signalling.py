@@ -63,7 +63,7 @@ class Inboxes(Protocol):
 class SealedSignalling(Signalling):
     """The sealed dialect for one identity in one network."""
 
-    def __init__(  # noqa: PLR0913 - keywords only, each of its own
+    def __init__(  # noqa: PLR0913 - keywords mostly, each of its own
         self,
         keys: Keys,
         network_key: bytes,
@@ -300,8 +300,8 @@ class SealedSignalling(Signalling):
 
     async def _knock(self, hub: HubUrl, key: Key, signal: Signal) -> None:
         to, raw = key[0], _raw(key[1])
-        while not (held := self._held(hub)).knocks.take(self._clock()):  # noqa: ASYNC110
-            await asyncio.sleep(1.0 / self._limits.knock_rate_s)  # time passes, nobody tells us of it
+        while not (held := self._held(hub)).knocks.take(self._clock()):  # noqa: ASYNC110 - a bucket has no event
+            await asyncio.sleep(1.0 / self._limits.knock_rate_s)
         now_s = self._clock()
         known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)
         if known is None:
