@@ -32,7 +32,8 @@ def knocked(story: Story, duration_s: float) -> list[float]:
     """When there were knocks while time passed."""
     times = []
     for at in range(int(duration_s / 10)):
-        if not none(story.pass_time(10), e.ScheduleKnock):
+        effects = [effect for effect in story.pass_time(10) if isinstance(effect, e.ScheduleKnock)]
+        if any(effect.hub == ONE for effect in effects):
             times.append((at + 1) * 10.0)
     return times
 

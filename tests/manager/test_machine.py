@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import HubSource, Route, initial
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, go_between
 from tests.manager.invariants import World
 from tests.manager.names import HUBS, ME, PEERS, START, peer_id
 
@@ -45,7 +45,9 @@ SMALL = Settings(
 )
 
 peers = st.sampled_from([*PEERS.values(), peer_id(0x50), peer_id(0xD0)]) | st.text(max_size=3).map(PeerId)
-hubs = st.sampled_from(list(HUBS.values())) | st.just(HubUrl(""))
+hubs = (
+    st.sampled_from(list(HUBS.values())) | st.just(HubUrl("")) | st.sampled_from(list(PEERS.values())).map(go_between)
+)
 numbers = st.integers(0, 40)
 durations = st.none() | st.floats(0, 1000) | st.sampled_from([float("nan"), float("inf"), -1.0, 1e300])
 reasons = st.sampled_from(["reset", "duplicate", "busy", "x" * 300])
@@ -69,7 +71,13 @@ class Manager(RuleBasedStateMachine):
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:
         self.world.do(a.RemotePeerDidDisconnect(hub, peer))
 
-    @rule(hub=hubs, peer=peers, session=st.sampled_from(["", "s1", "s2", "s" * 200]), alone=st.booleans(), settled=st.booleans())
+    @rule(
+        hub=hubs,
+        peer=peers,
+        session=st.sampled_from(["", "s1", "s2", "s" * 200]),
+        alone=st.booleans(),
+        settled=st.booleans(),
+    )
     def offers(self, hub: HubUrl, peer: PeerId, session: str, alone: bool, settled: bool) -> None:
         self.world.do(a.RemotePeerDidOffer(hub, peer, session, alone, settled))
 
@@ -191,6 +199,10 @@ class Manager(RuleBasedStateMachine):
     @rule(inboxes=st.lists(st.tuples(peers, st.booleans()), max_size=4).map(tuple))
     def inboxes_change(self, inboxes: tuple[tuple[PeerId, bool], ...]) -> None:
         self.world.do(a.InboxesDidChange(inboxes))
+
+    @rule(peer=peers)
+    def peer_knows_no_introductions(self, peer: PeerId) -> None:
+        self.world.do(a.RemotePeerWontIntroduce(peer))
 
     @rule(hub=hubs, source=st.sampled_from(get_args(HubSource)), stored=st.booleans(), private=st.booleans())
     def hub_added(self, hub: HubUrl, source: HubSource, stored: bool, private: bool) -> None:

@@ -16,7 +16,7 @@ from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import Slots, count, is_near
 from ssb_rtc.manager.state import ConnectionState, Hub, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import announce_timer, attempt_timer, hub_timer
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -233,4 +233,7 @@ def _next_of_hub(state: State, hub: Hub) -> str:
 
 
 def _told(route: Route) -> str:
+    between = behind(route.where)
+    if between is not None:
+        return f"a peer that is linked with both of us, {between}"
     return {"hub": "the hub ", "address": "the address ", "inbound": "our listener, from "}[route.via] + route.where

@@ -55,12 +55,12 @@ def did_change(turn: Turn, action: a.InboxesDidChange) -> None:
         return turn.ignore(action, "that was known, or the table is full")
     for url in sorted(turn.hubs):
         if turn.hubs[url].connected_s is not None:
-            _order(turn, turn.hubs[url], _wanted(turn, fresh), "their inboxes became known")
+            _order(turn, turn.hubs[url], wanted(turn, fresh), "their inboxes became known")
     return None
 
 
 def _knock(turn: Turn, hub: Hub, reason: str) -> None:
-    best = nsmallest(turn.settings.knocks_max, _wanted(turn, turn.inboxes), key=turn.inboxes.__getitem__)
+    best = nsmallest(turn.settings.knocks_max, wanted(turn, turn.inboxes), key=turn.inboxes.__getitem__)
     hub = replace(hub, knocked_s=turn.mono_s, knocks=hub.knocks + 1)
     turn.put_hub(hub)
     _order(turn, hub, best, reason)
@@ -78,7 +78,7 @@ def _order(turn: Turn, hub: Hub, peers: Iterable[PeerId], reason: str) -> None:
         turn.emit(e.ScheduleKnock(hub.url, hub.connection or 0, best, reason, not turn.linked))
 
 
-def _wanted(turn: Turn, peers: Iterable[PeerId]) -> Iterator[PeerId]:
+def wanted(turn: Turn, peers: Iterable[PeerId]) -> Iterator[PeerId]:
     """Those of them with whom a link is wanted and could be."""
     for peer in peers:
         row = turn.peers.get(peer)

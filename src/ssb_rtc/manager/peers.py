@@ -16,7 +16,7 @@ from ssb_rtc.manager.shares import replaceable
 from ssb_rtc.manager.slots import is_near
 from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import Turn, attempt_timer, handover_timer, short
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind
 
 _NEVER = float("-inf")
 
@@ -282,13 +282,22 @@ def refresh(turn: Turn, row: Peer) -> None:
 
 
 def usable_now(tables: State | Turn, known: KnownRoute) -> bool:
-    """Whether the peer can be dialled over this route: an address always, a hub while it is connected."""
+    """Whether the peer can be dialled over this route: an address always, a hub or go-between while connected."""
     hub = tables.hubs.get(HubUrl(known.route.where))
-    return known.route.via == "address" or (hub is not None and hub.connected_s is not None)
+    if known.route.via == "address" or (hub is not None and hub.connected_s is not None):
+        return True
+    return passes_on(tables, known.route.where)
+
+
+def passes_on(tables: State | Turn, where: str) -> bool:
+    """Whether this is the pseudo address of a peer that is linked now, over which others can be met."""
+    peer = behind(where)
+    row = None if peer is None else tables.peers.get(peer)
+    return row is not None and row.link is not None
 
 
 def unpark(turn: Turn, hub: HubUrl) -> None:
-    """A hub is connected: who waited for it is due."""
+    """A hub or a go-between is connected: who waited for it is due."""
     route = Route("hub", hub)
     for _, peer in turn.aside:
         row = turn.peers[peer]
@@ -297,4 +306,6 @@ def unpark(turn: Turn, hub: HubUrl) -> None:
 
 
 def _alive(turn: Turn, known: KnownRoute, oldest_s: float) -> bool:
-    return known.route.via == "address" or (known.heard_s > oldest_s and known.route.where in turn.hubs)
+    where = known.route.where
+    there = where in turn.hubs or behind(where) is not None
+    return known.route.via == "address" or (known.heard_s > oldest_s and there)

@@ -29,6 +29,7 @@ from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerformer, known_hub
+from ssb_rtc.runtime.go_betweens import GoBetweens
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.reports import Reports
 from ssb_rtc.runtime.trace import Trace
@@ -89,7 +90,10 @@ class Network:
         )
         self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
-        self._links = LinkTable(keys, settings.network_key, router, hears, self._dispatch, self._is_blocked, guests)
+        self._go_betweens = GoBetweens(hears, self._dispatch)
+        self._links = LinkTable(
+            keys, settings.network_key, router, self._go_betweens, self._dispatch, self._is_blocked, guests
+        )
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
         now = Now(time.monotonic(), time.time())
@@ -130,6 +134,7 @@ class Network:
         self._parts.push_async_callback(signalling.close)
         self._parts.push_async_callback(rtc.close)
         self._performer.attach(signalling, rtc)
+        self._go_betweens.attach(self._sealed, rtc)
         self._parts.push_async_callback(self._end_links)
         self._parts.push_async_callback(self._multiserver.close)
         for where in _listens_on(settings):
@@ -360,6 +365,10 @@ class Network:
         """See LinkTable.hear_hubs."""
         self._links.hear_hubs(link, hubs)
 
+    def hear_passed(self, link: Link, body: str) -> None:
+        """A linked peer passed on a sealed envelope."""
+        self._sealed.hear_passed(link.remote, body)
+
     # --- what people see ---
 
     def addresses(self) -> list[str]:
@@ -412,4 +421,5 @@ def _policy(settings: Settings) -> Policy:
         strangers_max=settings.strangers_max,
         lifetime_s=settings.lifetime * 60.0,
         gossiped_hubs_max=settings.learnt_hubs_max,
+        introducers_max=settings.introducers,
     )

@@ -15,7 +15,6 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -23,9 +22,9 @@ import aiohttp
 from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import public_key
-from ssb_rtc.signalhub.admission import BucketTable, SeenLetters, TokenBucket
+from ssb_rtc.signalhub.admission import BucketTable, SeenLetters
+from ssb_rtc.signalhub.carriers import Carrier, GoBetween, Hub, PassOn, SealedLimits, Source
 from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
-from ssb_rtc.signalhub.crowd import Crowd
 from ssb_rtc.signalhub.sessions import Key, Session, Sessions
 from ssb_rtc.signalhub.signalling import (
     Announced,
@@ -39,7 +38,7 @@ from ssb_rtc.signalhub.signalling import (
     SignalReceived,
 )
 from ssb_rtc.signalhub.streams import HubStreams, StreamName
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, go_between
 from ssb_rtc.wire import channels, envelope, letters
 from ssb_rtc.wire.envelope import Kind, Letter
 from ssb_rtc.wire.swarm import Signal, app_name
@@ -59,45 +58,6 @@ class Inboxes(Protocol):
 
     def of(self, peer: PeerId) -> bytes | None:
         """That of a friend who told us."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedLimits:
-    """What may come in, and how much is held. Rates are letters a second."""
-
-    hubs_max: int = 32
-    inbox_rate_s: float = 50.0
-    inbox_burst: float = 100.0
-    """Before any cryptography, for the friend inbox and for all that is open apart, on each hub."""
-    sender_rate_s: float = 10.0
-    sender_burst: float = 60.0
-    senders_max: int = 4_096
-    seen_max: int = 16 * 1024
-    seen_of_a_sender_max: int = 64
-    knock_rate_s: float = 1.0
-    knock_burst: float = 20.0
-    """Of our own knocks on each hub."""
-    posts_max: int = 4
-    """In flight to one hub."""
-    posts_waiting_max: int = 256
-
-
-class _Hub:
-    """What is held for one hub."""
-
-    def __init__(self, streams: HubStreams, limits: SealedLimits, now_s: float) -> None:
-        self.streams = streams
-        self.reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
-        self.buckets: dict[StreamName, TokenBucket] = {
-            "own": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
-            "open": TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s),
-        }
-        self.knocks = TokenBucket(limits.knock_rate_s, limits.knock_burst, now_s)
-        self.posts = asyncio.Semaphore(limits.posts_max)
-        self.waiting = 0
-        self.crowd = Crowd()
-        self.announced_on: str | None = None
-        self.up = False
 
 
 class SealedSignalling(Signalling):
@@ -131,7 +91,8 @@ class SealedSignalling(Signalling):
         self._wall = wall
         self._limits = limits = limits or SealedLimits()
         self._client_limits = client_limits
-        self._hubs: dict[HubUrl, _Hub] = {}
+        self._hubs: dict[HubUrl, Hub] = {}
+        self._between: dict[HubUrl, GoBetween] = {}
         self._sessions = Sessions()
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
         self._notes = BucketTable(1 / CLOCK_NOTE_S, 1, limits.senders_max)
@@ -187,17 +148,17 @@ class SealedSignalling(Signalling):
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_for_ever(), name="channels of the day")
 
-    def _make(self, hub: HubUrl) -> _Hub:
+    def _make(self, hub: HubUrl) -> Hub:
         def client() -> HubClient:
             return HubClient(hub, app_name(self._network_key), self._http, limits=self._client_limits)
 
-        held: _Hub
+        held: Hub
         streams = HubStreams(
             client,
             lambda name, text: self._hear(hub, held, name, text),
             lambda fault: self._lost(hub, held, fault),
         )
-        held = _Hub(streams, self._limits, self._clock())
+        held = Hub(streams, self._limits, self._clock())
         return held
 
     async def disconnect(self, hub: HubUrl) -> None:
@@ -216,7 +177,7 @@ class SealedSignalling(Signalling):
         for hub in list(self._hubs):
             await self.disconnect(hub)
 
-    def _lost(self, hub: HubUrl, held: _Hub, fault: TransportFault) -> None:
+    def _lost(self, hub: HubUrl, held: Hub, fault: TransportFault) -> None:
         if self._hubs.get(hub) is not held:
             return
         del self._hubs[hub]
@@ -224,7 +185,7 @@ class SealedSignalling(Signalling):
         self._spawn(held.streams.close())
         self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
 
-    def _wanted(self, held: _Hub) -> dict[StreamName, list[str]]:
+    def _wanted(self, held: Hub) -> dict[StreamName, list[str]]:
         """The channels to listen to now."""
         days = channels.days_heard(self._wall())
         own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
@@ -260,6 +221,25 @@ class SealedSignalling(Signalling):
             await asyncio.sleep(RENEW_S)
             await self.renew()
 
+    # --- go-betweens ---
+
+    def passes_on(self, peer: PeerId, pass_on: PassOn) -> HubUrl:
+        """A linked peer passes envelopes on: under this address it is spoken through as if it were a hub."""
+        hub = go_between(peer)
+        self._between[hub] = GoBetween(pass_on, self._limits, self._clock())
+        return hub
+
+    def passes_no_more(self, peer: PeerId) -> None:
+        """The link with it is over; nothing is heard through it any longer."""
+        self._between.pop(go_between(peer), None)
+
+    def hear_passed(self, peer: PeerId, text: str) -> None:
+        """A linked peer has passed this on."""
+        hub = go_between(peer)
+        held = self._between.get(hub)
+        if held is not None:
+            self._hear(hub, held, "passed", text)
+
     # --- what we say ---
 
     async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
@@ -275,13 +255,14 @@ class SealedSignalling(Signalling):
         if held is not None and held.announced_on is not None:
             await self._announce(hub, held, Kind.LEAVE, b"")
 
-    async def _announce(self, hub: HubUrl, held: _Hub, kind: Kind, payload: bytes) -> str:
+    async def _announce(self, hub: HubUrl, held: Hub, kind: Kind, payload: bytes) -> str:
         day = channels.day_of(self._wall())
         path = channels.announce_path(self._network_key, self._own, day)
         channel = channels.announce_channel(self._network_key, path, held.crowd.depth)
         letter = Letter(kind, self._own, secrets.token_bytes(16), 0, self._time_ms(), payload)
         nonce = secrets.token_bytes(envelope.NONCE_BYTES)
-        await self._post(hub, channel, envelope.seal_announcement(letter, self._keys, self._network_key, nonce))
+        body = envelope.seal_announcement(letter, self._keys, self._network_key, nonce)
+        await self._post(hub, self._own, channel, body)
         return channel
 
     async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
@@ -298,7 +279,10 @@ class SealedSignalling(Signalling):
             case "offer":
                 known.secret = known.secret or secrets.token_bytes(32)
                 reply = channels.reply_bytes(self._held(hub).reply)
-                kind, payload = Kind.OFFER, letters.offer(letters.public_of(known.secret), reply, signal.sdp, known.theirs, seed)
+                kind, payload = (
+                    Kind.OFFER,
+                    letters.offer(letters.public_of(known.secret), reply, signal.sdp, known.theirs, seed),
+                )
             case "answer":
                 kind, payload = Kind.ANSWER, letters.answer(signal.sdp, known.theirs, seed)
             case _:
@@ -329,7 +313,7 @@ class SealedSignalling(Signalling):
         letter = Letter(kind, self._own, raw, known.sequence, self._time_ms(to), payload)
         known.sequence += 1
         body = envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
-        await self._post(hub, known.reply_to or self._inbox(to), body)
+        await self._post(hub, to, known.reply_to or self._inbox(to), body)
 
     def _inbox(self, peer: PeerId) -> str:
         day, secret = channels.day_of(self._wall()), self._inboxes.of(peer)
@@ -341,13 +325,16 @@ class SealedSignalling(Signalling):
         ahead_s = self._ahead_s.get(to, 0.0) if to is not None else 0.0
         return max(0, int((self._wall() + ahead_s) * 1000))
 
-    def _held(self, hub: HubUrl) -> _Hub:
-        held = self._hubs.get(hub)
+    def _held(self, hub: HubUrl) -> Carrier:
+        held = self._carrier(hub)
         if held is None or not held.up:
             raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
         return held
 
-    async def _post(self, hub: HubUrl, channel: str, body: str) -> None:
+    def _carrier(self, hub: HubUrl) -> Carrier | None:
+        return self._hubs.get(hub) or self._between.get(hub)
+
+    async def _post(self, hub: HubUrl, to: PeerId, channel: str, body: str) -> None:
         held = self._held(hub)
         if held.waiting >= self._limits.posts_waiting_max:
             raise TransportFault(f"the hub {shown(hub)} takes nothing: {held.waiting} messages wait already")
@@ -357,7 +344,7 @@ class SealedSignalling(Signalling):
         finally:
             held.waiting -= 1
         try:
-            await held.streams.broadcast(channel, body)
+            await held.carry(to, channel, body)
         finally:
             held.posts.release()
 
@@ -368,9 +355,9 @@ class SealedSignalling(Signalling):
 
     # --- what we hear ---
 
-    def _hear(self, hub: HubUrl, held: _Hub, name: StreamName, text: str) -> None:
-        """One event of a hub: a flood is cut before anything is opened, and nothing of it raises."""
-        if self._hubs.get(hub) is not held:
+    def _hear(self, hub: HubUrl, held: Carrier, name: Source, text: str) -> None:
+        """One event of a hub or go-between: a flood is cut before anything is opened, and nothing of it raises."""
+        if self._carrier(hub) is not held:
             return
         now_s = self._clock()
         if not held.buckets[name].take(now_s):
@@ -391,7 +378,7 @@ class SealedSignalling(Signalling):
             if reason:
                 self._dropped[reason] += 1
 
-    def _opened(self, name: StreamName, text: str) -> Letter | None:
+    def _opened(self, name: Source, text: str) -> Letter | None:
         if name == "open":
             # The symmetric seal is tried first, because it costs next to nothing.
             with suppress(SignalInvalid):
@@ -400,7 +387,7 @@ class SealedSignalling(Signalling):
             return envelope.open_envelope(text, self._keys, self._network_key)
         return None
 
-    def _take(self, hub: HubUrl, held: _Hub, name: StreamName, letter: Letter) -> str:
+    def _take(self, hub: HubUrl, held: Carrier, name: Source, letter: Letter) -> str:
         """Act on a letter whose sender is proven; why it was dropped, or nothing. Raises SignalInvalid."""
         now_s, fresh = self._clock(), envelope.is_fresh(letter, self._wall() * 1000)
         key = (letter.sender, letter.session.hex())
@@ -410,7 +397,8 @@ class SealedSignalling(Signalling):
                     return "stale"
                 if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
                     return "copy"
-                held.crowd.heard(letter.sender, now_s)
+                if isinstance(held, Hub):
+                    held.crowd.heard(letter.sender, now_s)
                 if letter.kind is Kind.LEAVE:
                     self._emit(Left(hub, letter.sender))
                 else:
@@ -422,7 +410,7 @@ class SealedSignalling(Signalling):
                 known = self._sessions.get(key, now_s)
                 return "unknown" if known is None else self._take_known(hub, letter, key, known)
 
-    def _take_knock(self, hub: HubUrl, name: StreamName, letter: Letter, key: Key, *, fresh: bool) -> str:
+    def _take_knock(self, hub: HubUrl, name: Source, letter: Letter, key: Key, *, fresh: bool) -> str:
         knock, now_s = letters.parse_knock(letter.payload), self._clock()
         if not fresh:
             self._note_clock(hub, letter, knock)
@@ -431,7 +419,7 @@ class SealedSignalling(Signalling):
             return "copy"
         known = self._sessions.get(key, now_s)
         if known is None:
-            known = self._sessions.begin(key, now_s, knocked=False, open_=name == "open")
+            known = self._sessions.begin(key, now_s, knocked=False, open_=name != "own")
         if known is None:
             return "full"
         if known.knocked or known.theirs not in (None, knock.ephemeral):
