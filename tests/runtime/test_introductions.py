@@ -93,7 +93,7 @@ async def test_both_ask_at_once_and_one_link_comes_of_it(meeting: Swarm) -> None
     asks(ann)
     asks(cid)
     await introduced(ann, cid)
-    assert len([link for link in ann.peer.context.links.live() if link.remote == cid.peer.id]) == 1
+    assert len([link for link in ann.peer.context.links.live() if link.remote == id_of(cid)]) == 1
 
 
 async def test_the_answer_is_the_same_whoever_is_there_and_comes_before_anything_is_passed_on(
@@ -183,7 +183,7 @@ async def test_a_go_between_that_plays_everything_twice_brings_one_link(
     for body in old:
         await link_to(ben, cid).call("introductions.take", body)
     assert len(cid.all(a.RemotePeerDidOffer)) == before, "none of it counts once more"
-    assert len([link for link in ann.peer.context.links.live() if link.remote == cid.peer.id]) == 1
+    assert len([link for link in ann.peer.context.links.live() if link.remote == id_of(cid)]) == 1
 
 
 async def test_a_go_between_that_turns_letters_to_others_is_not_believed(

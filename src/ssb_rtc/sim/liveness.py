@@ -14,12 +14,13 @@ from ssb_rtc.types import HubUrl
 
 class Meetings:
     """Who has to meet whom: awake, honest, a hub in common that works, a pair that can connect, and one of the two
-    replicates the other's feed. Strangers may meet as well and pass on what both want, yet nobody can count on that.
+    replicates the other's feed. Where all hubs are gone for good, ours have to meet through each other. Strangers may meet as well and pass on what both want, yet nobody can count on that.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._known: dict[int, dict[HubUrl, bool]] = {}
+        self._no_hubs = all(hub.gone for hub in world.hubs.values())
         for party in world.parties:
             if party.honest and party.awake:
                 hubs = dict.fromkeys((*party.first_hubs, *(party.state.hubs if isinstance(party, Node) else ())))
@@ -29,10 +30,14 @@ class Meetings:
         """Whether the two could meet."""
         first, second = self._world.parties[one], self._world.parties[other]
         hubs, others = self._known.get(one, {}), self._known.get(other, {})
-        if not any(hub in others for hub in hubs) or not self._world.network.reaches(first, second):
+        ours = one in self._known and other in self._known and first.introduces and second.introduces
+        common = ours if self._no_hubs else any(hub in others for hub in hubs)
+        if not common or not self._world.network.reaches(first, second):
             return False
         wants = self._world.replication.wants
         near = other in wants[one] or one in wants[other]
+        if self._no_hubs:
+            near = wants[one].get(other) == 1 or wants[other].get(one) == 1  # others are not asked for
         return near and not (_blocks(first, second) or _blocks(second, first))
 
     def reached_from(self, start: int, among: Iterable[int]) -> dict[int, bool]:
