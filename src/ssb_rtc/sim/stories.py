@@ -102,8 +102,8 @@ class SeedHubsDie(Story):
 
 
 class NoHubs(Story):
-    """All hubs die for good once everybody has met. Each peer, and whoever starts anew, has the addresses of two friends
-    to dial; all other links come about through peers that are linked with both.
+    """All hubs die for good once everybody has met. Each peer, and whoever starts anew, has the addresses of two
+    friends to dial; all other links come about through peers that are linked with both.
     """
 
     def __init__(self, world: World) -> None:
@@ -140,7 +140,7 @@ class NoHubs(Story):
 
     def _dial_friends(self, node: Node) -> None:
         ours = [peer for peer, hops in node.hops if hops == 1 and self.world.by_id[peer].introduces]
-        for friend in ours[:ADDRESSES]:
+        for friend in self.world.dice(f"addresses/{node.number}").some(ours, ADDRESSES):
             node.act(a.ConnectToRemotePeer(friend, Route("address", f"net:{friend}")))
 
     def done(self) -> bool:
