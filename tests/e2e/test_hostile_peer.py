@@ -33,6 +33,8 @@ OPEN_TO_STRANGERS = {
     "peers.goodbye",
     "peers.tell",
     "hubs.tell",
+    "introductions.pass",
+    "introductions.take",
 }
 NAMES_OF_NOTHING: list[Any] = [
     ["__proto__", "x"], ["constructor"], ["toString"], ["whoami", ""], [""], [], ["blobs"], ["whoami", "__proto__"],
