@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import Link, Now, Route, State, initial
+from ssb_rtc.manager.state import Link, Now, Route, State, Witness, initial
 from ssb_rtc.manager.step import step
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -188,7 +188,9 @@ class World:
     def _hub_list(self) -> a.Action | None:
         found = self._linked()
         named = HubUrl(f"https://named-{self._random.randrange(40)}.example")
-        return None if found is None else a.HubListReceived(found[0], (*HUBS, named))
+        if found is None:
+            return None
+        return a.HubVouchersDidChange(tuple((hub, (Witness(found[0], found[0]),)) for hub in (*HUBS, named)))
 
     def _hub_lost(self) -> a.Action | None:
         hub = self.state.hubs.get(self._hub())

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the NAT tests run: coturn, nftables, iproute2. Quiet where they are there.
-# Never fails the build for their absence, except in continuous integration (CI=true): those tests then skip.
+# Installs the Debian packages that tests run: coturn, nftables and iproute2 (NAT), chromium (a peer in a browser) and
+# redis-server (the hub's broker). Quiet where they are there. Never fails the build for their absence, except in
+# continuous integration (CI=true): those tests then skip.
 set -euo pipefail
 
-packages=(coturn nftables iproute2)
-programs=(turnserver nft ip)
+packages=(coturn nftables iproute2 chromium redis-server)
+programs=(turnserver nft ip chromium redis-server)
 
 missing=()
 for i in "${!programs[@]}"; do
@@ -15,7 +16,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() {
-  echo "$1; the NAT tests will skip. To run them: apt-get update && apt-get install -y ${missing[*]}"
+  echo "$1; the tests that need them will skip. To run these: apt-get update && apt-get install -y ${missing[*]}"
   if [ "${CI:-}" = true ]; then
     exit 1
   fi

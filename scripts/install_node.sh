@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the npm packages of the interop tests, once per content of each package.json: those of tests/interop into
-# .node/, those of its folders legacy and modern8 into folders of these names in it. All at once: npm mostly waits.
+# .node/, those of its folders legacy, modern8 and browser into folders of these names in it. All at once: npm mostly
+# waits. The modules of the page in browser are bundled into browser/modules.js.
 # Without Node.js it says so and succeeds: those tests then skip, and name what is missing.
 set -euo pipefail
 
@@ -17,13 +18,13 @@ installed() { [ -f "$root/.node/$1/.installed" ] && [ "$(cat "$root/.node/$1/.in
 
 install_set() {
   local folder=$root/.node/$1 attempt
-  rm -rf "$folder/.installed" "$folder/node_modules"
+  rm -rf "$folder/.installed" "$folder/node_modules" "$folder/modules.js"
   mkdir -p "$folder"
   cp "$root/tests/interop/$1/package.json" "$folder/package.json"
   # No install scripts: every native package here carries a prebuilt file that is found when it is loaded.
   for attempt in 1 2 3; do
-    if (cd "$folder" && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error) \
-      >"$folder/install.log" 2>&1; then
+    if (cd "$folder" && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error &&
+      npm run bundle --if-present) >"$folder/install.log" 2>&1; then
       key_of "$1" >"$folder/.installed"
       return
     fi
@@ -40,7 +41,7 @@ exec 9>"$root/.node/.lock"
 if command -v flock >/dev/null; then flock 9; fi
 
 missing=()
-for set in . legacy modern8; do
+for set in . legacy modern8 browser; do
   installed "$set" || missing+=("$set")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

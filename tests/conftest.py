@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from ssb_rtc.transport import channel_wrtc
 
 pytest_plugins = ["ssb_rtc.testing.fixtures"]
 
@@ -23,6 +26,20 @@ def shared_folder() -> Path | None:
     """The test data that lives beside the project, or None where it is absent."""
     folder = Path(os.environ.get("SSB_RTC_SHARED") or ROOT.parent / "shared")
     return folder if (folder / "vectors").is_dir() else None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_local_network() -> Iterator[None]:
+    """The network of whoever runs the tests may have peers of its own: peers in this process hear nobody there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssb_rtc.transport.lan.PORT", 0)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback() -> None:
+    """The WebRTC library's switch is for the whole process: whichever test comes first must not decide it."""
+    channel_wrtc._allow_loopback()
 
 
 @pytest.fixture(scope="session")

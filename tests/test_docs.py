@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -39,6 +40,29 @@ def test_every_command_of_the_readme_parses() -> None:
     assert len(found) > 5
     for line in found:
         parser.parse_args(line.replace("'", "").split())
+
+
+def test_commands_of_the_hub_s_pages_and_files_parse() -> None:
+    parser = build_parser()
+    found: list[str] = []
+    for name in ("docs/hub.md", "docs/running-a-hub.md"):
+        found += re.findall(r"^ssb-rtc (.+)$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    unit = (ROOT / "deploy" / "ssb-rtc-hub.service").read_text(encoding="utf-8")
+    found += re.findall(r"^ExecStart=\S*/ssb-rtc (.+)$", unit, re.MULTILINE)
+    for name in ("nginx.conf", "Caddyfile"):
+        text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
+        found += re.findall(r"^# .*: ssb-rtc (.+)$", text, re.MULTILINE)
+    docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (entry,) = re.findall(r"^ENTRYPOINT (\[.+\])$", docker, re.MULTILINE)
+    found.append(" ".join(json.loads(entry)[1:]))
+    assert len(found) >= 9
+    for line in found:
+        parser.parse_args(line.split())
+    page = (ROOT / "docs" / "running-a-hub.md").read_text(encoding="utf-8")
+    flags = parser.parse_args(["hub", "serve"])
+    for flag in re.findall(r"`--([a-z-]+)", page):
+        if flag != "ulimit":
+            assert hasattr(flags, flag.replace("-", "_")), flag
 
 
 def test_every_command_has_help_and_examples() -> None:

@@ -79,11 +79,14 @@ class Setting:
     """One row of the table."""
 
     name: str
-    """As in `Settings`; the flag is `--name` with dashes, the environment variable SSB_RTC_NAME."""
+    """As in `Settings`; the flag is `--name` with dashes, `--no-name` for a switch that is on by default; the
+    environment variable is SSB_RTC_NAME.
+    """
     parse: Callable[[str], Any]
     """From text to the value; raises ConfigFault with what it takes."""
     default: Any
     help: str
+    """What the flag does."""
     metavar: str = ""
     unit: str = ""
     many: bool = False
@@ -91,7 +94,8 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        name = self.name.replace("_", "-")
+        return f"--no-{name}" if self.is_switch and self.default else f"--{name}"
 
     @property
     def variable(self) -> str:
@@ -117,6 +121,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tls_cert", str, None, "a certificate in PEM, which makes --ws speak TLS (wss)", "FILE"),
     Setting("tls_key", str, None, "the private key of --tls-cert, in PEM", "FILE"),
     Setting("host", str, "127.0.0.1", "the address that --net and --ws listen on", "ADDRESS"),
+    Setting("lan", _switch, True, "neither look for peers in the local network nor tell them of --net"),
     Setting("with_hub", _number(0, 65535), None, "run a signalhub on this port too, and meet there", "PORT"),
     Setting("stun", str, (), "a STUN server, which tells us our address behind a NAT", "HOST:PORT", many=True),
     Setting(
@@ -167,6 +172,7 @@ class Settings:
     tls_cert: str | None = None
     tls_key: str | None = None
     host: str = "127.0.0.1"
+    lan: bool = True
     with_hub: int | None = None
     stun: tuple[str, ...] = ()
     turn: tuple[str, ...] = field(default=(), repr=False)

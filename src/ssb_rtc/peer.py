@@ -30,7 +30,7 @@ from ssb_rtc.plugins.feed import Feed
 from ssb_rtc.plugins.friends import Friends
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.history import History
-from ssb_rtc.plugins.hubs import ToldHubs
+from ssb_rtc.plugins.hubs import HubGossip
 from ssb_rtc.plugins.inboxes import FriendInboxes
 from ssb_rtc.plugins.indexes import IndexKeeping
 from ssb_rtc.plugins.introductions import Introductions
@@ -40,11 +40,13 @@ from ssb_rtc.plugins.private import Private
 from ssb_rtc.plugins.registry import Registry
 from ssb_rtc.plugins.stack import Stack
 from ssb_rtc.plugins.sync_limits import SyncLimits
+from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.storage import folder as files
 from ssb_rtc.storage.author import Author, mark_imported
 from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.storage.database import Database, open_database
 from ssb_rtc.storage.forks import Forks
+from ssb_rtc.storage.hub_entries import HubEntries
 from ssb_rtc.storage.identity import Identity
 from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.storage.ingest import Ingest
@@ -110,7 +112,7 @@ class Peer:
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not there comes here, and what is not there is made by entering.
-        if name in {"context", "registry", "friends", "limits", "_blobs", "_inboxes"}:
+        if name in {"context", "registry", "friends", "limits", "_blobs", "_hub_gossip", "_inboxes"}:
             raise MisuseError("this peer is not open: use it inside `async with Peer(...) as peer:`")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -167,12 +169,15 @@ class Peer:
         self._stack.push_async_callback(self.registry.close)
         history = History()
         gossip, self.friends = Gossip(history), Friends()
+        entries, settings = HubEntries(database), self.settings
+        self._hub_book = HubBook(entries, self.context.contacts, own.keys, settings.network_key, self._now_ms)
+        self._hub_gossip = HubGossip(self.friends, self._hub_book)
         self._blobs = Blobs()
         self.limits = SyncLimits(self.friends, gossip)
         built_in: list[Plugin] = [self.friends, history, gossip, self.limits, self._blobs, Feed()]
         built_in += [IndexKeeping(), Private()]
         self._inboxes = FriendInboxes(Inboxes(database))
-        built_in += [Control(self.controls), Peering(self._network), ToldHubs(self._network), self._inboxes]
+        built_in += [Control(self.controls), Peering(self._network), self._hub_gossip, self._inboxes]
         built_in.append(Introductions(self._network))
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
@@ -224,6 +229,7 @@ class Peer:
             guests=context.guests,
             progress=context.progress,
             transports=self._transports,
+            book=self._hub_book,
         )
         self.controls.network = network
         self._stack.push_async_callback(network.close)
@@ -240,6 +246,7 @@ class Peer:
             pinned=[p.id for p in peers if p.pinned],
             initial_sync=all(feed == context.keys.id for feed in context.log.heads()),
         )
+        await self._hub_gossip.start(network)
 
     # --- who we are ---
 

@@ -142,6 +142,11 @@ async def test_hubs_are_kept(tmp_path: Path) -> None:
     await run_ok("hubs", "add", "http://hub.lan:8000", "--allow-http", "hub.lan", *path)
     urls = [hub["url"] for hub in (await run_ok("hubs", "list", "--json", *path)).json]
     assert urls == ["https://hub.example.org", "http://127.0.0.1:8000", "http://hub.lan:8000"]
+    published = (await run_ok("hubs", "publish", "hub.example.org", "--json", *path)).json
+    assert published["value"]["content"] == {"type": "ssb-rtc/hub", "url": "https://hub.example.org"}
+    assert (await run_ok("hubs", "retire", "hub.example.org", *path)).out.startswith("%")
+    assert (await run("hubs", "retire", "hub.example.org", *path)).code == 2
+    assert (await run("hubs", "publish", "http://127.0.0.1:8000", *path)).code == 2
     await run_ok("hubs", "remove", "hub.example.org", *path)
     await run_ok("hubs", "remove", "http://hub.lan:8000", *path)
     assert [hub["url"] for hub in (await run_ok("hubs", "--json", *path)).json] == ["http://127.0.0.1:8000"]

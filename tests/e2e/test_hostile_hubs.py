@@ -1,4 +1,7 @@
-"""What hubs can do to a peer: talk nonsense, say nothing, lie, flood. It lives, stays small, and meets its friends."""
+"""What hubs can do to a peer: talk nonsense, say nothing, lie, flood. It lives, stays small, and meets its friends.
+
+Lies are told in the swarm dialect here, where anybody can say anything; tests/e2e/test_sealed_hubs.py has the other.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import pytest
 
 from ssb_rtc.config import MAIN_NETWORK_KEY
 from ssb_rtc.types import HubUrl, Json
+from ssb_rtc.wire.hub_url import SWARM
 from ssb_rtc.wire.swarm import app_name
 from tests.e2e.hostile import LyingHub, Victim, attacker_id, lying_hub, victim
 from tests.e2e.processes import connected, eventually
@@ -30,13 +34,15 @@ APP = app_name(MAIN_NETWORK_KEY)
 def friend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     """A good peer that runs a good hub too."""
     with victim(tmp_path_factory.mktemp("friend") / "peer", "--with-hub", "0") as running:
+        asyncio.run(running.ask("rtc.addHub", swarm(good_hub(running))))
         yield running
 
 
 @pytest.fixture(scope="module")
 def peer(friend: Victim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    """The peer under attack; it is linked to its friend, whom it met on the good hub."""
-    with victim(tmp_path_factory.mktemp("hostile") / "peer", "--hub", good_hub(friend)) as running:
+    """The peer under attack; it is linked to its friend, whom it met on the good hub. It uses that in both dialects."""
+    hub = good_hub(friend)
+    with victim(tmp_path_factory.mktemp("hostile") / "peer", "--hub", hub, "--hub", swarm(hub)) as running:
         asyncio.run(connected(running.path, friend.id, limit_s=20))
         yield running
 
@@ -44,6 +50,11 @@ def peer(friend: Victim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
 def good_hub(friend: Victim) -> HubUrl:
     """Where the friend's hub is."""
     return HubUrl(friend.ready["hubs"][0]["url"])
+
+
+def swarm(hub: HubUrl) -> HubUrl:
+    """The same hub, spoken to in the plain dialect."""
+    return HubUrl(SWARM + hub)
 
 
 @asynccontextmanager
@@ -234,7 +245,7 @@ async def test_frames_that_are_no_signals(peer: Victim, friend: Victim) -> None:
         b"data: {\xff\xfe\n\ndata:\n\n\n\n:x\r\rdata: \x00\r\n\r\n",
         b'data: {"from":' * 3_000 + b"\n\n",
     ]
-    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, hub.url):
+    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, swarm(hub.url)):
         await subscribed(hub)
         for frame in frames:
             await hub.say_raw(frame)
@@ -244,7 +255,7 @@ async def test_frames_that_are_no_signals(peer: Victim, friend: Victim) -> None:
 
 async def test_forged_offers_with_garbage_descriptions(peer: Victim, friend: Victim) -> None:
     """From many names, the friend's too. None of them keeps the next one from being looked at."""
-    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, hub.url):
+    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, swarm(hub.url)):
         await subscribed(hub)
         good = await template(hub)
         lines = good.split("\r\n")
@@ -289,7 +300,7 @@ async def test_candidates_that_point_at_others_are_not_tried(peer: Victim, frien
         places = [(address, bad_port) for address in bad] + [("127.0.0.1", port)]
         lines = [f"candidate:{n} 1 udp 2122260223 {where} {at} typ host" for n, (where, at) in enumerate(places)]
         lines.append(f"candidate:77 1 tcp 1518280447 127.0.0.1 {bad_port} typ host tcptype passive")
-        async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, hub.url):
+        async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, swarm(hub.url)):
             await subscribed(hub)
             sdp = bare(await template(hub))
             inside, beside = attacker_id(), attacker_id()
@@ -311,7 +322,7 @@ async def test_candidates_that_point_at_others_are_not_tried(peer: Victim, frien
 
 
 async def test_a_forged_goodbye_of_a_friend_ends_no_link(peer: Victim, friend: Victim) -> None:
-    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, hub.url):
+    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, swarm(hub.url)):
         await subscribed(hub)
         for _ in range(3):
             for kind in ("connect", "leave", "leave"):
@@ -336,7 +347,7 @@ FAKES = 10_000
 
 async def test_a_flood_of_announcements_and_offers(peer: Victim, friend: Victim, tmp_path: Path) -> None:
     """10,000 ids that nobody holds: the table stays small, and a newcomer on the good hub is met all the same."""
-    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, hub.url):
+    async with lying_hub() as hub, peer.watched(), undisturbed(peer, friend), meeting_on(peer, swarm(hub.url)):
         await subscribed(hub)
         sdp = await template(hub)
         announcements = [{"type": "connect", "from": attacker_id()} for _ in range(FAKES)]
@@ -366,11 +377,13 @@ async def test_replayed_signals_of_a_friend(peer: Victim, friend: Victim, tmp_pa
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(lying_hub())
         await stack.enter_async_context(peer.watched())
-        await stack.enter_async_context(meeting_on(peer, hub.url))
+        await stack.enter_async_context(meeting_on(peer, swarm(hub.url)))
         await stack.enter_async_context(spying(good_hub(friend), ["all", peer.id], spied))
         await subscribed(hub)
-        with victim(tmp_path / "third", "--hub", good_hub(friend)) as third:
+        with victim(tmp_path / "third", "--hub", swarm(good_hub(friend))) as third:
             await stack.enter_async_context(spying(good_hub(friend), [third.id], spied))
+            # Ours announces itself to nobody in this dialect, but anybody may do it in its name.
+            await post(good_hub(friend), "all", {"type": "connect", "from": third.id})
             async with undisturbed(peer, third):
                 said = [(to, body) for to, body in spied if body["from"] in (third.id, peer.id)]
                 assert {"offer", "answer"} & {body.get("signal", {}).get("type") for _, body in said}

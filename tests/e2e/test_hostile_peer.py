@@ -35,6 +35,7 @@ OPEN_TO_STRANGERS = {
     "hubs.tell",
     "introductions.pass",
     "introductions.take",
+    "inboxes.tell",
 }
 NAMES_OF_NOTHING: list[Any] = [
     ["__proto__", "x"], ["constructor"], ["toString"], ["whoami", ""], [""], [], ["blobs"], ["whoami", "__proto__"],

@@ -6,19 +6,21 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
-from ssb_rtc.hub.server import HubServer, serve
+from ssb_rtc.hub.server import HubServer
 
 LIMIT_S = 5.0
 HOST = b"Host: x\r\n"
 
 
 @asynccontextmanager
-async def running(limits: HubLimits | None = None) -> AsyncIterator[HubServer]:
-    """A hub on a free port of this machine."""
-    hub = await serve("127.0.0.1", 0, limits)
+async def running(limits: HubLimits | None = None, **more: Any) -> AsyncIterator[HubServer]:
+    """A hub on a free port of this machine; `more` as HubServer takes it."""
+    hub = HubServer(limits, **more)
+    await hub.start("127.0.0.1", 0)
     try:
         yield hub
     finally:
@@ -84,6 +86,14 @@ async def connected(port: int) -> AsyncIterator[Raw]:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def get(port: int, path: bytes, headers: bytes = b"", method: bytes = b"GET") -> tuple[bytes, bytes]:
+    """One request on a connection of its own: the head of its answer, and its body."""
+    async with connected(port) as raw:
+        await raw.send(method + b" " + path + b" HTTP/1.1\r\n" + HOST + headers + b"Connection: close\r\n\r\n")
+        head, _, body = (await raw.rest()).partition(b"\r\n\r\n")
+        return head + b"\r\n", body
 
 
 @asynccontextmanager

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal
 
 import pytest
 
-from tests.interop.processes import LineProcess, RigFailure
+from tests.interop.commands import COMMAND_LIMIT_S, CommandedPeer
+from tests.interop.processes import LineProcess
 
 PEER = Path(__file__).with_name("peer.cjs")
 PACKAGES = Path(__file__).resolve().parents[2] / ".node"
@@ -23,7 +21,6 @@ Kind = Literal["modern6", "modern8", "legacy"]
 """modern6, modern8: secret-stack 6.4 with ssb-db2 6.3 or 8.1; legacy: ssb-server 15.3."""
 KINDS: Final[tuple[Kind, ...]] = ("legacy", "modern6", "modern8")
 START_LIMIT_S = 30.0
-COMMAND_LIMIT_S = 40.0
 
 
 def require_node(kind: Kind = "modern6") -> str:
@@ -36,24 +33,20 @@ def require_node(kind: Kind = "modern6") -> str:
     return node
 
 
-class JsPeer:
+class JsPeer(CommandedPeer):
     """One JavaScript peer. Made by `start`; use it as an async context manager, so that it never outlives the test.
 
-    `id` is its feed id, `address` and `ws_address` its multiserver addresses (`net:host:port~shs:key`,
+    `address` and `ws_address` are its multiserver addresses (`net:host:port~shs:key`,
     `ws://host:port~shs:key`), `port` its TCP port. It dials only when told to, replicates whom it follows (`hops`, 3
     as in ssb-friends), and accepts every dialler that its feeds do not block.
     """
 
     def __init__(self, process: LineProcess, ready: Mapping[str, Any]) -> None:
+        super().__init__(process, ready)
         self._process = process
-        self.id: str = ready["id"]
         self.address: str = ready["address"]
         self.ws_address: str = ready["wsAddress"]
         self.port: int = ready["port"]
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._over: BaseException | None = None
-        self._reading = asyncio.create_task(self._read())
 
     @classmethod
     async def start(
@@ -75,7 +68,7 @@ class JsPeer:
 
         `seed` (32 bytes) fixes its identity; without it, it makes one and keeps it in the folder. `network_key` is
         the main network's by default. `ebt=False`: a legacy peer that replicates by createHistoryStream only.
-        `swarm` is `{"hubs": [url], "app": name}`: a modern peer also meets others as a webrtc-swarm peer.
+        `swarm` is `{"hubs": [url], "app": name}`: a modern peer also meets others as a webrtc-swarm peer (swarm.cjs).
         `argv_prefix` puts it elsewhere, for one in a network namespace.
         """
         options: dict[str, Any] = {"kind": kind, "path": str(folder), "host": host, "port": port, "ebt": ebt}
@@ -94,63 +87,11 @@ class JsPeer:
             await process.stop()
             raise
 
-    async def __aenter__(self) -> JsPeer:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.kill()
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                answer = json.loads(await self._process.read_line(3600.0))
-                waiting = self._waiting.pop(answer["n"], None)
-                if waiting is None or waiting.done():
-                    continue
-                if answer["ok"]:
-                    waiting.set_result(answer["result"])
-                else:
-                    waiting.set_exception(self._process.failure(answer["error"]))
-        except RigFailure as failure:
-            self._over = failure
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(failure)
-            self._waiting.clear()
-
-    async def command(self, cmd: str, *, timeout_s: float = COMMAND_LIMIT_S, **arguments: Any) -> Any:
-        """Sends one command of peer.cjs and returns its result; RigFailure with the peer's words when it fails.
-
-        Commands may overlap: each answer finds its own caller.
-        """
-        if self._over is not None:
-            raise self._over
-        number = next(self._numbers)
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        try:
-            await self._process.write_line(json.dumps({"n": number, "cmd": cmd, **arguments}))
-            return await asyncio.wait_for(answer, timeout_s)
-        except TimeoutError:
-            raise self._process.failure(f"no answer to {cmd} {arguments} within {timeout_s} s") from None
-        finally:
-            self._waiting.pop(number, None)
-
     async def publish(self, content: Mapping[str, Any], *, recps: Sequence[str] | None = None) -> dict[str, Any]:
         """Publishes, privately when there are recipients; `{"key", "value"}` of the message."""
         # recps null is no recipients, to peer.cjs.
         made: dict[str, Any] = await self.command("publish", content=dict(content), recps=recps and list(recps))
         return made
-
-    async def publish_many(self, count: int, *, text: str = "x", timeout_s: float = 60.0) -> int:
-        """Publishes `count` posts; the sequence of the last."""
-        made = await self.command("publishMany", count=count, text=text, timeout_s=timeout_s)
-        return int(made["sequence"])
-
-    async def follow(self, feed: str, *, state: bool = True) -> str:
-        """Publishes a follow (or an unfollow); the message's id."""
-        return str(await self.command("follow", id=feed, state=state))
 
     async def block(self, feed: str, *, state: bool = True) -> str:
         """Publishes a block (or its end); the message's id."""
@@ -159,39 +100,6 @@ class JsPeer:
     async def connect(self, address: str, *, timeout_s: float = COMMAND_LIMIT_S) -> str:
         """Dials a multiserver address; the id of who is there."""
         return str(await self.command("connect", address=address, timeout_s=timeout_s))
-
-    async def disconnect(self, peer: str) -> None:
-        """Closes the link to this peer."""
-        await self.command("disconnect", id=peer)
-
-    async def peers(self) -> list[str]:
-        """The ids of those it has a link with."""
-        return list(await self.command("peers"))
-
-    async def parted(self, peer: str) -> None:
-        """Waits until it has no link with this peer."""
-        await self.command("parted", id=peer)
-
-    async def clock(self) -> dict[str, int]:
-        """The highest sequence that it holds of each feed."""
-        return dict(await self.command("clock"))
-
-    async def reached(self, clock: Mapping[str, int], *, timeout_s: float = COMMAND_LIMIT_S) -> dict[str, int]:
-        """Waits until it holds every feed of `clock` at least that far; its whole clock then."""
-        try:
-            return dict(await self.command("reached", clock=dict(clock), timeout_s=timeout_s))
-        except RigFailure as failure:
-            if self._over is not None:
-                raise
-            raise RigFailure(f"{failure}\nwanted {dict(clock)}, has {await self.clock()}") from None
-
-    async def feed(self, feed: str, *, after: int = 0) -> list[dict[str, Any]]:
-        """Its messages of a feed above a sequence, `{"key", "value"}` each, in order."""
-        return list(await self.command("feed", id=feed, after=after))
-
-    async def ids(self, feed: str) -> list[str]:
-        """The ids of its messages of a feed, in order."""
-        return list(await self.command("ids", id=feed))
 
     async def read(self, key: str) -> dict[str, Any]:
         """The value of a message that it holds, decrypted where it can."""
@@ -232,14 +140,3 @@ class JsPeer:
             await self.command("close")
             await self._process.wait(10.0)
         await self.kill()
-
-    async def kill(self) -> None:
-        """Ends the process at once; may be called twice."""
-        self._reading.cancel()
-        await asyncio.wait([self._reading])
-        self._over = self._over or self._process.failure("was ended by the test")
-        await self._process.stop()
-
-    def last_words(self) -> str:
-        """What it wrote to standard error, its last lines."""
-        return self._process.last_words()

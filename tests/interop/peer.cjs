@@ -6,7 +6,7 @@
 // (folder, required), host (127.0.0.1), port and wsPort (0: any free one), caps (network key, base64; default: the main
 // network's), seed (32 bytes in base64: the same identity each time), hops (3, as ssb-friends has it), ebt (true;
 // false: a legacy peer without it), swarm ({hubs: [url], app}: a modern peer that also meets others with webrtc-swarm,
-// see swarm.cjs).
+// see swarm.cjs for its other options).
 //
 // Prints one JSON line when it listens, {id, address, wsAddress, port}; then takes one JSON command a line,
 // {n, cmd, ...}, and prints one JSON line for each, {n, ok, result | error}. It dials only when told to. It ends when
@@ -83,6 +83,9 @@ function commonCommands(ssb, pull) {
     }
   }
 
+  const dialled = new Map()
+  ssb.on('rpc:connect', (rpc, isClient) => dialled.set(rpc.id, Boolean(isClient)))
+
   return {
     clock: () => call(ssb.getVectorClock),
     reached: ({ clock }) => reached(clock),
@@ -93,6 +96,10 @@ function commonCommands(ssb, pull) {
       await new Promise((resolve) => link.close(true, resolve))
     },
     peers: () => Object.keys(ssb.peers).filter((id) => ssb.peers[id].length > 0),
+    met: async ({ id }) => {
+      while (!(ssb.peers[id] || []).length) await new Promise((resolve) => setTimeout(resolve, 20))
+      return { dialled: dialled.get(id) }
+    },
     parted: async ({ id }) => {
       while ((ssb.peers[id] || []).length) await new Promise((resolve) => setTimeout(resolve, 20))
     },

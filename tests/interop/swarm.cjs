@@ -1,9 +1,10 @@
 // A multiserver transport for secret-stack on which peers meet with the stock webrtc-swarm: the swarm id is the feed id,
-// and the secret handshake runs on the data channel. Whose offer stands is its client.
+// and the secret handshake runs on the data channel. Whose offer stands is its client. A quiet one does not say that it is
+// there, so nobody offers, and it offers to all who do.
 'use strict'
 const { createRequire } = require('module')
 
-module.exports = (need, { hubs, app, config }) => ({
+module.exports = (need, { hubs, app, config, quiet = false }) => ({
   name: 'webrtc-swarm',
   version: '1.0.0',
   manifest: {},
@@ -32,11 +33,13 @@ module.exports = (need, { hubs, app, config }) => ({
         name: 'rtc',
         scope: () => 'public',
         server(onConnection, started) {
-          setImmediate(started)
           onAccepted = onConnection
           const hub = need('signalhub')(app, hubs)
-          swarm = need('webrtc-swarm')(hub, { wrtc: need('@roamhq/wrtc'), uuid: ssb.id, config })
+          const wrap = (said, channel) => (quiet && channel === 'all' ? { ...said, type: 'quiet' } : said)
+          swarm = need('webrtc-swarm')(hub, { wrtc: need('@roamhq/wrtc'), uuid: ssb.id, config, wrap })
           swarm.on('peer', onPeer)
+          const listening = hub.subscribers.map((channel) => new Promise((resolve) => channel.once('open', resolve)))
+          Promise.all(listening).then(() => started())
           return (done) => swarm.close(() => done && done())
         },
         client({ channel }, done) {

@@ -45,7 +45,10 @@ async def test_a_javascript_peer_never_hears_that_we_are_busy(node_packages: Pat
             lambda text: said.put_nowait(json.loads(text)),
             lambda _: None,
         )
-        full.controls.add_hub(hub.url, allow_http=("127.0.0.1",))
+        full.controls.add_hub(f"swarm+{hub.url}", allow_http=("127.0.0.1",))
+        await watched.heard(a.HubConnectionSucceeded)
+        # Ours never says so by itself, because every hearer offers.
+        await HubClient(HubUrl(hub.url), app, session).broadcast(swarm.ALL, swarm.format_connect(own))
         offered = await watched.heard(a.RemotePeerDidOffer)
         refused = await watched.heard(e.RefuseOffer)
         assert (offered.peer, refused.peer, refused.session) == (theirs, theirs, offered.session)

@@ -10,13 +10,14 @@ import pytest
 
 from ssb_rtc import Peer, Settings
 from ssb_rtc.manager import actions as a
+from ssb_rtc.manager.state import KnownHub
 from ssb_rtc.types import FeedId, HubUrl, peer_of
 from tests.interop.jspeer import KINDS, JsPeer, Kind, require_node
 from tests.runtime.watching import Watched
 
 pytestmark = pytest.mark.js
 
-HUB = HubUrl("https://hub.example.org")
+HUB = KnownHub(HubUrl("https://hub.example.org"), "user", False, time.time())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -147,7 +147,9 @@ REQUESTS = [
     request(b"DELETE /v1/app/a HTTP/1.0"),
     request(b"GET /v1 HTTP/1.1", X),
     request(b"GET /v2/app/a HTTP/1.1", X, b"Connection: close"),
-    request(b"GET /healthz HTTP/1.0"),
+    request(b"GET /nowhere HTTP/1.0"),
+    request(b"GET /metrics HTTP/1.1", X),
+    request(b"GET / HTTP/1.1", X, b"Accept: */*"),
     request(b"GET http://x/v1/app/a HTTP/1.1", X),
     request(b"OPTIONS /v1/app/a HTTP/1.1", X, b"Origin: http://y", b"Access-Control-Request-Headers: X-Foo"),
     request(b"OPTIONS * HTTP/1.1", X),
@@ -290,6 +292,17 @@ async def test_both_hubs_count_alike(ours: HubServer, theirs: NpmHub) -> None:
             counts.append(json.loads((await raw.answer())[1]))
     assert [count["subscribers"] for count in counts] == [4, 4]
     assert list(counts[0]) == list(counts[1])
+
+
+async def test_health_and_a_page_for_browsers_are_where_we_differ(ours: HubServer, theirs: NpmHub) -> None:
+    for data, differs in (
+        (request(b"GET /healthz HTTP/1.0"), b"404"),
+        (request(b"GET / HTTP/1.1", X, b"Accept: text/html"), b"application/json"),
+    ):
+        ours_says, theirs_says = await answer_of(ours.port, data), await answer_of(theirs.port, data)
+        assert differs in theirs_says
+        assert differs not in ours_says
+        assert ours_says.startswith(b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n")
 
 
 async def test_a_line_break_is_where_we_differ(ours: HubServer, theirs: NpmHub) -> None:

@@ -10,6 +10,8 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.downloads import syncing_until_s
 from ssb_rtc.manager.explain import explain_hub, explain_peer
+from ssb_rtc.manager.hub_gossip import WITNESSES_KEPT
+from ssb_rtc.manager.hub_probe import PROBES_MAX
 from ssb_rtc.manager.hubs import gossiped_max, is_spare
 from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
@@ -17,6 +19,7 @@ from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.step import step
 from ssb_rtc.manager.turn import CONNECT, TICK, announce_timer, attempt_timer, handover_timer, hub_timer
 from ssb_rtc.manager.view import hubs_view, peer_view, peers_view
+from ssb_rtc.manager.vouching import host_of
 from ssb_rtc.types import HubUrl, PeerId, behind
 
 
@@ -43,6 +46,10 @@ class Books:
     unsaved: list[int] = field(default_factory=list)
     saved: int = 0
     links_made: int = 0
+    asked: dict[str, float] = field(default_factory=dict)
+    """When each host was asked whether a hub is there."""
+    now_s: float = 0.0
+    pause_s: float = 0.0
     allowed: int = 0
     """Links and attempts from before the settings allowed fewer: they end one by one, and none comes in their place."""
 
@@ -126,6 +133,10 @@ class Books:
             case e.ScheduleAnnounceToHub() | e.ScheduleAnnounceLeaveToHub():
                 assert self.connections[effect.connection] == effect.hub
                 assert effect.connection in self.confirmed
+            case e.ScheduleProbeHub():
+                last_s = self.asked.get(effect.host)
+                assert last_s is None or self.now_s - last_s >= self.pause_s, "a host is asked too often"
+                self.asked[effect.host] = self.now_s
             case e.ScheduleSaveHubs():
                 self.unsaved.append(effect.revision)
             case e.ScheduleBroadcastKnownHubs():
@@ -152,6 +163,9 @@ class World:
         again, effects_again = step(before, action, self.now)
         assert effects_again == effects
         assert fingerprint(again) == fingerprint(self.state)
+        self.books.now_s, self.books.pause_s = self.state.now.mono_s, before.settings.hub_probe_pause_s
+        if isinstance(action, a.HubProbeFailed) and not action.asked and not isinstance(effects[0], e.IgnoreAction):
+            self.books.asked.pop(host_of(action.hub), None)
         for effect in effects:
             self.books.perform(effect)
         before_most = before.settings.peers_max + before.settings.handovers_max
@@ -203,8 +217,9 @@ def _check_caps(state: State, books: Books) -> None:
     assert len(state.linked) <= most
     assert len(state.handovers) <= settings.handovers_max
     assert len(state.pinned) <= settings.pinned_max
-    assert len(state.rumours) <= settings.rumours_max
-    assert all(len(witnesses) <= settings.hub_witnesses for witnesses in state.rumours.values())
+    assert len(state.vouched) <= settings.vouched_max
+    assert all(0 < len(witnesses) <= WITNESSES_KEPT for witnesses in state.vouched.values())
+    assert len(state.probes) <= PROBES_MAX
     assert sum(hub.connection is not None and hub.source == "gossip" for hub in state.hubs.values()) <= (
         settings.gossiped_hubs_max
     )
@@ -240,12 +255,11 @@ def _check_indexes(state: State) -> None:
     assert sorted(state.linked) == sorted(row.id for row in state.peers.values() if row.link)
     assert sorted(state.handovers) == sorted(row.id for row in state.peers.values() if row.rival)
     assert all(row.link for row in state.peers.values() if row.rival)
-    assert not set(state.rumours) & set(state.hubs)
     assert not set(state.pinned) & set(state.blocked)
     assert all(row.asked for row in state.peers.values() if row.id in state.pinned)
     assert sorted(state.trying) == sorted(row.id for row in state.peers.values() if row.attempt)
     assert not set(state.blocked) & set(state.peers)
-    assert dict(state.heard) == Counter(hub for row in state.peers.values() for hub in row.connected_hubs or ("",))
+    assert dict(state.heard) == Counter(hub for row in state.peers.values() for hub in row.sources or ("",))
 
 
 def _check_timers(state: State) -> None:

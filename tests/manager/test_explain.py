@@ -5,6 +5,7 @@ from __future__ import annotations
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.explain import Explanation, explain_hub, explain_peer
 from ssb_rtc.manager.settings import Settings
+from ssb_rtc.manager.state import Witness
 from ssb_rtc.types import HubUrl, PeerId
 from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, THREE, TWO, ZOE
 from tests.manager.story import Story
@@ -21,7 +22,9 @@ def hub(story: Story, hub: HubUrl) -> Explanation:
 def test_peers_that_are_not_known() -> None:
     story = Story()
     story.do(a.PeerBlocked(BOB))
-    assert peer(story, AMY).because == ("it has not announced itself on any of our hubs, or was forgotten since",)
+    assert peer(story, AMY).because == (
+        "it has not announced itself on any of our hubs or in our local network, or was forgotten since",
+    )
     assert "announces itself" in peer(story, AMY).next[0]
     assert peer(story, BOB).because == ("the peer is blocked",)
     assert peer(story, BOB).next == ("nothing, until it is unblocked",)
@@ -160,14 +163,37 @@ def test_hubs() -> None:
 
 
 def test_hubs_that_others_tell_of() -> None:
-    story = Story()
-    assert hub(story, TWO).because == ("nobody has told us of it",)
+    story = Story(Settings(tick_s=900, sweep_s=900, announce_s=1e6, announce_max_s=1e6))
+    assert hub(story, TWO).because == ("nobody near us vouches for it",)
     story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
     story.meet(AMY, BOB)
-    story.do(a.HubListReceived(AMY, (TWO, THREE)))
-    assert hub(story, TWO).because == ("1 of the peers that we follow have named it; it is tried when 2 have",)
-    story.do(a.HubListReceived(BOB, (TWO,)))
+    amy, bob = Witness(AMY, AMY), Witness(BOB, BOB)
+    story.do(a.HubVouchersDidChange(((TWO, (amy,)), (THREE, (amy,)))))
     told = hub(story, TWO)
-    assert told.because[0].startswith("it is tried in ")
-    assert "peers that we follow told us of it" in told.because
+    assert told.because == (
+        "1 within our hops vouch for it, through one of those whom we follow; it is asked when 2 do",
+    )
+    assert told.next == ("it waits for another one who vouches for it",)
+    story.do(a.HubVouchersDidChange(((TWO, (amy, bob)),)))
+    told = hub(story, TWO)
+    assert told.because[0].startswith("it is asked in ")
+    assert "others vouch for it" in told.because
     assert ("ours", 0.0) in told.terms
+    for _ in range(180):
+        story.pass_time(20)
+        if probe := story.hub(TWO).probe:
+            break
+    assert hub(story, TWO).because[0] == "it is being asked whether it is a hub"
+    story.do(a.HubProbeFailed(TWO, probe or 0, "nothing there"))
+    story.pass_time(3_600)
+    told = hub(story, TWO)
+    assert told.because[0].startswith("2 within our hops vouch for it, through 2 different ones whom we follow")
+    assert told.because[1].startswith("its host was asked ")
+    assert told.next[0].startswith("its host may be asked again in 23.")
+
+
+def test_a_hub_for_which_the_table_has_no_room() -> None:
+    story = Story(Settings(hubs_max=1))
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
+    story.do(a.HubVouchersDidChange(((TWO, (Witness(AMY, AMY), Witness(BOB, BOB))),)))
+    assert hub(story, TWO).next == ("it enters the table within a minute, if that has room",)

@@ -137,3 +137,13 @@ def test_it_is_said_when_a_friend_is_knocked_at_next() -> None:
     assert "announces itself" in explain_peer(story.state, AMY).next[0]
     arrive(story)
     assert "it is knocked at in" in explain_peer(story.state, AMY).next[0]
+
+
+def test_without_any_inbox_there_is_no_timer() -> None:
+    story = Story(CALM)
+    assert f"knock:{ONE}" not in story.state.timers
+    story.do(a.InboxesDidChange(((BOB, True),)))
+    assert f"knock:{ONE}" in story.state.timers
+    story.do(a.InboxesDidChange(((BOB, False),)))
+    assert knocked(story, 2_000) == []
+    assert f"knock:{ONE}" not in story.state.timers

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import HubSource, Route, initial
+from ssb_rtc.manager.state import HubSource, Route, Witness, initial
 from ssb_rtc.types import HubUrl, PeerId, go_between
 from tests.manager.invariants import World
-from tests.manager.names import HUBS, ME, PEERS, START, peer_id
+from tests.manager.names import HUBS, ME, ONE, PEERS, START, peer_id
 
 SMALL = Settings(
     peers_max=3,
@@ -30,15 +30,19 @@ SMALL = Settings(
     blocked_max=2,
     hubs_max=3,
     announcement_ttl_s=300,
+    lan_ttl_s=100,
+    lan_routes_max=1,
     lifetime_s=60,
     rotate_s=10,
     stall_s=15,
     download_floor=3,
     download_max_s=100,
     pinned_max=2,
-    rumours_max=2,
+    vouched_max=2,
     hub_failures_max=3,
     hub_probe_spread_s=60,
+    hub_probe_pause_s=300,
+    hub_witnesses=1,
     gossiped_hubs_max=1,
     random_picks=1,
     dials_in_vain=2,
@@ -51,8 +55,9 @@ hubs = (
 numbers = st.integers(0, 40)
 durations = st.none() | st.floats(0, 1000) | st.sampled_from([float("nan"), float("inf"), -1.0, 1e300])
 reasons = st.sampled_from(["reset", "duplicate", "busy", "x" * 300])
-routes = st.builds(Route, st.sampled_from(["hub", "address", "inbound"]), hubs | st.just("net:h:1"))
+routes = st.builds(Route, st.sampled_from(["hub", "address", "inbound", "lan"]), hubs | st.just("net:h:1"))
 choices = st.integers(0, 1000)
+witnesses = st.lists(st.builds(Witness, peers, peers), max_size=3).map(tuple)
 
 
 class Manager(RuleBasedStateMachine):
@@ -66,6 +71,10 @@ class Manager(RuleBasedStateMachine):
     @rule(hub=hubs, peer=peers, free_slots=st.none() | st.integers(-1, 3))
     def announces(self, hub: HubUrl, peer: PeerId, free_slots: int | None) -> None:
         self.world.do(a.RemotePeerDidAnnounce(hub, peer, free_slots))
+
+    @rule(peer=peers, address=st.sampled_from(["net:h:1", "net:h:2", "net:h:3"]))
+    def appears(self, peer: PeerId, address: str) -> None:
+        self.world.do(a.RemotePeerDidAppear(peer, address))
 
     @rule(hub=hubs, peer=peers)
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:
@@ -164,9 +173,23 @@ class Manager(RuleBasedStateMachine):
     def initial_sync(self, started: bool) -> None:
         self.world.do(a.InitialSyncStarted() if started else a.InitialSyncEnded())
 
-    @rule(peer=peers, found=st.lists(hubs | st.text(max_size=3).map(HubUrl), max_size=4).map(tuple))
-    def hub_list_comes(self, peer: PeerId, found: tuple[HubUrl, ...]) -> None:
-        self.world.do(a.HubListReceived(peer, found))
+    @rule(found=st.lists(st.tuples(hubs | st.text(max_size=3).map(HubUrl), witnesses), max_size=4).map(tuple))
+    def others_vouch(self, found: tuple[tuple[HubUrl, tuple[Witness, ...]], ...]) -> None:
+        self.world.do(a.HubVouchersDidChange(found))
+
+    @rule()
+    def others_entries_come(self) -> None:
+        self.world.do(a.HubEntriesReceived())
+
+    @rule(host=st.sampled_from(["one.example", "x", ""]), ago_s=st.floats(allow_nan=True))
+    def a_host_was_asked(self, host: str, ago_s: float) -> None:
+        self.world.do(a.HubWasProbed(host, ago_s))
+
+    @rule(choice=choices, there=st.booleans(), asked=st.booleans())
+    def hub_is_answered_for(self, choice: int, there: bool, asked: bool) -> None:
+        probes = [(hub.url, hub.probe) for hub in self.world.state.hubs.values() if hub.probe is not None]
+        hub, probe = sorted(probes)[choice % len(probes)] if probes else (ONE, choice)
+        self.world.do(a.HubProbeSucceeded(hub, probe) if there else a.HubProbeFailed(hub, probe, "none", asked))
 
     @rule(peer=peers, pinned=st.booleans())
     def somebody_pins(self, peer: PeerId, pinned: bool) -> None:

@@ -6,6 +6,7 @@ from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import Route
+from ssb_rtc.types import PeerId
 from tests.manager.names import AMY, BOB, CAROL, DAVE, ONE, TWO, ZOE, peer_id
 from tests.manager.story import Story, ignored, none, only
 
@@ -130,3 +131,47 @@ def test_a_handover_that_fails_leaves_the_link() -> None:
     story.pass_time(31)
     assert story.peer(DAVE).connection_state == "CONNECTED"
     assert story.peer(DAVE).attempt is None
+
+
+# --- who gets an answer where the dialect hides who is there ------------------------------------------------------
+
+
+def knock(story: Story, peer: PeerId, session: str = "k") -> e.RefuseOffer:
+    return only(story.do(a.RemotePeerDidOffer(ONE, peer, session, settled=True)), e.RefuseOffer)
+
+
+def test_a_stranger_s_knock_that_is_not_wanted_gets_no_answer_at_all() -> None:
+    story = Story(Settings(peers_max=2, strangers_max=1))
+    story.do(a.HopsDidChange(((AMY, 1),)))
+    story.arrive(BOB)
+    assert knock(story, CAROL).not_before_s is None, "the place for strangers is taken"
+    story.arrive(AMY)
+    assert knock(story, CAROL, "again").not_before_s is None, "the house is full"
+    story.do(a.DisconnectFromRemotePeer(BOB, "a test"))
+    assert knock(story, BOB, "held").not_before_s is None, "somebody here wanted no link with it"
+
+
+def test_a_friend_s_knock_is_told_when_to_come_again() -> None:
+    story = Story(Settings(peers_max=1))
+    story.do(a.HopsDidChange(((AMY, 1), (BOB, 1))))
+    story.meet(AMY)
+    told = knock(story, BOB).not_before_s
+    assert told is not None
+    assert told > 40
+    story.do(a.DisconnectFromRemotePeer(AMY, "a test"))
+    assert knock(story, AMY).not_before_s is not None
+
+
+def test_who_wants_no_strangers_answers_none_however_alone() -> None:
+    story = Story(Settings(strangers_max=0))
+    assert knock(story, BOB).not_before_s is None
+    story.do(a.HopsDidChange(((AMY, 1),)))
+    assert knock(story, BOB, "again").not_before_s is None
+    only(story.do(a.RemotePeerDidOffer(ONE, AMY, "k", settled=True)), e.AcceptOffer)
+
+
+def test_a_blocked_peer_s_knock_gets_no_answer() -> None:
+    story = Story()
+    story.do(a.HopsDidChange(((AMY, 1),)))
+    story.do(a.PeerBlocked(AMY))
+    assert knock(story, AMY).not_before_s is None

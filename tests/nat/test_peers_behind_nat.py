@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ import pytest
 from ssb_rtc.config import MAIN_NETWORK_KEY, Settings
 from ssb_rtc.peer import Peer, connect_local
 from ssb_rtc.transport.ice import candidate_lines, parse_candidate
-from ssb_rtc.types import Json
-from ssb_rtc.wire.swarm import ALL, app_name
+from ssb_rtc.types import Json, PeerId
+from ssb_rtc.wire.swarm import ALL, app_name, format_connect, format_leave
 from tests.e2e.processes import Running, eventually, run, running
 from tests.nat.lab import HOMES, PUB, ROUTERS, STUN_PORT, NatLab, Place
 
@@ -198,7 +199,7 @@ def _ip(lab: NatLab, words: str) -> None:
 
 
 async def test_who_relays_only_never_tells_an_address(tmp_path: Path) -> None:
-    """Neither WebRTC library does: a has one, b the other."""
+    """Neither WebRTC library does: a has one, b the other. In the swarm dialect, because there one can read along."""
     homes = await _settle(tmp_path)
     flags = (*TURN, "--relay-only", "--rtc-backend")
     async with NatLab("cone", "cone") as lab, _hub(lab, tmp_path / "logs") as hub:
@@ -207,14 +208,16 @@ async def test_who_relays_only_never_tells_an_address(tmp_path: Path) -> None:
         spy = await lab.start_python("pub", OVERHEAR, lab.hub_host, hub.rpartition(":")[2], path)
         assert await spy.read_line(10) == "status 200"
         async with (
-            _started(lab, "a", homes["a"], hub, *flags, "wrtc") as a,
-            _started(lab, "b", homes["b"], hub, *flags, "aiortc") as b,
+            _started(lab, "a", homes["a"], f"swarm+{hub}", *flags, "wrtc") as a,
+            _started(lab, "b", homes["b"], f"swarm+{hub}", *flags, "aiortc") as b,
         ):
+            _say(lab, f"{hub}/v1/{app_name(MAIN_NETWORK_KEY)}/{ALL}", format_connect(PeerId(homes["a"].id)))
             await _gossip(homes)
             assert await a.end() == 0
             assert await b.end() == 0
+        _say(lab, f"{hub}/v1/{app_name(MAIN_NETWORK_KEY)}/{ALL}", format_leave(PeerId(homes["a"].id)))
         heard: list[dict[str, Any]] = []
-        while sum(message.get("type") == "leave" for message in heard) < len(homes):
+        while not heard or heard[-1].get("type") != "leave":
             heard.append(json.loads(await spy.read_line(10)))
     for name, home in homes.items():
         said = [message for message in heard if message["from"] == home.id]
@@ -224,6 +227,12 @@ async def test_who_relays_only_never_tells_an_address(tmp_path: Path) -> None:
         assert PUB[0] in everything
         assert HOMES[name] not in everything
         assert ROUTERS[name] not in everything
+
+
+def _say(lab: NatLab, url: str, message: str) -> None:
+    """A POST to the hub, from beside it."""
+    code = "import sys, urllib.request as r; r.urlopen(sys.argv[1], sys.argv[2].encode(), 5).read()"
+    subprocess.run([*lab.prefix("pub"), sys.executable, "-c", code, url, message], check=True, timeout=10)
 
 
 def _candidates(signal: dict[str, Any]) -> list[str]:

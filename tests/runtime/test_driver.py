@@ -151,7 +151,15 @@ async def test_an_effect_without_a_failing_action_is_logged(caplog: pytest.LogCa
 
 @pytest.mark.parametrize("kind", [kind for kind, answers in e.ANSWERS.items() if answers])
 def test_every_effect_that_may_fail_has_an_answer(kind: Any) -> None:
-    fields: dict[str, Any] = {"hub": ONE, "peer": AMY, "attempt": 1, "connection": 1, "revision": 1, "link": 1}
+    fields: dict[str, Any] = {
+        "hub": ONE,
+        "peer": AMY,
+        "attempt": 1,
+        "connection": 1,
+        "revision": 1,
+        "link": 1,
+        "probe": 1,
+    }
     effect = kind(**{name: fields.get(name, "x") for name in kind.__struct_fields__})
     action = failed(effect, "why")
     if kind in (e.ArmTimer, e.SchedulePeersUpdateTick, e.ScheduleDisconnectFromRemotePeer, e.CheckLink):

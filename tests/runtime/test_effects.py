@@ -8,17 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from ssb_rtc.errors import ConnectFailed, MisuseError
+from ssb_rtc.errors import ConnectFailed, DatabaseUnusable, MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import Route
+from ssb_rtc.runtime.driver import failed
 from ssb_rtc.runtime.effects import EffectPerformer
+from ssb_rtc.signalhub.guarded import NotAsked
 from ssb_rtc.signalhub.signalling import Busy, HubDown, HubUp, Signalling
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.rtc import PeerBusy
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
-from tests.manager.names import AMY, ONE, TWO
+from tests.manager.names import AMY, BOB, ONE, TWO, peer_id
 
 LIMIT_S = 5.0
 OFFER = Signal("offer", sdp="v=0")
@@ -33,6 +35,7 @@ class Hubs(Signalling):
         self.log: list[tuple[str, HubUrl]] = []
         self.up: set[HubUrl] = set()
         self.busy: list[tuple[HubUrl, PeerId, str, float]] = []
+        self.sent: list[tuple[HubUrl, PeerId, str, Signal]] = []
 
     @property
     def hubs(self) -> frozenset[HubUrl]:
@@ -65,6 +68,7 @@ class Hubs(Signalling):
         await asyncio.sleep(0)
         if self.refuse is not None:
             raise self.refuse
+        self.sent.append((hub, to, session, signal))
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         if self.refuse is not None:
@@ -94,12 +98,26 @@ class Rtc:
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
         self.busy.append((hub, peer, session, not_before_s))
 
-    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool) -> Stream:
+    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool, allow_private: bool) -> Stream:
         raise PeerBusy(42.0)
 
     def not_sent(self, peer: PeerId, session: str, signal: Signal, reason: str) -> None:
         self.unsent.append((peer, session, signal, reason))
         self.told.set()
+
+
+class Prober:
+    """Answers questions to hubs as it is told to."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.asked: list[tuple[HubUrl, str]] = []
+
+    async def ask(self, hub: HubUrl, host: str) -> None:
+        await asyncio.sleep(0)
+        self.asked.append((hub, host))
+        if self.fault is not None:
+            raise self.fault
 
 
 class Desk:
@@ -110,7 +128,8 @@ class Desk:
         nothing = cast(Any, None)
         self.performer = EffectPerformer(nothing, nothing, nothing, self._dispatch, lambda: 0)
         self.hubs, self.rtc = Hubs(self.performer), Rtc()
-        self.performer.attach(self.hubs, cast(Any, self.rtc))
+        self.prober = Prober()
+        self.performer.attach(self.hubs, cast(Any, self.rtc), cast(Any, self.prober))
 
     def _dispatch(self, action: a.Action) -> bool:
         self.actions.append(action)
@@ -120,6 +139,24 @@ class Desk:
         work = self.performer.perform(e.ScheduleConnectToHub(hub, connection, "a test"))
         assert work is not None
         await work
+
+
+async def test_what_comes_of_a_question_to_a_hub_is_told() -> None:
+    desk = Desk()
+    order = e.ScheduleProbeHub(ONE, 7, "one.example", "a test")
+    answers: dict[Exception | None, a.Action] = {
+        None: a.HubProbeSucceeded(ONE, 7),
+        NotAsked("we are offline"): a.HubProbeFailed(ONE, 7, "we are offline", asked=False),
+    }
+    for fault, answer in answers.items():
+        desk.prober.fault = fault
+        work = desk.performer.perform(order)
+        assert work is not None
+        await work
+        assert desk.actions.pop() == answer
+    assert desk.prober.asked == [(ONE, "one.example")] * 2
+    for fault in (TransportFault("an empty page"), DatabaseUnusable("the disk is full")):
+        assert failed(order, str(fault)) == a.HubProbeFailed(ONE, 7, str(fault))
 
 
 async def test_a_signal_that_no_hub_takes_is_told_to_its_attempt() -> None:
@@ -210,3 +247,32 @@ async def test_what_is_heard_of_being_busy_goes_to_the_attempts() -> None:
     desk.performer.on_signalling(Busy(ONE, AMY, "s1", 42.0))
     assert desk.rtc.busy == [(ONE, AMY, "s1", 42.0)]
     assert desk.actions == []
+
+
+async def test_knocks_at_one_peer_over_several_hubs_are_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+
+    async def knock(hub: HubUrl, *peers: PeerId) -> list[str]:
+        work = desk.performer.perform(e.ScheduleKnock(hub, 1, peers, "a test", True))
+        assert work is not None
+        await work
+        said, desk.hubs.sent = desk.hubs.sent, []
+        assert [(where, to) for where, to, _, _ in said] == [(hub, peer) for peer in peers]
+        return [session for _, _, session, signal in said if signal == Signal("knock", alone=True)]
+
+    amy, bob = await knock(ONE, AMY, BOB)
+    assert amy != bob
+    assert await knock(TWO, BOB, AMY) == [bob, amy]
+    monkeypatch.setattr("ssb_rtc.runtime.effects.SAME_KNOCK_S", 0.0)
+    (later,) = await knock(TWO, AMY)
+    assert later != amy
+
+
+async def test_knocks_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssb_rtc.runtime.effects.KNOCKED_MAX", 3)
+    desk = Desk()
+    for number in range(9):
+        work = desk.performer.perform(e.ScheduleKnock(ONE, 1, (peer_id(number),), "a test"))
+        assert work is not None
+        await work
+    assert len(desk.performer._knocking) == len(desk.performer._knocked) == 3

@@ -50,13 +50,13 @@ def test_a_hub_that_a_flag_names_stays_a_stored_one_unless_others_told_us_of_it(
 async def test_stored_hubs_come_back_with_all_that_is_known_of_them(tmp_path: Path) -> None:
     async with Peer(tmp_path, online=False) as peer:
         peer.context.contacts.save_hubs(
-            [STORED, HubRecord(B, "gossip", 6, private=True), HubRecord(C, "invite", 7, last_success_ms=1)]
+            [STORED, HubRecord(B, "gossip", 6, 2, private=True), HubRecord(C, "invite", 7, last_success_ms=1)]
         )
     async with Peer(tmp_path) as peer:
         hubs = Watched(peer).state.hubs
         assert {url: (hub.source, hub.private, hub.last_success_wall_s) for url, hub in hubs.items()} == {
             A: ("user", False, 2.5),
-            B: ("gossip", True, None),
+            B: ("gossip", True, 0.002),
             C: ("invite", False, 0.001),
         }
 

@@ -13,17 +13,15 @@ from ssb_rtc import RemoteCallError
 from ssb_rtc.hub.server import serve
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.manager.state import Route
+from ssb_rtc.manager.state import Route, Witness
 from ssb_rtc.plugins import peering
 from ssb_rtc.plugins.peering import REASON_LIMIT_CHARS, TELLS_PER_MIN, read_goodbye
 from ssb_rtc.runtime import links, remarks
 from ssb_rtc.testing import Swarm
 from ssb_rtc.transport.link import Link
-from ssb_rtc.types import HubUrl, peer_of
+from ssb_rtc.types import peer_of
 from ssb_rtc.wire.hub_url import normalise_hub
 from tests.runtime.watching import Watched
-
-HUB = HubUrl("https://hub.example.org")
 
 
 async def linked(swarm: Swarm) -> tuple[Watched, Watched]:
@@ -120,18 +118,9 @@ async def test_the_manager_tells_its_only_link(swarm: Swarm) -> None:
     assert (await ben.heard(a.RemotePeerDidTell)).only_link is True
 
 
-async def test_hubs_are_told_so_often_only(swarm: Swarm) -> None:
-    ann, ben = await linked(swarm)
-    said = [{"url": HUB}, {"url": "https://10.0.0.1"}, {"url": "http://127.0.0.1:8000"}]
-    answers = [await link_to(ann, ben).call("hubs.tell", said) for _ in range(4)]
-    assert answers == [True, True, False, False]
-    assert ben.all(a.HubListReceived) == [a.HubListReceived(peer_of(ann.peer.id), (HUB,))] * 2
-    with pytest.raises(RemoteCallError, match="takes a list"):
-        await link_to(ben, ann).call("hubs.tell", {"url": HUB})
-
-
 async def test_a_hub_that_works_is_told_to_linked_peers_and_a_private_one_is_not(swarm: Swarm) -> None:
     ann, ben = await linked(swarm)
+    await ben.peer.follow(ann.peer.id)
     served = [await serve("127.0.0.1", 0) for _ in range(3)]
     try:
         theirs, ours, private = (normalise_hub(hub.url) for hub in served)
@@ -140,8 +129,8 @@ async def test_a_hub_that_works_is_told_to_linked_peers_and_a_private_one_is_not
         ann.peer.controls.add_hub("https://hub.invalid")
         ann.peer.controls.add_hub(ours)
         await ann.heard(e.ScheduleBroadcastKnownHubs)
-        heard = await ben.heard(a.HubListReceived)
-        assert heard == a.HubListReceived(peer_of(ann.peer.id), (ours,))
+        heard = await ben.heard(a.HubVouchersDidChange)
+        assert heard.hubs == ((ours, (Witness(peer_of(ann.peer.id), peer_of(ann.peer.id)),)),)
     finally:
         for hub in served:
             await hub.close()

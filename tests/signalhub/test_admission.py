@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssb_rtc.signalhub.admission import BucketTable, SeenCache, TokenBucket
+from ssb_rtc.signalhub.admission import BucketTable, SeenCache, SeenLetters, TokenBucket
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -69,3 +69,28 @@ def test_the_memory_is_like_a_plain_one(heard: list[tuple[float, int]]) -> None:
         assert seen.first(key, now_s) == expected
         if expected:
             last[key] = now_s
+
+
+def test_letters_are_first_once_and_never_pushed_out() -> None:
+    seen = SeenLetters(60.0, 4, 3)
+    assert [seen.first("ann", n, 0.0) for n in (1, 1, 2, 3, 4)] == [True, False, True, True, False]
+    assert [seen.first("ben", n, 1.0) for n in (1, 2)] == [True, False]
+    assert not seen.first("ann", 1, 59.9)
+    assert seen.holds("ann", 1)
+    assert seen.first("ann", 1, 60.0)
+    assert seen.first("ben", 2, 60.0)
+    assert len(seen) == 3
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.sampled_from("abc"), st.integers(0, 3)), max_size=80))
+def test_no_letter_counts_twice_within_the_window(heard: list[tuple[float, str, int]]) -> None:
+    seen, last, now_s = SeenLetters(60.0, 6, 3), dict[tuple[str, int], float](), 0.0
+    for pause_s, sender, name in heard:
+        now_s += pause_s
+        live = [key for key, since_s in last.items() if now_s - since_s < 60.0]
+        room = len(live) < 6 and sum(key[0] == sender for key in live) < 3
+        expected = (sender, name) not in live and room
+        assert seen.first(sender, name, now_s) == expected
+        if expected:
+            last[sender, name] = now_s
+        assert len(seen) <= 6

@@ -77,13 +77,13 @@ class Script:
                     pairs = [pair.split(":") for pair in text.split(",")]
                     fields[name] = [(PEERS[peer], None if hops == "none" else int(hops)) for peer, hops in pairs]
                 case "hubs", _:
-                    fields[name] = [HUBS[hub] for hub in text.split(",")]
+                    fields[name] = [_vouched(words) for words in text.split(",")]
                 case "attempt", "now":
                     attempt = self.state.peers[fields["peer"]].attempt
                     assert attempt is not None, f"there is no attempt now: {words}"
                     fields[name] = attempt.id
-                case "connection", "now":
-                    fields[name] = self.state.hubs[fields["hub"]].connection
+                case (("connection" | "probe"), "now"):
+                    fields[name] = getattr(self.state.hubs[fields["hub"]], name)
                 case _, "true" | "false":
                     fields[name] = text == "true"
                 case _:
@@ -123,6 +123,13 @@ class Script:
             elif name != "reason" and value is not None:
                 words.append(f"{name}={_word(value)}")
         return f"{' '.join(words)} | {_terse(effect.reason)}"
+
+
+def _vouched(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """`two:amy+carol/bob`: Amy vouches for hub two, and so does Carol, whom Bob follows."""
+    hub, _, names = text.partition(":")
+    pairs = [name.partition("/") for name in names.split("+") if name]
+    return HUBS[hub], [(PEERS[signer], PEERS[through or signer]) for signer, _, through in pairs]
 
 
 def _word(value: object) -> str:

@@ -147,7 +147,7 @@ def test_bodies_of_values(value: Any, body: bytes, kind: BodyKind) -> None:
     assert to_body(value) == (body, kind)
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {3}}], ids=repr)
+@pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {3}}], ids=["object", "number as key", "set"])
 def test_values_without_json_are_the_callers_mistake(value: Any) -> None:
     with pytest.raises(MisuseError, match="no JSON"):
         to_body(value)

@@ -109,12 +109,13 @@ async def _meet(
     hub = arguments.meet_on or (await _start_hub(stack, say))
     a, b = folder / "a", folder / "b"
     served = await _fill(arguments, settings, a, say)
-    backend = ["--rtc-backend", settings.rtc_backend]
-    status_a = await stack.enter_async_context(_process("start", "--path", str(a), "--hub", hub, "--json", *backend))
+    # Over the local network, others could come in between.
+    meeting = ["--hub", hub, "--no-lan", "--json", "--rtc-backend", settings.rtc_backend]
+    status_a = await stack.enter_async_context(_process("start", "--path", str(a), *meeting))
     say(f"A runs: {status_a['id']}")
     await _follow(b, settings, served)
     started_s = time.monotonic()
-    status_b = await stack.enter_async_context(_process("start", "--path", str(b), "--hub", hub, "--json", *backend))
+    status_b = await stack.enter_async_context(_process("start", "--path", str(b), *meeting))
     say(f"B runs: {status_b['id']}, and follows {'A' if len(served) == 1 else f'{len(served)} feeds that A serves'}")
     reader = await stack.enter_async_context(_link(b))
     try:
@@ -132,7 +133,9 @@ async def _meet(
 
 
 async def _start_hub(stack: AsyncExitStack, say: Say) -> str:
-    answer = await stack.enter_async_context(_process("hub", "serve", "--port", "0", "--json"))
+    answer = await stack.enter_async_context(
+        _process("hub", "serve", "--port", "0", "--log-level", "warning", "--json")
+    )
     say(f"a signalhub runs at {answer['url']}")
     return str(answer["url"])
 

@@ -31,9 +31,12 @@ def add_settings(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
             if setting.is_switch or setting.default in (None, ()) or isinstance(setting.default, bytes)
             else (f" (default {setting.default})")
         )
-        text = f"{setting.help}{default} [{setting.variable}]".replace("%", "%%")
+        variable = f"{setting.variable}=no" if setting.is_switch and setting.default else setting.variable
+        text = f"{setting.help}{default} [{variable}]".replace("%", "%%")
         if setting.is_switch:
-            parser.add_argument(setting.flag, dest=setting.name, action="store_const", const=True, help=text)
+            parser.add_argument(
+                setting.flag, dest=setting.name, action="store_const", const=not setting.default, help=text
+            )
         else:
             action = "append" if setting.many else "store"
             parser.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, action=action, help=text)

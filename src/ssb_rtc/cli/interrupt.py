@@ -10,19 +10,27 @@ from contextlib import asynccontextmanager
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stop(asyncio.Event):
+    """Set by the first signal."""
+
+    number: int | None = None
+    """Which it was."""
+
+
 @asynccontextmanager
-async def interrupted() -> AsyncIterator[asyncio.Event]:
+async def interrupted() -> AsyncIterator[Stop]:
     """An event that is set on the first signal; a second one ends the process the hard way."""
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop = Stop()
 
-    def on_signal() -> None:
+    def on_signal(number: int) -> None:
+        stop.number = number
         stop.set()
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        for each in SIGNALS:
+            loop.remove_signal_handler(each)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     try:
         yield stop
     finally:

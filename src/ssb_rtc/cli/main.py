@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import ssb_rtc
 from ssb_rtc import errors
-from ssb_rtc.cli import flags
+from ssb_rtc.cli import flags, hub_flags
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -154,11 +154,13 @@ def _disconnect(parser: Parser) -> None:
 
 def _hubs(parser: Parser) -> None:
     parser.add_argument(
-        "action", nargs="?", choices=("list", "add", "remove"), default="list", help="what to do (default: list)"
+        "action",
+        nargs="?",
+        choices=("list", "add", "remove", "publish", "retire"),
+        default="list",
+        help="what to do (default: list); publish recommends a hub in our feed, retire takes that back",
     )
-    parser.add_argument(
-        "url", nargs="?", metavar="URL", help="of the hub to add or remove, like https://hub.example.org"
-    )
+    parser.add_argument("url", nargs="?", metavar="URL", help="of the hub, like https://hub.example.org")
     parser.add_argument("--private", action="store_true", help="add: never tell other peers of it")
     parser.add_argument("--why", metavar="URL", help="tell why this hub is connected or not")
 
@@ -172,9 +174,7 @@ def _trace(parser: Parser) -> None:
 def _hub(parser: Parser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     serve = actions.add_parser("serve", help="serve a signalhub until interrupted")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", type=int, default=8000, help="the port; 0 takes a free one (default 8000)")
-    serve.add_argument("--json", action="store_true", help="print one JSON line when it listens")
+    hub_flags.add_serve(serve)
 
 
 def _simulate(parser: Parser) -> None:
@@ -196,7 +196,7 @@ def _demo(parser: Parser) -> None:
 
 
 NETWORK = (
-    "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "with_hub", "stun", "turn", "relay_only",
+    "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
     "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers", "storage_max",
     "first_sync_max", "sympathy", "blob_max", "blob_quota", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
@@ -283,9 +283,10 @@ COMMANDS: tuple[Command, ...] = (
         ("ssb-rtc disconnect @...=.ed25519",), _disconnect,
     ),
     Command(
-        "hubs", "list, add or remove signalhubs", "network:hubs",
+        "hubs", "list, add, remove or recommend signalhubs", "network:hubs",
         ("ssb-rtc hubs", "ssb-rtc hubs add https://hub.example.org", "ssb-rtc hubs remove https://hub.example.org",
-         "ssb-rtc hubs add https://hub.example.net --private", "ssb-rtc hubs --why https://hub.example.org"),
+         "ssb-rtc hubs add https://hub.example.net --private", "ssb-rtc hubs --why https://hub.example.org",
+         "ssb-rtc hubs publish https://hub.example.org"),
         _hubs, settings=("allow_http",),
     ),
     Command(
@@ -306,7 +307,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "hub", "run a signalhub for others", "hub:hub",
-        ("ssb-rtc hub serve --host 0.0.0.0 --port 8000",), _hub, json=False,
+        ("ssb-rtc hub serve --host 0.0.0.0 --port 8000",
+         "ssb-rtc hub serve --trusted-proxy 127.0.0.1 --broker redis://127.0.0.1:6379"),
+        _hub, json=False,
     ),
     Command(
         "demo", "a hub and two peers on this machine gossip a feed over WebRTC", "demo:demo",

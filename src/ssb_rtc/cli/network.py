@@ -107,10 +107,10 @@ def disconnect(arguments: argparse.Namespace) -> int:
 
 
 def hubs(arguments: argparse.Namespace) -> int:
-    """List, add or remove the hubs that are kept; with a running peer it acts at once."""
+    """List, add, remove or recommend hubs; with a running peer it acts at once."""
     allowed = flags.settings_of(arguments).allow_http
     if (arguments.url is None) != (arguments.action == "list"):
-        raise MisuseError("hubs takes `list`, `add URL` or `remove URL`")
+        raise MisuseError("hubs takes `list`, `add URL`, `remove URL`, `publish URL` or `retire URL`")
     if arguments.private and arguments.action != "add":
         raise MisuseError("--private goes with `hubs add URL`")
     if arguments.why is not None and arguments.action != "list":
@@ -119,6 +119,13 @@ def hubs(arguments: argparse.Namespace) -> int:
     async def body(link: Link) -> int:
         if arguments.why is not None:
             return _print_why(await link.call("rtc.whyHub", arguments.why), as_json=arguments.json)
+        if arguments.action in {"publish", "retire"}:
+            message = await link.call(f"hubs.{arguments.action}", arguments.url)
+            if arguments.json:
+                output.print_json(message)
+            else:
+                print(message["key"])
+            return 0
         if arguments.action == "add":
             options = {"allowHttp": list(allowed), "private": arguments.private}
             await link.call("rtc.addHub", arguments.url, options)

@@ -17,6 +17,11 @@ _EMPTY = b"Content-Length: 0\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _STREAM = b"Content-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
 _JSON = b"Content-Type: application/json; charset=utf-8\r\n"
+_HTML = (
+    b"Content-Type: text/html; charset=utf-8\r\n"
+    b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+    b"Cache-Control: no-store\r\nVary: Accept\r\n"
+)
 
 OK = b"200 OK"
 BAD_REQUEST = b"400 Bad Request"
@@ -63,6 +68,22 @@ def status_page(text: bytes, date: bytes, *, keep: bool, chunked: bool, bodyless
     if not chunked:
         return head + b"\r\n" + text
     return head + _CHUNKED + b"\r\n" + chunk(text) + LAST_CHUNK
+
+
+def people_page(text: bytes, date: bytes, *, keep: bool, bodyless: bool) -> bytes:
+    """`GET /` for a browser, which npm's hub does not have."""
+    return _sized(OK, _HTML, text, date, keep=keep, bodyless=bodyless)
+
+
+def plain_page(status: bytes, kind: bytes, text: bytes, date: bytes, *, keep: bool, bodyless: bool) -> bytes:
+    """A page for programs that npm's hub does not have."""
+    fields = b"Content-Type: " + kind + b"\r\nCache-Control: no-store\r\n"
+    return _sized(status, fields, text, date, keep=keep, bodyless=bodyless)
+
+
+def _sized(status: bytes, fields: bytes, text: bytes, date: bytes, *, keep: bool, bodyless: bool) -> bytes:
+    head = _head(status, fields, date, keep) + b"Content-Length: %d\r\n\r\n" % len(text)
+    return head if bodyless else head + text
 
 
 def status_text(name: str, version: str, subscribers: int) -> bytes:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from ssb_rtc.hub import answers
+from ssb_rtc.hub.clients import NOBODY, client_of
 from ssb_rtc.hub.limits import BODY_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from ssb_rtc.hub.server import HubServer
 
-IGNORED_LIMIT_BYTES = 64 * 1024
-"""What a subscriber may send after its request; nothing of it is read."""
-
-DEAD_SUBSCRIBER_MS = 90_000
-"""How long the kernel waits for a subscriber's acknowledgement of what was sent (Linux)."""
-
-_LOOPBACK = re.compile(r"127\.|::ffff:127\.|::1\Z")
 _IDLE, _HEAD, _POST, _SKIP, _DONE = range(5)
+_READS = (b"GET", b"HEAD")
 _CONTINUE = re.compile(rb"(?:^|\W)100-continue(?:$|\W)", re.IGNORECASE)
 
 
@@ -37,23 +34,30 @@ class Connection(asyncio.Protocol):
         "_body",
         "_body_bytes",
         "_expect",
+        "_forwarded",
         "_head_bytes",
         "_hosted",
+        "_html",
         "_hub",
         "_ignored_bytes",
         "_keep",
         "_last",
+        "_later",
         "_name",
         "_owed",
         "_parser",
         "_paused",
         "_phase",
+        "_socket_descriptor",
         "_unread_bytes",
         "_url",
-        "address",
         "chunked",
+        "client",
+        "counted",
         "deadline_s",
+        "descriptor",
         "exempt",
+        "proxy",
         "subscribed",
         "transport",
     )
@@ -66,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._name = b""
         self._hosted = False
         self._expect: bytes | None = None
+        self._html = False
+        self._forwarded: bytes | None = None
         self._head_bytes = 0
         self._unread_bytes = 0
         self._ignored_bytes = 0
@@ -75,11 +81,22 @@ class Connection(asyncio.Protocol):
         self._last = False
         self._owed = 0
         self._paused = False
-        self.address = ""
+        self._later: list[Callable[[], None]] | None = None
+        """While the broker has a POST of this connection: what waits for its turn behind that answer."""
+        self.client = NOBODY
+        """On whose behalf the latest request came."""
         self.exempt = False
+        self.counted = ""
+        """The client that this connection counts for, or nothing."""
+        self.proxy: str | None = None
+        """The address of the trusted proxy that this connection comes from, which speaks for many clients."""
         self.chunked = True
         """False for HTTP/1.0: no chunks, and no Content-Length where there is no body."""
         self.subscribed = False
+        self.descriptor = -1
+        """The socket's, while a subscriber may be written to past its transport: nothing may wait in that."""
+        self._socket_descriptor = -1
+        """The same, where such a thing can be at all."""
         self.deadline_s = 0.0
 
     # -- the transport's callbacks
@@ -88,8 +105,10 @@ class Connection(asyncio.Protocol):
         """A connection was accepted."""
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else ""
-        self.exempt = self._hub.limits.loopback_exempt and _LOOPBACK.match(self.address) is not None
+        if isinstance(peer, tuple):
+            self._is_for(peer[0], None)
+            if self._hub.proxies.trusts(peer[0]):
+                self.proxy = peer[0]
         self._hub.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -101,7 +120,7 @@ class Connection(asyncio.Protocol):
         """Bytes of requests; what can't be read ends this connection and nothing else."""
         if self._parser is None:
             self._ignored_bytes += len(data)
-            if self._ignored_bytes > IGNORED_LIMIT_BYTES:
+            if self._ignored_bytes > self._hub.limits.ignored_bytes:
                 self.transport.abort()
             return
         self._unread_bytes += len(data)
@@ -129,7 +148,8 @@ class Connection(asyncio.Protocol):
         """The other side has caught up."""
         self._paused = False
         self._hub.caught_up(self)
-        self.transport.resume_reading()
+        if self._later is None:
+            self.transport.resume_reading()
 
     # -- the parser's callbacks
 
@@ -141,6 +161,8 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._hosted = False
         self._expect = None
+        self._html = False
+        self._forwarded = None
         self._head_bytes = 0
         self.deadline_s = self._hub.now_s + self._hub.limits.header_s
 
@@ -150,13 +172,18 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
-        """One header; only two of them matter to a hub."""
+        """One header; few of them matter to a hub."""
         value = value or b""
         self._count(len(name) + len(value))
         if len(name) == 4 and name.lower() == b"host":
             self._hosted = True
-        elif len(name) == 6 and name.lower() == b"expect":
-            self._expect = value
+        elif len(name) == 6:
+            if name.lower() == b"accept":
+                self._html = b"text/html" in value.lower()
+            elif name.lower() == b"expect":
+                self._expect = value
+        elif self.proxy is not None and name.lower() == self._hub.proxies.header:
+            self._forwarded = value if self._forwarded is None else self._forwarded + b"," + value
 
     def on_headers_complete(self) -> None:
         """The request is known: all but a POST's answer depends on nothing else."""
@@ -164,9 +191,11 @@ class Connection(asyncio.Protocol):
         if parser is None or self._phase == _DONE:
             return
         self._unread_bytes = 0
+        if self.proxy is not None:
+            self._is_for(self.proxy, self._forwarded)
         method = parser.get_method()
         modern = parser.get_http_version() == "1.1"
-        self._keep = modern and parser.should_keep_alive()
+        self._keep = modern and not self._hub.draining and parser.should_keep_alive()
         self._last = not self._keep
         if method == b"CONNECT":
             self._end()
@@ -176,7 +205,7 @@ class Connection(asyncio.Protocol):
             self._answer_in_turn(answers.unexpected(self._hub.date, self._keep), keep=self._keep)
         else:
             if modern and self._expect is not None:
-                self.transport.write(answers.CONTINUE)
+                self._in_turn(partial(self._say, answers.CONTINUE, True))
             self._route(method, modern)
 
     def on_body(self, data: bytes) -> None:
@@ -185,6 +214,7 @@ class Connection(asyncio.Protocol):
             return
         self._body_bytes += len(data)
         if self._body_bytes >= BODY_LIMIT_BYTES:
+            self._hub.counts.posts_too_large += 1
             self._finish()
             self.transport.abort()
         else:
@@ -212,22 +242,90 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self.transport.write(data)
-        if not keep:
+        if not keep or (self._hub.draining and self._phase == _IDLE):
             self._end()
         elif self._phase == _IDLE:
             self.deadline_s = self._hub.now_s + self._hub.limits.keep_alive_s
+
+    def wait(self) -> None:
+        """The answer to a POST takes a while: whatever comes after it on this connection waits too."""
+        self._later = []
+        self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """It was answered: do what waited behind it, up to the next POST that the broker takes its time for."""
+        later, self._later = self._later or [], None
+        for number, act in enumerate(later, 1):
+            if self.transport.is_closing():
+                return
+            act()
+            # What `act` does may have set it again.
+            waiting = cast("list[Callable[[], None]] | None", self._later)
+            if waiting is not None:
+                waiting += later[number:]
+                return
+        if self._phase in (_HEAD, _POST):
+            # The rest of this request was not read meanwhile.
+            self.deadline_s = max(self.deadline_s, self._hub.now_s + self._hub.limits.header_s)
+        if not self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def confirmed(self) -> None:
+        """The subscription holds: from now on it is a stream."""
+        hub = self._hub
+        self.subscribed = True
+        self.transport.write(answers.stream(hub.date, keep=self._keep, chunked=self.chunked))
+        if self._paused:
+            hub.fell_behind(self)
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and self.chunked and self.transport.get_extra_info("sslcontext") is None:
+            self._socket_descriptor = sock.fileno()
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(hub.limits.dead_subscriber_s * 1000))
+
+    def way_past(self) -> int:
+        """The descriptor to write to past the transport, or -1 where something waits in that."""
+        if not self.transport.get_write_buffer_size():
+            self.descriptor = self._socket_descriptor
+        return self.descriptor
+
+    def hear(self, frames: Sequence[bytes]) -> None:
+        """Deliver through the transport."""
+        self.transport.write(b"".join(frames if self.chunked else map(answers.unchunk, frames)))
+
+    def hear_rest(self, rest: bytes) -> None:
+        """What the socket did not take; nothing may go past it."""
+        self.descriptor = -1
+        self.transport.write(rest)
+
+    def refused(self, data: bytes) -> None:
+        """There will be no subscription."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+            self._end()
+
+    def rest(self) -> None:
+        """Close, if nothing of a request has come yet and no answer is owed."""
+        if self._phase == _IDLE and not self._owed and not self.transport.is_closing():
+            self._end()
 
     def expire(self) -> None:
         """The deadline is over: close, and the next time without ceremony."""
         if self.transport.is_closing():
             self.transport.abort()
+        elif self._later is not None:
+            # The broker owes the answer, and has a limit of its own.
+            self.deadline_s = self._hub.now_s + self._hub.limits.body_s
         elif self._phase in (_HEAD, _POST, _SKIP):
             self._refuse(b"408 Request Timeout")
         else:
             self._end()
 
     def end(self) -> None:
-        """Close gracefully: an event stream is ended, what is queued still goes out."""
+        """Close gracefully: an event stream is ended, a POST at the broker answered, what is queued still goes out."""
+        if self._later is not None and not self.transport.is_closing():
+            self._later = [self.end]
+            return
         if self.subscribed and self.chunked and not self.transport.is_closing():
             self.transport.write(answers.LAST_CHUNK)
         self._end()
@@ -260,7 +358,7 @@ class Connection(asyncio.Protocol):
         hub, keep = self._hub, self._keep
         if method == b"OPTIONS":
             self._answer_in_turn(answers.empty(answers.OK, hub.date, keep=keep, sized=modern), keep=keep)
-        elif self._url == b"/":
+        elif self._url == b"/" and not (self._html and method in (b"GET", b"HEAD")):
             text = hub.status_text()
             bodyless = method == b"HEAD"
             page = answers.status_page(text, hub.date, keep=keep, chunked=modern, bodyless=bodyless)
@@ -274,48 +372,64 @@ class Connection(asyncio.Protocol):
         elif self._url.startswith(b"/v1/") and method == b"GET":
             self._subscribe(self._url[4:].partition(b"?")[0], modern)
         else:
-            sized = modern and method != b"HEAD"
-            self._answer_in_turn(answers.empty(answers.NOT_FOUND, hub.date, keep=keep, sized=sized), keep=keep)
+            bodyless = method == b"HEAD"
+            more = hub.page(self, self._url, keep=keep, bodyless=bodyless) if method in _READS else None
+            sized = modern and not bodyless
+            absent = answers.empty(answers.NOT_FOUND, hub.date, keep=keep, sized=sized)
+            self._answer_in_turn(more or absent, keep=keep)
+
+    def _is_for(self, host: str, forwarded: bytes | None) -> None:
+        self.client = client_of(host) if forwarded is None else self._hub.proxies.behind(host, forwarded)
+        self.exempt = self._hub.limits.loopback_exempt and self.client.local
 
     def _subscribe(self, name: bytes, modern: bool) -> None:
         app, _, channels = name.partition(b"/")
         names = [app + b"/" + channel for channel in channels.split(b",")]
-        hub = self._hub
-        if self._owed:
-            hub.flush()
         self.chunked = modern
-        refusal = hub.subscribe(self, names)
-        if refusal is not None:
-            self._answer_in_turn(refusal, keep=False)
-            return
         self._finish()
-        self.subscribed = True
-        self.transport.write(answers.stream(hub.date, keep=self._keep, chunked=modern))
-        if self._paused:
-            hub.fell_behind(self)
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SUBSCRIBER_MS)
+        self._in_turn(partial(self._join, names))
+
+    def _join(self, names: list[bytes]) -> None:
+        if self._owed:
+            self._hub.flush()
+        self._hub.subscribe(self, names)
 
     def _posted(self, body: bytes) -> None:
+        if self._later is None:
+            self._hand_on(self._name, body, self._keep, self.chunked)
+        else:
+            self._later.append(partial(self._hand_on, self._name, body, self._keep, self.chunked))
+
+    def _hand_on(self, name: bytes, body: bytes, keep: bool, sized: bool) -> None:
         self._owed += 1
         self.deadline_s = self._hub.now_s + self._hub.limits.body_s
-        self._hub.post(self, self._name, body, keep=self._keep, sized=self.chunked)
+        self._hub.post(self, name, body, keep=keep, sized=sized)
 
     def _answer_in_turn(self, data: bytes, *, keep: bool) -> None:
         """Answer now; POSTs that came before on this connection are answered first."""
         self._phase = _SKIP
+        self._in_turn(partial(self._say, data, keep))
+
+    def _say(self, data: bytes, keep: bool) -> None:
         if self._owed:
             self._hub.flush()
+        if self.transport.is_closing():
+            return
         self.transport.write(data)
         if not keep:
             self._end()
 
+    def _in_turn(self, act: Callable[[], None]) -> None:
+        """Do it as soon as no POST of this connection is at the broker; without one, now."""
+        if self._later is None:
+            act()
+        else:
+            self._later.append(act)
+
     def _refuse(self, status: bytes) -> None:
-        if self._owed:
-            self._hub.flush()
-        self.transport.write(answers.broken(status))
-        self._end()
+        self._hub.counts.requests_broken += 1
+        self._in_turn(partial(self._say, answers.broken(status), False))
+        self._finish()
 
     def _end(self) -> None:
         self._finish()
@@ -328,3 +442,4 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._body = []
         self._url = b""
+        self.descriptor = self._socket_descriptor = -1

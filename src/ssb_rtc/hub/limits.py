@@ -45,8 +45,32 @@ class HubLimits:
     """A subscriber that does not catch up for this long is dropped."""
     buffers_bytes: int = 64 * 1024 * 1024
     """What all subscribers together may be behind; above it those that are furthest behind are dropped."""
+    ignored_bytes: int = 64 * 1024
+    """What a subscriber may send after its request; nothing of it is read."""
+    dead_subscriber_s: float = 90.0
+    """How long the kernel waits for a subscriber's acknowledgement of what was sent (Linux)."""
     heartbeat_s: float = HEARTBEAT_S
     sweep_s: float = 1.0
     """Between two looks at deadlines and heartbeats: how late each of them may be."""
     close_s: float = 5.0
     """How long a graceful close waits for what is still to be sent."""
+    drain_s: float = 10.0
+    """In this time at most all streams are ended, one by one, when the hub is told to end."""
+    drain_streams_s: float = 500.0
+    """So many streams are ended a second, if `drain_s` allows it: who is cut off comes back to another hub at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTimes:
+    """How long a broker outside of this process may take for each thing."""
+
+    connect_s: float = 5.0
+    """Until the connection stands, all channels are subscribed to and the own heartbeat came back."""
+    answer_s: float = 5.0
+    """Until a post is taken, or a subscription confirmed; then 503."""
+    beat_s: float = 2.0
+    """Between two heartbeats that this process sends to itself through Redis."""
+    silent_s: float = 6.0
+    """A subscription on which no heartbeat came for so long is dead, whatever TCP says."""
+    back_off_s: float = 2.0
+    """At most so long between two attempts to connect; the first comes after a tenth of that."""

@@ -7,7 +7,7 @@ Names are raw bytes, `<app>/<channel>`, because a signalhub decodes nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 S = TypeVar("S", bound=Hashable)
@@ -67,13 +67,7 @@ class Rooms(Generic[S]):
 
         What was posted before must have been taken. Raises RoomsFull, and then changes nothing.
         """
-        if len(names) > self._channels_per_subscriber_max:
-            raise RoomsFull(f"more than {self._channels_per_subscriber_max} channels in one request")
-        if self._subscriptions + len(names) > self._subscribers_max:
-            raise RoomsFull(f"the hub has {self._subscribers_max} subscribers")
-        fresh = {name for name in names if name not in self._channels}
-        if len(self._channels) + len(fresh) > self._channels_max:
-            raise RoomsFull(f"the hub has {self._channels_max} channels")
+        self.check(names)
         for name in names:
             channel = self._channels.get(name)
             if channel is None:
@@ -86,8 +80,18 @@ class Rooms(Generic[S]):
         self._names[subscriber] = names
         self._subscriptions += len(names)
 
-    def unsubscribe(self, subscriber: S) -> None:
-        """Forget a subscriber and the channels that nobody hears any more; an unknown one is no error."""
+    def check(self, names: Sequence[bytes], waiting: int = 0) -> None:
+        """Raises RoomsFull where there is no room for `names` beside `waiting` more subscriptions to come."""
+        if len(names) > self._channels_per_subscriber_max:
+            raise RoomsFull(f"more than {self._channels_per_subscriber_max} channels in one request")
+        if self._subscriptions + waiting + len(names) > self._subscribers_max:
+            raise RoomsFull(f"the hub has {self._subscribers_max} subscribers")
+        fresh = {name for name in names if name not in self._channels}
+        if len(self._channels) + waiting + len(fresh) > self._channels_max:
+            raise RoomsFull(f"the hub has {self._channels_max} channels")
+
+    def unsubscribe(self, subscriber: S) -> Sequence[bytes]:
+        """Forget a subscriber and the channels that nobody hears any more; returns what it heard."""
         names = self._names.pop(subscriber, ())
         self._subscriptions -= len(names)
         self._batches.pop(subscriber, None)
@@ -99,6 +103,7 @@ class Rooms(Generic[S]):
             channel.mixed.pop(subscriber, None)
             if not channel.readers and not channel.mixed:
                 del self._channels[name], self._beats[name]
+        return names
 
     def post(self, name: bytes, frame: bytes) -> int:
         """Queue `frame` for whoever hears `name` now; returns how many deliveries that makes."""
@@ -115,7 +120,7 @@ class Rooms(Generic[S]):
             self._beats.move_to_end(name)
             self._queue(self._channels[name], frame)
 
-    def take(self) -> Iterator[tuple[Frames, Iterable[S]]]:
+    def take(self) -> Iterator[tuple[Frames, Collection[S]]]:
         """What is queued, as (frames, the subscribers that get exactly these); afterwards nothing is queued.
 
         Must be read to its end, and the rooms must not change meanwhile.

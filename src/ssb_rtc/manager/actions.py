@@ -16,7 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import HubSource, Route
+from ssb_rtc.manager.state import HubSource, Route, Witness
 from ssb_rtc.types import HubUrl, PeerId
 
 
@@ -41,6 +41,14 @@ class RemotePeerDidDisconnect(_Action, frozen=True, tag="REMOTE_PEER_DID_DISCONN
 
     hub: HubUrl
     peer: PeerId
+
+
+class RemotePeerDidAppear(_Action, frozen=True, tag="REMOTE_PEER_DID_APPEAR"):
+    """A peer of a local network says that it is there: heard again and again while it is. Proves nothing by itself."""
+
+    peer: PeerId
+    address: str
+    """The multiserver address at which it listens: its host is who said so."""
 
 
 class RemotePeerConnectionSucceeded(_Action, frozen=True, tag="REMOTE_PEER_CONNECTION_SUCCEEDED"):
@@ -239,11 +247,43 @@ class InitialSyncEnded(_Action, frozen=True, tag="INITIAL_SYNC_ENDED"):
     """We have caught up. The manager finds that out too, when the first download has ended."""
 
 
-class HubListReceived(_Action, frozen=True, tag="HUB_LIST_RECEIVED"):
-    """A linked peer tells which hubs it knows. Addresses are normalised and fit for us, as far as their form says."""
+class HubVouchersDidChange(_Action, frozen=True, tag="HUB_VOUCHERS_DID_CHANGE"):
+    """Others vouch for these hubs, by signed entries or published messages; a batch, and the rest stays as it was.
 
-    peer: PeerId
-    hubs: tuple[HubUrl, ...]
+    Addresses are normalised and fit for us, as far as their form says.
+    """
+
+    hubs: tuple[tuple[HubUrl, tuple[Witness, ...]], ...]
+    """Each with all its witnesses now (see feeds.witnesses); none where nobody vouches for it any longer."""
+
+
+class HubEntriesReceived(_Action, frozen=True, tag="HUB_ENTRIES_RECEIVED"):
+    """Signed entries of others that we did not have are on our disk, or ours are to be renewed: tell linked peers."""
+
+
+class HubWasProbed(_Action, frozen=True, tag="HUB_WAS_PROBED"):
+    """In an earlier run we asked at this host whether a hub is there. Dispatched at the start for each of a day."""
+
+    host: str
+    """As in the hub's address, without the port."""
+    ago_s: float
+
+
+class HubProbeSucceeded(_Action, frozen=True, tag="HUB_PROBE_SUCCEEDED"):
+    """There is a hub. Answers SCHEDULE_PROBE_HUB."""
+
+    hub: HubUrl
+    probe: int
+
+
+class HubProbeFailed(_Action, frozen=True, tag="HUB_PROBE_FAILED"):
+    """There is no hub, or none that we may use. Answers SCHEDULE_PROBE_HUB."""
+
+    hub: HubUrl
+    probe: int
+    reason: str
+    asked: bool = True
+    """False where the host heard nothing of us: we are offline, or its name is not known."""
 
 
 class ConnectToRemotePeer(_Action, frozen=True, tag="CONNECT_TO_REMOTE_PEER"):
@@ -346,6 +386,7 @@ class ShutdownRequested(_Action, frozen=True, tag="SHUTDOWN_REQUESTED"):
 Action: TypeAlias = (
     RemotePeerDidAnnounce
     | RemotePeerDidDisconnect
+    | RemotePeerDidAppear
     | RemotePeerConnectionSucceeded
     | RemotePeerConnectionFailed
     | DisconnectFromRemotePeer
@@ -366,7 +407,11 @@ Action: TypeAlias = (
     | DownloadEnded
     | InitialSyncStarted
     | InitialSyncEnded
-    | HubListReceived
+    | HubVouchersDidChange
+    | HubEntriesReceived
+    | HubWasProbed
+    | HubProbeSucceeded
+    | HubProbeFailed
     | ConnectToRemotePeer
     | PeerBlocked
     | PeerUnblocked

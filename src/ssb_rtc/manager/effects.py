@@ -128,14 +128,27 @@ class ScheduleSaveHubs(_Effect, frozen=True, tag="SCHEDULE_SAVE_HUBS"):
     reason: str
 
 
-class ScheduleBroadcastKnownHubs(_Effect, frozen=True, tag="SCHEDULE_BROADCAST_KNOWN_HUBS"):
-    """Tell these connected peers which hubs we know. Answered by nothing: best effort, a link that breaks says so.
+class ScheduleProbeHub(_Effect, frozen=True, tag="SCHEDULE_PROBE_HUB"):
+    """Ask whether there is a hub: one request, 4 KB of its answer at most, and only where the address is a public one.
 
-    Comes only after HUBS_SAVED of this revision. Leaves out private hubs and those with credentials already.
+    Answered by HUB_PROBE_SUCCEEDED or HUB_PROBE_FAILED with the same probe. That the host was asked is stored first.
+    """
+
+    hub: HubUrl
+    probe: int
+    host: str
+    reason: str
+
+
+class ScheduleBroadcastKnownHubs(_Effect, frozen=True, tag="SCHEDULE_BROADCAST_KNOWN_HUBS"):
+    """Tell these connected peers which hubs work for us, signed, and pass on what others said, as they signed it.
+
+    Answered by nothing: best effort, a link that breaks says so. Comes only after HUBS_SAVED of this revision. Leaves
+    out private hubs and those with credentials already.
     """
 
     revision: int
-    hubs: tuple[HubUrl, ...]
+    hubs: tuple[KnownHub, ...]
     peers: tuple[PeerId, ...]
     reason: str
 
@@ -279,6 +292,7 @@ Effect: TypeAlias = (
     | ScheduleKnock
     | ScheduleAnnounceLeaveToHub
     | ScheduleSaveHubs
+    | ScheduleProbeHub
     | ScheduleBroadcastKnownHubs
     | ScheduleConnectToRemotePeer
     | AbortAttempt
@@ -303,6 +317,7 @@ ANSWERS: dict[type[Any], tuple[type[Any], ...]] = {
     ScheduleKnock: (a.RemotePeerWontIntroduce,),
     ScheduleAnnounceLeaveToHub: (),
     ScheduleSaveHubs: (a.HubsSaved, a.SaveHubsFailed),
+    ScheduleProbeHub: (a.HubProbeSucceeded, a.HubProbeFailed),
     ScheduleBroadcastKnownHubs: (),
     ScheduleConnectToRemotePeer: (a.RemotePeerConnectionSucceeded, a.RemotePeerConnectionFailed),
     AbortAttempt: (),

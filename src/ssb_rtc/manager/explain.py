@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ssb_rtc.manager import vouching
 from ssb_rtc.manager.activity import activity, protected
 from ssb_rtc.manager.downloads import syncing_until_s
 from ssb_rtc.manager.hubs import gossiped_max, is_spare
@@ -17,6 +18,13 @@ from ssb_rtc.manager.slots import Slots, count, is_near
 from ssb_rtc.manager.state import ConnectionState, Hub, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import announce_timer, attempt_timer, hub_timer
 from ssb_rtc.types import HubUrl, PeerId, behind
+
+_WAYS = {
+    "hub": "the hub ",
+    "address": "the address ",
+    "inbound": "our listener, from ",
+    "lan": "the local network, at ",
+}
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -53,14 +61,26 @@ def explain_hub(state: State, hub: HubUrl) -> Explanation:
     """About a hub, in the table or not."""
     row = state.hubs.get(hub)
     if row is None:
-        witnesses = len(state.rumours.get(hub, ()))
-        needed = state.settings.hub_witnesses
-        if not witnesses:
-            return Explanation(hub, "DISCONNECTED", ("nobody has told us of it",), (), ("add it to use it",))
-        because = f"{witnesses} of the peers that we follow have named it; it is tried when {needed} have"
-        return Explanation(hub, "DISCONNECTED", (because,), (), ("it waits for another friend who names it",))
+        return _about_unknown_hub(state, hub)
     terms = hub_terms(state, row, state.now.wall_s)
     return Explanation(hub, row.connection_state, tuple(_about_hub(state, row)), terms, (_next_of_hub(state, row),))
+
+
+def _about_unknown_hub(state: State, hub: HubUrl) -> Explanation:
+    if hub not in state.vouched:
+        return Explanation(hub, "DISCONNECTED", ("nobody near us vouches for it",), (), ("add it to use it",))
+    found, needed = vouching.count(state, hub), state.settings.hub_witnesses
+    through = "one of those whom we follow" if found == 1 else f"{found} different ones whom we follow"
+    because = [f"{found} within our hops vouch for it, through {through}; it is asked when {needed} do"]
+    following = "it waits for another one who vouches for it"
+    ago_s = vouching.asked_s_ago(state, hub)
+    if ago_s is not None:
+        because.append(f"its host was asked {ago_s / 3600:.1f} h ago whether a hub is there")
+        left_h = (state.settings.hub_probe_pause_s - ago_s) / 3600
+        following = f"its host may be asked again in {left_h:.1f} h"
+    elif found >= needed:
+        following = "it enters the table within a minute, if that has room"
+    return Explanation(hub, "DISCONNECTED", tuple(because), (), (following,))
 
 
 def why_not_connected(state: State, row: Peer, slots: Slots) -> str:
@@ -111,8 +131,10 @@ def why_hub_waits(state: State, hub: Hub) -> str:
         return "this peer is shutting down"
     if is_spare(state, hub):
         return f"{gossiped_max(state)} of the hubs that others told us of are in use already"
+    if hub.probe is not None:
+        return "it is being asked whether it is a hub"
     wait_s = state.timers[hub_timer(hub.url)] - state.now.mono_s
-    what = "tried again" if hub.connection_attempts else "tried"
+    what = ("tried" if hub.is_proven else "asked") + (" again" if hub.connection_attempts else "")
     return f"it is {what} in {max(0.0, wait_s):.0f} s"
 
 
@@ -123,7 +145,9 @@ def _why_unknown(state: State, peer: PeerId) -> str:
         return "that is no peer id"
     if peer == state.own:
         return "that is ourselves"
-    return "it has not announced itself on any of our hubs, or was forgotten since"
+    if peer in state.inboxes:
+        return "nothing came of our knocks: it is on none of our hubs, or has no room, or they don't carry our signals"
+    return "it has not announced itself on any of our hubs or in our local network, or was forgotten since"
 
 
 def _next_of_unknown(state: State, peer: PeerId) -> str:
@@ -210,7 +234,7 @@ def _about_hub(state: State, hub: Hub) -> Iterator[str]:
         yield f"connected for {now_s - hub.connected_s:.0f} s"
     else:
         yield why_hub_waits(state, hub)
-    yield "peers that we follow told us of it" if hub.source == "gossip" else f"it came from: {hub.source}"
+    yield "others vouch for it" if hub.source == "gossip" else f"it came from: {hub.source}"
     if hub.private:
         yield "private: it is not told to other peers"
     heard = state.heard.get(hub.url, 0)
@@ -236,4 +260,4 @@ def _told(route: Route) -> str:
     between = behind(route.where)
     if between is not None:
         return f"a peer that is linked with both of us, {between}"
-    return {"hub": "the hub ", "address": "the address ", "inbound": "our listener, from "}[route.via] + route.where
+    return _WAYS[route.via] + route.where

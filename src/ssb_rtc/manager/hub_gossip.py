@@ -1,9 +1,9 @@
-"""The slice of hub gossip: linked peers tell which hubs they know.
+"""The slice of hub gossip: who vouches for hubs that we don't know, and which of those enter the table.
 
-What others tell proves nothing: a hub that we don't know is tried only when `hub_witnesses` peers that we follow
-directly have named it over their own links. Then it enters the table with the source `gossip`, and `hubs.fill` decides
-when it gets its turn. While we are on no hub at all, one such peer is enough: a mesh that has lost every hub could not
-heal otherwise.
+What others say proves nothing: a hub that we don't know is asked whether it is one only when `hub_witnesses` signers
+within our hops vouch for it, through as many different direct follows (feeds.witnesses has the exact meaning). Then it
+enters the table with the source `gossip`, and `hubs.fill` decides when it gets its turn. While we are on no hub at all,
+the word of one whom we follow directly is enough.
 """
 
 from __future__ import annotations
@@ -11,76 +11,83 @@ from __future__ import annotations
 from collections import Counter
 
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed
+from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, broadcast_soon
 from ssb_rtc.manager.hubs import hurry
-from ssb_rtc.manager.state import Hub
+from ssb_rtc.manager.state import Hub, Witness
 from ssb_rtc.manager.turn import Turn
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.manager.vouching import asked_s_ago, count, is_alone, is_named_by_friend
+from ssb_rtc.types import HubUrl
 
-LIST_MAX = 64
-"""Hubs of one list that are looked at."""
+BATCH_MAX = 64
+"""Hubs of one batch that are looked at."""
+WITNESSES_KEPT = 8
+"""Witnesses of one hub."""
 
 
-def list_received(turn: Turn, action: a.HubListReceived) -> None:
-    """A linked peer tells which hubs it knows: each one that enough friends have named enters the table."""
-    row = turn.peers.get(action.peer)
-    if row is None or row.link is None:
-        return turn.ignore(action, "the peer is not linked")
-    if turn.hops.get(action.peer) != 1:
-        return turn.ignore(action, "we don't follow the peer ourselves")
-    news = [hub for hub in dict.fromkeys(action.hubs[:LIST_MAX]) if hub not in turn.hubs and _fits(hub)]
+def vouchers_did_change(turn: Turn, action: a.HubVouchersDidChange) -> None:
+    """Others vouch for hubs, or do so no longer: each hub for which enough do enters the table."""
+    news = False
+    for hub, witnesses in action.hubs[:BATCH_MAX]:
+        if 0 < len(hub) <= URL_CHARACTERS_MAX:
+            news |= _note(turn, hub, witnesses[:WITNESSES_KEPT])
     if not news:
-        return turn.ignore(action, "nothing in the list is new")
-    hubs_before = len(turn.hubs)
-    for hub in news:
-        if _is_enough(turn, hub, action.peer):
-            _enter(turn, hub)
-    if len(turn.hubs) > hubs_before:
-        changed(turn, "hubs that peers told us of were added")
-    return None
+        return turn.ignore(action, "nothing in it is new")
+    return admit(turn)
+
+
+def entries_received(turn: Turn, _action: a.HubEntriesReceived) -> None:
+    """What others say of hubs is passed on, in bunches."""
+    turn.entries_revision += 1
+    broadcast_soon(turn, "others said something of hubs", turn.settings.pass_on_delay_s)
+
+
+def admit(turn: Turn) -> None:
+    """Each hub for which enough vouch enters the table, as far as it has room, those with most witnesses first."""
+    enough = {
+        hub: found
+        for hub in sorted(turn.vouched)
+        if hub not in turn.hubs and (found := count(turn, hub)) >= turn.settings.hub_witnesses
+    }
+    _enter(turn, enough, turn.settings.hubs_max - len(turn.hubs))
 
 
 def in_need(turn: Turn) -> None:
-    """After some time on no hub at all: try what at least one peer that we follow has named."""
+    """After some time on no hub at all: try what at least one whom we follow directly vouches for."""
     if any(hub.connected_s is not None for hub in turn.hubs.values()):
         turn.online_s = turn.mono_s
-    if turn.mono_s - turn.online_s < turn.settings.hub_probe_urgent_s:
+    if not is_alone(turn):
         return
     hurry(turn)
     room = turn.settings.gossiped_hubs_max - sum(hub.source == "gossip" for hub in turn.hubs.values())
     room = min(room, turn.settings.hubs_max - len(turn.hubs))
-    named = [hub for hub in turn.rumours if any(turn.hops.get(peer) == 1 for peer in turn.rumours[hub])]
+    named = [hub for hub in sorted(turn.vouched) if hub not in turn.hubs and is_named_by_friend(turn, hub)]
+    counted = {hub: count(turn, hub) for hub in named}
+    _enter(turn, counted, room)
+
+
+def _enter(turn: Turn, found: dict[HubUrl, int], room: int) -> None:
     # By chance, or whoever names many hubs with early letters would be the only one who is heard.
-    drawn = {hub: turn.uniform(0.0, 1.0) for hub in sorted(named)}
-    added = sorted(named, key=lambda hub: (-len(turn.rumours[hub]), drawn[hub]))[: max(0, room)]
-    for hub in added:
-        _enter(turn, hub)
-    if added:
-        changed(turn, "we are on no hub, and a peer that we follow has named these")
+    drawn = {hub: turn.uniform(0.0, 1.0) for hub in found if asked_s_ago(turn, hub) is None}
+    for hub in sorted(drawn, key=lambda hub: (-found[hub], drawn[hub]))[: max(0, room)]:
+        turn.put_hub(Hub(hub, "gossip"))
 
 
-def _enter(turn: Turn, hub: HubUrl) -> None:
-    turn.rumours = turn.rumours.delete(hub)
-    turn.put_hub(Hub(hub, "gossip"))
-
-
-def _fits(hub: HubUrl) -> bool:
-    return 0 < len(hub) <= URL_CHARACTERS_MAX
+def _note(turn: Turn, hub: HubUrl, witnesses: tuple[Witness, ...]) -> bool:
+    """Write who vouches for a hub; whether that was anything new."""
+    if witnesses == turn.vouched.get(hub, ()):
+        return False
+    if not witnesses:
+        turn.vouched = turn.vouched.delete(hub)
+        return True
+    if hub not in turn.vouched and len(turn.vouched) >= turn.settings.vouched_max:
+        turn.vouched = turn.vouched.delete(_least_credible(turn))
+    turn.vouched = turn.vouched.set(hub, witnesses)
+    return True
 
 
 def _least_credible(turn: Turn) -> HubUrl:
-    """Whoever names many hubs must not push out what others name: one of that peer's goes."""
-    named_by = Counter(peer for witnesses in turn.rumours.values() for peer in witnesses)
-    talker = max(sorted(named_by), key=named_by.__getitem__)
-    his = [hub for hub, witnesses in turn.rumours.items() if talker in witnesses]
-    return max(his, key=lambda hub: (-len(turn.rumours[hub]), hub))
-
-
-def _is_enough(turn: Turn, hub: HubUrl, peer: PeerId) -> bool:
-    """Note that this peer names the hub; whether enough friends do so now, and the table has room."""
-    witnesses = tuple(other for other in turn.rumours.get(hub, ()) if turn.hops.get(other) == 1 and other != peer)
-    if hub not in turn.rumours and len(turn.rumours) >= turn.settings.rumours_max:
-        turn.rumours = turn.rumours.delete(_least_credible(turn))
-    turn.rumours = turn.rumours.set(hub, (*witnesses, peer)[-turn.settings.hub_witnesses :])
-    enough = len(witnesses) + 1 >= turn.settings.hub_witnesses
-    return enough and len(turn.hubs) < turn.settings.hubs_max
+    """Whoever names many hubs must not push out what others name: one of those that came that way goes."""
+    by_way = Counter(through for witnesses in turn.vouched.values() for _, through in witnesses)
+    busiest = max(sorted(by_way), key=by_way.__getitem__)
+    named = [hub for hub, witnesses in turn.vouched.items() if any(through == busiest for _, through in witnesses)]
+    return max(named, key=lambda hub: (-len(turn.vouched[hub]), hub))

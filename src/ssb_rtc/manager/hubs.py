@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.manager import knocks
+from ssb_rtc.manager import hub_probe, knocks
 from ssb_rtc.manager.chance import backoff_s
 from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, changed, save
 from ssb_rtc.manager.peers import abort, unpark
@@ -37,7 +37,6 @@ def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
         return turn.ignore(action, f"the table is full with {turn.settings.hubs_max} hubs")
     success_s = action.last_success_wall_s
     hub = Hub(action.hub, action.source, action.private, last_success_wall_s=success_s, tried=action.stored)
-    turn.rumours = turn.rumours.delete(hub.url) if hub.url in turn.rumours else turn.rumours
     if hub.source == "gossip":
         turn.put_hub(hub)  # whether it is connected depends on the others: see `fill`
     else:
@@ -60,7 +59,7 @@ def _added_again(turn: Turn, hub: Hub, action: a.HubAddressAdded) -> None:
     if action.stored or action.source != "user" or (hub.source, hub.private) == ("user", action.private):
         return turn.ignore(action, "the hub is in the table already")
     turn.put_hub(replace(hub, source="user", private=action.private))
-    if is_spare(turn, hub):
+    if hub.connection is None and hub.source == "gossip":
         _connect(turn, turn.hubs[hub.url], "somebody here wants the hub")
     return changed(turn, "somebody here wants the hub for good")
 
@@ -71,6 +70,7 @@ def address_removed(turn: Turn, action: a.HubAddressRemoved) -> None:
     if hub is None:
         return turn.ignore(action, "the hub is not in the table")
     _remove(turn, hub, "the hub was removed from the table")
+    hub_probe.remember(turn, hub.url)  # others may still vouch for it
     return changed(turn, "a hub was removed")
 
 
@@ -131,6 +131,8 @@ def connection_lost(turn: Turn, action: a.HubConnectionLost) -> None:
 def timer_expired(turn: Turn, where: str) -> None:
     """The timer `hub:<url>`: an attempt took too long, or a back-off is over."""
     hub = turn.hubs[HubUrl(where)]
+    if hub.probe is not None:
+        return hub_probe.timed_out(turn, hub)
     if hub.connection is None and hub.source != "gossip":
         return _connect(turn, hub, "its back-off is over")
     if hub.connection is None:
@@ -143,6 +145,8 @@ def timer_expired(turn: Turn, where: str) -> None:
 
 def reconnect_now(turn: Turn, hub: Hub, reason: str) -> None:
     """What failed before may work now: no back-off, and announce ourselves as to a fresh hub."""
+    if not hub.is_proven and (hub.probe is not None or not hub.connection_attempts):
+        return  # it is being asked, or waits for the time at which it is asked first
     hub = replace(hub, connection_attempts=0, announcements=0)
     if hub.connected_s is not None:
         be_eager(turn, hub, reason)
@@ -167,7 +171,7 @@ def gossiped_max(tables: State | Turn) -> int:
 
 
 def fill(turn: Turn) -> None:
-    """Connect to the best spare hubs, as far as there is room; one that was never tried gets a random time first."""
+    """Connect to the best spare hubs, as far as there is room; an unknown one is asked first, at a random time."""
     gossiped = [hub for hub in map(turn.hubs.__getitem__, hubs_by_score(turn, turn.wall_s)) if hub.source == "gossip"]
     room = gossiped_max(turn) - sum(hub.connection is not None for hub in gossiped)
     for hub in gossiped:
@@ -175,6 +179,8 @@ def fill(turn: Turn) -> None:
             continue
         if not hub.tried:
             _try_sometime(turn, hub)
+        elif not hub.is_proven:
+            hub_probe.begin(turn, hub)
         elif room > 0:
             room -= 1
             _connect(turn, hub, "it is the best of the hubs that others told us of")
@@ -185,7 +191,7 @@ def _try_sometime(turn: Turn, hub: Hub) -> None:
     online = any(each.connected_s is not None for each in turn.hubs.values())
     spread_s = turn.settings.hub_probe_spread_s if online else turn.settings.hub_probe_urgent_s
     at_s = turn.mono_s + turn.uniform(0.0, spread_s)
-    turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is tried at a random time")
+    turn.arm(hub_timer(hub.url), at_s, "a hub that others told us of is asked at a random time")
 
 
 def hurry(turn: Turn) -> None:
@@ -248,7 +254,8 @@ def announce_failed(turn: Turn, action: a.AnnounceToHubFailed) -> None:
 
 def _connect(turn: Turn, hub: Hub, reason: str) -> None:
     connection = turn.new_id()
-    turn.put_hub(replace(hub, connection=connection, connection_attempts=hub.connection_attempts + 1))
+    attempts = hub.connection_attempts + 1
+    turn.put_hub(replace(hub, connection=connection, connection_attempts=attempts, probe=None))
     turn.emit(e.ScheduleConnectToHub(hub.url, connection, reason))
     turn.arm(hub_timer(hub.url), turn.mono_s + turn.settings.hub_timeout_s, "the time-out of this attempt")
 

@@ -33,21 +33,24 @@ def introduce(turn: Turn) -> None:
     slots, settings = count(turn), turn.settings
     if turn.mono_s < turn.introduce_at_s or not (slots.free(settings) or slots.yielding):
         return
-    between = _picked(turn)
-    if not between:
+    left = [peer for peer in turn.linked if _passes_on(turn, peer)]
+    if not (left and settings.introducers_max):
         return
     friends = (peer for peer, hops in turn.hops.items() if hops == 1)
     last = turn.introduced_to
     peers = nsmallest(settings.introductions_max, wanted(turn, friends), key=lambda peer: (peer <= last, peer))
     pause_s = min(settings.introduce_max_s, settings.introduce_s * 2.0 ** min(turn.introductions, 16))
-    turn.introduced_s, turn.introductions = turn.mono_s, turn.introductions + 1
+    turn.introduce_at_s, turn.introductions = turn.mono_s + pause_s, turn.introductions + 1
+    if not peers:
+        return
+    turn.introduced_s, turn.introduced_to = turn.mono_s, peers[-1]
     turn.introduce_at_s = turn.mono_s + turn.jittered(pause_s)
-    if peers:
-        turn.introduced_to = peers[-1]
-        for peer in between:
-            link = turn.peers[peer].link
-            assert link is not None
-            turn.emit(e.ScheduleKnock(go_between(peer), link.id, tuple(peers), "it may be linked with these friends"))
+    for _ in range(min(settings.introducers_max, len(left))):
+        # At random: one who keeps all for itself is not asked each time.
+        peer = left.pop(int(turn.uniform(0, len(left))))
+        link = turn.peers[peer].link
+        assert link is not None
+        turn.emit(e.ScheduleKnock(go_between(peer), link.id, tuple(peers), "it may be linked with these friends"))
 
 
 def refused(turn: Turn, action: a.RemotePeerWontIntroduce) -> None:
@@ -60,11 +63,6 @@ def refused(turn: Turn, action: a.RemotePeerWontIntroduce) -> None:
     return None
 
 
-def _picked(turn: Turn) -> list[PeerId]:
-    """Some of those who may pass something on, at random: one who keeps all for itself is not asked each time."""
-    left = []
-    for peer in turn.linked:
-        link = turn.peers[peer].link
-        if link is not None and link.passes_on:
-            left.append(peer)
-    return [left.pop(int(turn.uniform(0, len(left)))) for _ in range(min(turn.settings.introducers_max, len(left)))]
+def _passes_on(turn: Turn, peer: PeerId) -> bool:
+    link = turn.peers[peer].link
+    return link is not None and link.passes_on

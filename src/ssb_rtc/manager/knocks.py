@@ -22,7 +22,9 @@ from ssb_rtc.types import HubUrl, PeerId
 
 
 def arrived(turn: Turn, hub: Hub) -> None:
-    """A hub is connected: knock, unless we did so there a moment ago."""
+    """A hub is connected: knock, unless we did so there a moment ago, or know of no inbox."""
+    if not turn.inboxes:
+        return None
     at_s = turn.mono_s if hub.knocked_s is None else hub.knocked_s + turn.settings.announce_reconnect_s
     if at_s > turn.mono_s:
         return turn.arm(knock_timer(hub.url), at_s, "the hub is connected again, and friends were knocked at a moment ago")
@@ -32,14 +34,15 @@ def arrived(turn: Turn, hub: Hub) -> None:
 def hurry(turn: Turn, hub: Hub, reason: str) -> None:
     """There is a reason to be eager: the next round comes as soon as the shortest pause allows."""
     at_s = max(turn.mono_s, (hub.knocked_s or 0.0) + turn.settings.announce_s)
-    turn.put_hub(replace(hub, knocks=0))
     if at_s < turn.timers.get(knock_timer(hub.url), 0.0):
+        turn.put_hub(replace(hub, knocks=0))
         turn.arm(knock_timer(hub.url), at_s, reason)
 
 
 def timer_expired(turn: Turn, where: str) -> None:
     """The timer `knock:<url>`, which is armed only while the hub is connected."""
-    _knock(turn, turn.hubs[HubUrl(where)], "what was not heard before may be heard now")
+    if turn.inboxes:
+        _knock(turn, turn.hubs[HubUrl(where)], "what was not heard before may be heard now")
 
 
 def did_change(turn: Turn, action: a.InboxesDidChange) -> None:
@@ -53,9 +56,12 @@ def did_change(turn: Turn, action: a.InboxesDidChange) -> None:
             turn.inboxes, changed = turn.inboxes.set(peer, (-turn.steps, at)), True
     if not changed:
         return turn.ignore(action, "that was known, or the table is full")
-    for url in sorted(turn.hubs):
-        if turn.hubs[url].connected_s is not None:
-            _order(turn, turn.hubs[url], wanted(turn, fresh), "their inboxes became known")
+    for hub in [turn.hubs[url] for url in sorted(turn.hubs)] if fresh else ():
+        if hub.connected_s is not None:
+            _order(turn, hub, wanted(turn, fresh), "their inboxes became known")
+            if knock_timer(hub.url) not in turn.timers:
+                at_s = turn.mono_s + turn.jittered(turn.settings.knock_s)
+                turn.arm(knock_timer(hub.url), at_s, "friends are knocked at again then")
     return None
 
 

@@ -29,21 +29,24 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
     row = admit(turn, action.peer, action.hub)
     if isinstance(row, str):
         return _refuse(turn, action, row)
-    held_s = row.refused_until_s - turn.mono_s
-    if held_s > 0:
-        return _refuse(turn, action, "too early", held_s)
+    near, held_s = is_near(turn, row), row.refused_until_s - turn.mono_s
+    # Where the dialect hides who is there, whoever would not be taken now hears nothing, unless it is a friend.
+    hidden = action.settled and not near
+    early = "too early" if held_s > 0 else ""
+    if hidden and turn.settings.strangers_max == 0 and row.attempt is None and row.link is None:
+        early = "no strangers are wanted"  # and not even dialled later, while we are alone: it would show who is here
+    if early:
+        return _refuse(turn, action, early, None if hidden else held_s)
     if row.attempt is not None:
         return _beside_attempt(turn, row, row.attempt, action)
     if row.link is not None:
         return _beside_link(turn, row, row.link, action)
-    slots, near = count(turn), is_near(turn, row)
+    slots = count(turn)
     full = slots.refuses_link(turn.settings, near=near, alone=action.alone)
     if full or _answers_enough(turn, action):
         turn.put_peer(seen(turn, row, Route("hub", action.hub)))
         turn.note_refusal(near=False)  # who sent the offer is not proven
         wait_s = turn.jittered(turn.settings.busy_s if full else turn.settings.busy_answering_s)
-        # Where the dialect hides who is there, whoever would not be taken now hears nothing, unless it is a friend.
-        hidden = action.settled and not near
         return _refuse(turn, action, full or "enough offers are being answered", None if hidden else wait_s)
     if not near and slots.free(turn.settings) == 0:
         return _accept(turn, row, action, "it has no link at all: it may take a stranger's place")

@@ -1,8 +1,8 @@
 """The slice of known peers: who is there, how to reach them, who is held off, blocked, forgotten.
 
-A peer enters the table with an announcement, an offer, a link or a wish of somebody here. It leaves with its goodbye,
-by silence, when it failed too often, or to make room. A row without a route waits in the table, as long as an
-announcement lives, to remember failures and holds.
+A peer enters the table with an announcement on a hub or in a local network, an offer, a link or a wish of somebody
+here. It leaves with its goodbye, by silence, when it failed too often, or to make room. A row without a route waits in
+the table, as long as an announcement lives, to remember failures and holds.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.shares import replaceable
 from ssb_rtc.manager.slots import is_near
-from ssb_rtc.manager.state import KnownRoute, Link, Peer, Route, State, Term
+from ssb_rtc.manager.state import LAN, KnownRoute, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import Turn, attempt_timer, handover_timer, short
 from ssb_rtc.types import HubUrl, PeerId, behind
 
 _NEVER = float("-inf")
+DIALLED = ("address", "lan")
+"""Routes that need nobody else's help."""
 
 
 def admit(turn: Turn, peer: PeerId, hub: HubUrl | None = None, *, proven: bool = False) -> Peer | str:
@@ -61,7 +63,12 @@ def _with_route(turn: Turn, row: Peer, route: Route) -> tuple[KnownRoute, ...]:
         if known.route == route:
             return (*row.routes[:at], replace(known, heard_s=turn.mono_s), *row.routes[at + 1 :])
     routes = row.routes
-    if len(routes) >= turn.settings.routes_max:
+    near = [known for known in routes if known.route.via == "lan"]
+    if route.via == "lan" and len(near) >= turn.settings.lan_routes_max:
+        # Who listens there makes up for its failures, one that was made up does not.
+        worst = min(near, key=lambda known: (-known.failures, known.heard_s))
+        routes = tuple(known for known in routes if known is not worst)
+    elif len(routes) >= turn.settings.routes_max:
         oldest = min(routes, key=lambda known: known.heard_s)
         routes = tuple(known for known in routes if known is not oldest)
     turn.newcomer(row)
@@ -147,6 +154,19 @@ def _taking_turns(turn: Turn, row: Peer, action: a.RemotePeerDidAnnounce) -> Pee
         return row
     pause_s = turn.settings.turns_s if turn.uniform(0.0, heard) < free else turn.settings.announce_max_s
     return replace(row, ready_s=max(row.ready_s, turn.mono_s + turn.uniform(0.0, pause_s)))
+
+
+def did_appear(turn: Turn, action: a.RemotePeerDidAppear) -> None:
+    """A peer of a local network is there: note where it listens. All else is as for one that a hub told us of."""
+    row = admit(turn, action.peer, LAN)
+    if isinstance(row, str):
+        return turn.ignore(action, row)
+    route = Route("lan", action.address)
+    is_news = not any(known.route == route for known in row.routes)
+    row = seen(turn, row, route)
+    if is_news and row.link is None and is_near(turn, row):
+        turn.friends_after_s = turn.mono_s  # it may have room, though many others had none
+    return turn.put_peer(row)
 
 
 def did_disconnect(turn: Turn, action: a.RemotePeerDidDisconnect) -> None:
@@ -265,9 +285,8 @@ def is_stale(turn: Turn, row: Peer) -> bool:
     """Whether time alone changes this row now."""
     if row.link is not None or row.attempt is not None:
         return False
-    oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
     for known in row.routes:
-        if not _alive(turn, known, oldest_s):
+        if not _alive(turn, known):
             return True
     return not row.routes
 
@@ -275,7 +294,7 @@ def is_stale(turn: Turn, row: Peer) -> bool:
 def refresh(turn: Turn, row: Peer) -> None:
     """What time alone does to a row: routes go stale, and without any it is forgotten in the end."""
     oldest_s = turn.mono_s - turn.settings.announcement_ttl_s
-    routes = tuple(known for known in row.routes if _alive(turn, known, oldest_s))
+    routes = tuple(known for known in row.routes if _alive(turn, known))
     if not routes and row.seen_s <= oldest_s and row.not_before_s <= turn.mono_s and row.id not in turn.pinned:
         return turn.drop_peer(row.id)
     return keep(turn, replace(row, routes=routes))
@@ -284,7 +303,7 @@ def refresh(turn: Turn, row: Peer) -> None:
 def usable_now(tables: State | Turn, known: KnownRoute) -> bool:
     """Whether the peer can be dialled over this route: an address always, a hub or go-between while connected."""
     hub = tables.hubs.get(HubUrl(known.route.where))
-    if known.route.via == "address" or (hub is not None and hub.connected_s is not None):
+    if known.route.via in DIALLED or (hub is not None and hub.connected_s is not None):
         return True
     return passes_on(tables, known.route.where)
 
@@ -305,7 +324,11 @@ def unpark(turn: Turn, hub: HubUrl) -> None:
             turn.put_peer(replace(row, parked=False))
 
 
-def _alive(turn: Turn, known: KnownRoute, oldest_s: float) -> bool:
-    where = known.route.where
-    there = where in turn.hubs or behind(where) is not None
-    return known.route.via == "address" or (known.heard_s > oldest_s and there)
+def _alive(turn: Turn, known: KnownRoute) -> bool:
+    if known.route.via == "address":
+        return True
+    silent_s = turn.mono_s - known.heard_s
+    if known.route.via == "lan":
+        return silent_s < turn.settings.lan_ttl_s
+    there = known.route.where in turn.hubs or behind(known.route.where) is not None
+    return silent_s < turn.settings.announcement_ttl_s and there

@@ -15,7 +15,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hubs, introductions
 from ssb_rtc.manager.downloads import syncing_until_s, tell
 from ssb_rtc.manager.due import DueQueue
-from ssb_rtc.manager.hub_gossip import in_need
+from ssb_rtc.manager.hub_gossip import admit, in_need
 from ssb_rtc.manager.hub_table import save
 from ssb_rtc.manager.links import begin
 from ssb_rtc.manager.peers import heal, is_stale, part, refresh, usable_now
@@ -161,7 +161,7 @@ def _best_route(turn: Turn, row: Peer) -> Route:
     def rank(known: KnownRoute) -> tuple[bool, int, int, float, str]:
         where = HubUrl(known.route.where)
         place = best_hubs.index(where) if where in turn.hubs else len(best_hubs) * (behind(where) is not None)
-        return known.route.where in crowded, known.failures, place, -known.heard_s, known.route.where
+        return known.route.source in crowded, known.failures, place, -known.heard_s, known.route.where
 
     return min((known for known in row.routes if usable_now(turn, known)), key=rank).route
 
@@ -174,6 +174,7 @@ def tick(turn: Turn) -> None:
         turn.swept_s = turn.mono_s
         for peer in sorted(peer for peer, row in turn.peers.items() if is_stale(turn, row)):
             refresh(turn, turn.peers[peer])
+        admit(turn)
     hubs.note_health(turn)
     in_need(turn)
     end_stuck(turn)

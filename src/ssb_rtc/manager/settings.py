@@ -12,7 +12,8 @@ _ABOVE_ZERO = (
     "peer_backoff_s",
     "hub_timeout_s",
     "routes_max",
-    "rumours_max",
+    "lan_routes_max",
+    "vouched_max",
     "hub_backoff_s",
     "hub_backoff_min_s",
     "announce_s",
@@ -111,6 +112,10 @@ class Settings(msgspec.Struct, frozen=True):
     blocked_max: int = 100_000
     friends_known_max: int = 100_000
     pinned_max: int = 64
+    lan_ttl_s: float = 150.0
+    """Silence on the local network after which an address that was heard there is forgotten."""
+    lan_routes_max: int = 2
+    """Of the ways to one peer, so many were heard on the local network: who makes up more crowds out no other way."""
     turns_s: float = 2.0
     """Those who dial a stranger that has announced itself to a crowd spread over this time."""
     announcement_ttl_s: float = 1_800.0
@@ -149,17 +154,21 @@ class Settings(msgspec.Struct, frozen=True):
     hub_failures_max: int = 10
     """Failures in a row after which a hub that only others told us of is forgotten."""
     hub_witnesses: int = 2
-    """How many peers that we follow directly have to name a hub before it is tried."""
-    rumours_max: int = 256
-    """Hubs that too few have named so far."""
+    """How many within our hops have to vouch for a hub before it is probed, through as many direct follows."""
+    vouched_max: int = 256
+    """Hubs for which others vouch."""
     gossiped_hubs_max: int = 4
     """Of the hubs that others told us of, so many are connected at most, and no more than there are others."""
     hub_probe_spread_s: float = 3_600.0
-    """A hub that others told us of is tried within this time, so that not all who heard of it come at once."""
+    """A hub that others told us of is asked within this time, so that not all who heard of it come at once."""
     hub_probe_urgent_s: float = 30.0
     """The same while we are on no hub at all."""
+    hub_probe_pause_s: float = 86_400.0
+    """A host is asked at most so often whether a hub is there."""
     broadcast_delay_s: float = 5.0
     """Changes of the hub table within this time go out as one broadcast."""
+    pass_on_delay_s: float = 120.0
+    """The same for what others say of hubs: 30 lists an hour, which is what a peer takes."""
     save_retry_s: float = 60.0
     tick_s: float = 10.0
     """How often links are looked at: which have had their time, which are stuck, which are healthy."""

@@ -2,7 +2,7 @@
 
 Whoever runs a hub can announce thousands of peers that don't exist, and offers that lead nowhere. So while two hubs or
 more are connected, a single one gets all but one of the attempts, and a full table makes room for a peer of another
-hub.
+hub. A local network counts as a hub while peers are heard there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 from itertools import islice
 
-from ssb_rtc.manager.state import Peer, State
+from ssb_rtc.manager.state import LAN, Peer, State
 from ssb_rtc.manager.turn import NOWHERE, Turn
 from ssb_rtc.types import HubUrl, PeerId
 
@@ -29,9 +29,13 @@ def crowded_hubs(tables: State | Turn) -> frozenset[str]:
     return frozenset(hub for hub, attempts in _attempts(tables, dialled=True).items() if attempts >= most)
 
 
-def only_over(row: Peer, hubs: Collection[str]) -> bool:
+def only_over(row: Peer, hubs: Collection[str | None]) -> bool:
     """Whether each route to this peer is over one of these hubs."""
-    return all(known.route.via == "hub" and known.route.where in hubs for known in row.routes)
+    for known in row.routes:
+        where = known.route.where if known.route.via == "hub" else known.route.source
+        if where not in hubs:
+            return False
+    return True
 
 
 def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | None:
@@ -62,14 +66,11 @@ def replaceable(turn: Turn, hub: HubUrl | None, *, proven: bool) -> PeerId | Non
 
 
 def _share(tables: State | Turn, most: int) -> int:
-    connected = sum(hub.connected_s is not None for hub in tables.hubs.values())
+    connected = sum(hub.connected_s is not None for hub in tables.hubs.values()) + (LAN in tables.heard)
     return most - 1 if connected > 1 and most > 1 else most
 
 
 def _attempts(tables: State | Turn, *, dialled: bool) -> Counter[str]:
     attempts = [tables.peers[peer].attempt for peer in tables.trying]
-    return Counter(
-        attempt.route.where
-        for attempt in attempts
-        if attempt is not None and attempt.dialled == dialled and attempt.route.via == "hub"
-    )
+    sources = [each.route.source for each in attempts if each is not None and each.dialled == dialled]
+    return Counter(source for source in sources if source is not None)

@@ -36,6 +36,10 @@ HubSource: TypeAlias = Literal["user", "config", "invite", "gossip"]
 """Who brought a hub into the table."""
 
 
+LAN = HubUrl("lan")
+"""Stands for our local networks where hubs are counted: both pass on names that anybody can make up."""
+
+
 class Now(NamedTuple):
     """Both clocks at one moment."""
 
@@ -48,10 +52,17 @@ class Now(NamedTuple):
 class Route(msgspec.Struct, frozen=True, gc=False):
     """A way to a peer."""
 
-    via: Literal["hub", "address", "inbound"]
-    """`hub`: signalled over a hub. `address`: dialled. `inbound`: it came to our listener, and there is no way back."""
+    via: Literal["hub", "address", "inbound", "lan"]
+    """`hub`: signalled over a hub. `address`: dialled. `inbound`: it came to our listener, and there is no way back.
+    `lan`: dialled where it says on a local network that it listens.
+    """
     where: str
     """The hub's address; the multiserver address; for `inbound` a description for a person."""
+
+    @property
+    def source(self) -> HubUrl | None:
+        """By whom it was told, where names can be made up: the hub, or `LAN`; None for all others."""
+        return HubUrl(self.where) if self.via == "hub" else LAN if self.via == "lan" else None
 
 
 class Term(NamedTuple):
@@ -109,7 +120,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     active_s: float = 0.0
     """When messages last came over it."""
     told_revision: int = -1
-    """The revision of the hub table that was last told over it."""
+    """The revisions of the hub table and of others' entries, added up, that were last told over it."""
     checked_s: float = float("-inf")
     """When CHECK_LINK was last asked for."""
     until_s: float = float("inf")
@@ -179,6 +190,14 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
         """The hubs on which it was heard."""
         return tuple(HubUrl(known.route.where) for known in self.routes if known.route.via == "hub")
 
+    @property
+    def sources(self) -> tuple[HubUrl, ...]:
+        """The hubs on which it was heard, and `LAN`."""
+        hubs = self.connected_hubs
+        if len(hubs) == len(self.routes):  # nearly always, and this is asked for often
+            return hubs
+        return (*hubs, LAN) if any(known.route.via == "lan" for known in self.routes) else hubs
+
 
 class Hub(msgspec.Struct, frozen=True, gc=False):
     """One row of the table of hubs."""
@@ -206,9 +225,18 @@ class Hub(msgspec.Struct, frozen=True, gc=False):
     """The subscription that has lasted `healthy_s`, by the time since when it was confirmed."""
     tried: bool = False
     """A hub that others told us of has its time at which it is tried first."""
+    probe: int | None = None
+    """Numbers the question whether it is a hub that is under way."""
+    probed: bool = False
+    """It answered that question as a hub does."""
     announcements: int = 0
     """Announcements since we last had a reason to be eager; each one stretches the pause before the next."""
     last_error: str = ""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it is known to be a hub, or somebody here says so."""
+        return self.source != "gossip" or self.probed or self.last_success_wall_s is not None
 
     @property
     def connection_state(self) -> ConnectionState:
@@ -216,6 +244,17 @@ class Hub(msgspec.Struct, frozen=True, gc=False):
         if self.connected_s is not None:
             return "CONNECTED"
         return "DISCONNECTED" if self.connection is None else "CONNECTING"
+
+
+class Witness(NamedTuple):
+    """Somebody within our hops who vouches for a hub, and whom we follow directly on the way to them.
+
+    Of the witnesses of one hub no two have the same signer, nor the same `through`.
+    """
+
+    signer: PeerId
+    through: PeerId
+    """The signer itself, where we follow it directly."""
 
 
 class KnownHub(msgspec.Struct, frozen=True, gc=False):
@@ -246,7 +285,7 @@ class State(msgspec.Struct, frozen=True, gc=False):
     peers: immutables.Map[PeerId, Peer] = immutables.Map()
     hubs: immutables.Map[HubUrl, Hub] = immutables.Map()
     heard: immutables.Map[HubUrl, int] = immutables.Map()
-    """How many rows of `peers` were heard on each hub; under an empty name those that were heard on none."""
+    """How many rows of `peers` were heard on each hub and on `LAN`; under an empty name those heard on none."""
     blocked: immutables.Map[PeerId, bool] = immutables.Map()
     hops: immutables.Map[PeerId, int] = immutables.Map()
     """Friends: how far away each peer is whose feed we replicate, from 1 on. All others are strangers."""
@@ -254,8 +293,10 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """Peers with whom a link is wanted for good."""
     inboxes: immutables.Map[PeerId, tuple[int, int]] = immutables.Map()
     """Friends whose inbox we know, so that we can knock there; the value orders them, the best first."""
-    rumours: immutables.Map[HubUrl, tuple[PeerId, ...]] = immutables.Map()
-    """Hubs that are not in the table, and who has named them."""
+    vouched: immutables.Map[HubUrl, tuple[Witness, ...]] = immutables.Map()
+    """Hubs for which others vouch, in the table or not."""
+    probes: immutables.Map[str, float] = immutables.Map()
+    """When we last asked at each host whether a hub is there."""
     timers: immutables.Map[str, float] = immutables.Map()
     """Armed timers: key -> due time."""
     due: DueQueue = EMPTY_QUEUE
@@ -306,6 +347,8 @@ class State(msgspec.Struct, frozen=True, gc=False):
     revision: int = 0
     """Of the table of hubs: grows with each change that is to be stored."""
     saved_revision: int = 0
+    entries_revision: int = 0
+    """Of what others say of hubs: grows with each batch of their entries that is new here."""
     closing: bool = False
 
 

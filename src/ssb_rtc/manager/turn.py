@@ -84,6 +84,7 @@ class Turn:
         "displaced_s",
         "due",
         "effects",
+        "entries_revision",
         "friends",
         "friends_after_s",
         "friends_in_vain",
@@ -107,13 +108,13 @@ class Turn:
         "own_key",
         "peers",
         "pinned",
+        "probes",
         "refill",
         "refill_hubs",
         "refused_friend_s",
         "refused_s",
         "revision",
         "rotated_s",
-        "rumours",
         "saved_revision",
         "seed",
         "settings",
@@ -125,6 +126,7 @@ class Turn:
         "tell",
         "timers",
         "trying",
+        "vouched",
         "wall_s",
     )
 
@@ -144,7 +146,8 @@ class Turn:
         self.blocked = state.blocked
         self.hops = state.hops
         self.pinned = state.pinned
-        self.rumours, self.inboxes = state.rumours, state.inboxes
+        self.inboxes = state.inboxes
+        self.vouched, self.probes = state.vouched, state.probes
         self.timers = state.timers
         self.aside = state.aside
         self.due = state.due
@@ -165,11 +168,10 @@ class Turn:
         self.swept_s = state.swept_s
         self.rotated_s = state.rotated_s
         self.displaced_s = state.displaced_s
-        self.refused_s = state.refused_s
-        self.refused_friend_s = state.refused_friend_s
+        self.refused_s, self.refused_friend_s = state.refused_s, state.refused_friend_s
         self.next_id = state.next_id
-        self.revision = state.revision
-        self.saved_revision = state.saved_revision
+        self.revision, self.saved_revision = state.revision, state.saved_revision
+        self.entries_revision = state.entries_revision
         self.closing = state.closing
         self.effects: list[Effect] = []
         self.refill = False
@@ -327,7 +329,7 @@ class Turn:
         self.refill = True
 
     def _count_heard(self, row: Peer | None, by: int) -> None:
-        for hub in (row.connected_hubs or (NOWHERE,)) if row is not None else ():
+        for hub in (row.sources or (NOWHERE,)) if row is not None else ():
             peers = self.heard.get(hub, 0) + by
             self.heard = self.heard.set(hub, peers) if peers else self.heard.delete(hub)
 

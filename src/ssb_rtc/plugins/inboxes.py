@@ -52,9 +52,11 @@ class FriendInboxes:
         self._graph = context.log.graph
         self._graph.subscribe(self._edge_changed)
         context.links.on_link(self._introduce)
-        for peer in self.inboxes.peers():
-            if not context.follows(feed_of(peer)):
-                self.inboxes.forget(peer)
+        gone = [peer for peer in self.inboxes.peers() if not context.follows(feed_of(peer))]
+        for peer in gone:
+            self.inboxes.forget(peer)
+        if gone:  # an older version, or another program, unfollowed them: they know ours, too
+            self.inboxes.renew()
         return {"inboxes.tell": self._tell}
 
     async def close(self) -> None:

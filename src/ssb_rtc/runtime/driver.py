@@ -29,8 +29,8 @@ YIELD_EVERY_ACTIONS = 64
 SLEEP_JUMP_S = 60.0
 """The wall clock ran so much further than the monotonic one: the machine slept."""
 
-REMOTE_ACTIONS = (a.RemotePeerDidAnnounce, a.RemotePeerDidDisconnect, a.RemotePeerDidOffer)
-"""What anybody on a hub can cause, as often as they like."""
+REMOTE_ACTIONS = (a.RemotePeerDidAnnounce, a.RemotePeerDidDisconnect, a.RemotePeerDidOffer, a.RemotePeerDidAppear)
+"""What anybody on a hub or in our local network can cause, as often as they like."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ def failed(effect: e.Effect, reason: str) -> a.Action | None:
             return a.RemotePeerConnectionFailed(effect.peer, effect.attempt, reason)
         case e.ScheduleSaveHubs():
             return a.SaveHubsFailed(effect.revision, reason)
+        case e.ScheduleProbeHub():
+            return a.HubProbeFailed(effect.hub, effect.probe, reason)
         case _:
             return None
 

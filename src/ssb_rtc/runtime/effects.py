@@ -4,6 +4,7 @@ USE_LINK, CHECK_LINK, TELL_REMOTE_PEER, SCHEDULE_DISCONNECT_FROM_REMOTE_PEER, SC
                                  -> runtime.links    -> LINK_DID_ANSWER, REMOTE_PEER_LINK_ENDED
 SCHEDULE_CONNECT_TO_HUB          -> signalling.connect  -> HubUp, HubDown     -> HUB_CONNECTION_...
 SCHEDULE_KNOCK                   -> signalling.send, one friend after the other
+SCHEDULE_PROBE_HUB               -> signalhub.guarded   -> HUB_PROBE_SUCCEEDED, HUB_PROBE_FAILED
 SCHEDULE_CONNECT_TO_REMOTE_PEER  -> rtc or an address   -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 ACCEPT_OFFER                     -> rtc.accept          -> handshake -> Link  -> REMOTE_PEER_CONNECTION_...
 REFUSE_OFFER                     -> rtc.refuse, and signalling.say_busy where the offer named its session
@@ -25,8 +26,10 @@ from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import HubSource, KnownHub, Route
+from ssb_rtc.runtime.hub_prober import HubProber
 from ssb_rtc.runtime.links import LinkTable
 from ssb_rtc.signalhub.client import HubRefused
+from ssb_rtc.signalhub.guarded import NotAsked
 from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
@@ -48,6 +51,8 @@ LEAVE_LIMIT_S: Final = 3.0
 SESSION_BYTES: Final = 16
 KNOCKED_MAX: Final = 1_000
 """Own knocks that are remembered, to tell whose doing a link was."""
+SAME_KNOCK_S: Final = 10.0
+"""Knocks at one peer over several hubs within this time are one attempt."""
 FOR_THIS_RUN: Final[HubSource] = "config"
 """The source of hubs that a flag or the environment named: they are not saved."""
 FROM_ELSEWHERE: Final[HubSource] = "gossip"
@@ -69,7 +74,10 @@ class EffectPerformer:
         dial: Callable[[str], Coroutine[Any, Any, Stream]],
         dispatch: Callable[[a.Action], bool],
         now_ms: Callable[[], int],
+        private: Callable[[HubUrl, PeerId], bool] = lambda _hub, _peer: True,
     ) -> None:
+        """`private` tells whether candidates in private ranges are tried, of this peer over this hub."""
+        self._private = private
         self._contacts = contacts
         self._links = links
         self._dial = dial
@@ -77,6 +85,7 @@ class EffectPerformer:
         self._now_ms = now_ms
         self._signalling: Signalling
         self._rtc: RtcTransport
+        self._prober: HubProber
         self._connections: dict[HubUrl, int] = {}
         self._up: set[HubUrl] = set()
         self._leaving: dict[HubUrl, asyncio.Event] = {}
@@ -85,12 +94,15 @@ class EffectPerformer:
         """The session of our own offer, by attempt."""
         self._knocked: OrderedDict[str, None] = OrderedDict()
         """Sessions of knocks that belong to no attempt, the oldest first."""
+        self._knocking: OrderedDict[PeerId, tuple[str, float]] = OrderedDict()
+        """The newest of them for each peer, and since when."""
         self._sending: set[asyncio.Task[None]] = set()
 
-    def attach(self, signalling: Signalling, rtc: RtcTransport) -> None:
+    def attach(self, signalling: Signalling, rtc: RtcTransport, prober: HubProber) -> None:
         """Give it what it drives."""
         self._signalling = signalling
         self._rtc = rtc
+        self._prober = prober
 
     def perform(self, effect: e.Effect) -> Work:
         """See runtime.driver.Performer."""
@@ -106,6 +118,8 @@ class EffectPerformer:
                 return self._knock(effect)
             case e.ScheduleSaveHubs():
                 return self._save_hubs(effect)
+            case e.ScheduleProbeHub():
+                return self._probe_hub(effect)
             case e.ScheduleConnectToRemotePeer():
                 return self._as_attempt(effect.attempt, partial(self._connect, effect))
             case e.AcceptOffer():
@@ -166,10 +180,7 @@ class EffectPerformer:
     async def _knock(self, effect: e.ScheduleKnock) -> None:
         """The dialect keeps the pace. A hub that fails says so by itself, and then there is nobody to knock at."""
         for peer in effect.peers:
-            session = secrets.token_hex(SESSION_BYTES)
-            self._knocked[session] = None
-            if len(self._knocked) > KNOCKED_MAX:
-                self._knocked.popitem(last=False)
+            session = self._knock_session(peer)
             try:
                 await self._signalling.send(effect.hub, peer, session, Signal("knock", alone=effect.alone))
             except HubRefused as fault:
@@ -180,6 +191,19 @@ class EffectPerformer:
                 return
             except MisuseError as fault:
                 logger.info("%s can't be knocked at: %s", peer, fault)
+
+    def _knock_session(self, peer: PeerId) -> str:
+        """The session of a knock at this peer: the same on each hub, so that what one drops comes over another."""
+        now_s = asyncio.get_running_loop().time()
+        session, since_s = self._knocking.pop(peer, ("", 0.0))
+        if not session or now_s - since_s > SAME_KNOCK_S:
+            session, since_s = secrets.token_hex(SESSION_BYTES), now_s
+            self._knocked[session] = None
+        self._knocking[peer] = (session, since_s)
+        for table in (self._knocked, self._knocking):
+            if len(table) > KNOCKED_MAX:
+                table.popitem(last=False)
+        return session
 
     async def _leave(self, hub: HubUrl, gone: asyncio.Event) -> None:
         try:
@@ -208,6 +232,14 @@ class EffectPerformer:
             if hub.source != FOR_THIS_RUN
         )
         self._dispatch(a.HubsSaved(effect.revision))
+
+    async def _probe_hub(self, effect: e.ScheduleProbeHub) -> None:
+        try:
+            await self._prober.ask(effect.hub, effect.host)
+        except NotAsked as fault:
+            self._dispatch(a.HubProbeFailed(effect.hub, effect.probe, str(fault), asked=False))
+        else:
+            self._dispatch(a.HubProbeSucceeded(effect.hub, effect.probe))
 
     async def renew_hubs(self, reason: str) -> None:
         """Gives up every subscription and reports it as lost: after this the manager may connect anew."""
@@ -290,7 +322,8 @@ class EffectPerformer:
             hub, session = HubUrl(route.where), secrets.token_hex(SESSION_BYTES)
             self._offers[effect.attempt] = (hub, effect.peer, session)
             try:
-                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone)
+                private = self._private(hub, effect.peer)
+                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone, allow_private=private)
             except PeerBusy as busy:
                 self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
                 return
@@ -302,7 +335,8 @@ class EffectPerformer:
 
     async def _accept(self, effect: e.AcceptOffer) -> None:
         try:
-            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session)
+            private = self._private(effect.hub, effect.peer)
+            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session, allow_private=private)
         except PeerBusy as busy:
             self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
             return

@@ -15,11 +15,12 @@ from typing import Any, Final, NamedTuple, Protocol
 from ssb_rtc.errors import RemoteCallError, SsbRtcError, TransportFault
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager.state import Route
+from ssb_rtc.manager.state import KnownHub, Route
+from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.runtime.remarks import Remarks
 from ssb_rtc.transport.base import Stream
 from ssb_rtc.transport.link import Caller, Link, Router, open_link
-from ssb_rtc.types import HubUrl, PeerId, peer_of
+from ssb_rtc.types import PeerId, peer_of
 
 INBOUND_HANDSHAKES_MAX: Final = 64
 """Inbound streams that may be in their handshake at once."""
@@ -61,8 +62,12 @@ class LinkTable:
         dispatch: Callable[[a.Action], bool],
         is_blocked: Callable[[PeerId], bool],
         guests: Container[str] = (),
+        book: HubBook | None = None,
     ) -> None:
-        """guests: the keys of our invites. Who proves one of them gets no further than to use it."""
+        """guests: the keys of our invites. Who proves one of them gets no further than to use it.
+
+        book: what is told of hubs; nothing without one.
+        """
         self._keys = keys
         self._network_key = network_key
         self._router = router
@@ -70,6 +75,7 @@ class LinkTable:
         self._dispatch = dispatch
         self._is_blocked = is_blocked
         self._guests = guests
+        self._book = book
         self._visits: set[Link] = set()
         """Links of owners and guests. The manager, which looks for peers, never hears of them."""
         self._links: dict[int, Link] = {}
@@ -223,10 +229,16 @@ class LinkTable:
         if link is not None:
             await self._remarks.tell(link, only_link=only_link, downloading=downloading)
 
-    async def tell_hubs(self, peers: Iterable[PeerId], hubs: Sequence[HubUrl]) -> None:
-        """Tell these peers which hubs we know, those of them that are linked."""
-        links = [self._links[self._used[peer]] for peer in peers if peer in self._used]
-        await asyncio.gather(*(self._remarks.tell_hubs(link, hubs) for link in links))
+    async def tell_hubs(self, peers: Iterable[PeerId], hubs: Sequence[KnownHub]) -> None:
+        """Tell these peers which hubs work for us and what others say of hubs, those of them that are linked."""
+        if self._book is not None:
+            links = [self._links[self._used[peer]] for peer in peers if peer in self._used]
+            await asyncio.gather(*(self._tell_hubs(self._book, link, hubs) for link in links))
+
+    async def _tell_hubs(self, book: HubBook, link: Link, hubs: Sequence[KnownHub]) -> None:
+        said = book.list_for(link, hubs)
+        if said and await self._remarks.tell_hubs(link, said):
+            book.was_told(link, said)
 
     async def check(self, number: int) -> None:
         """Ping, and close the link when no answer comes. A refusal is an answer: not every peer knows gossip.ping.
@@ -264,11 +276,6 @@ class LinkTable:
         number = self._numbers.get(link)
         if number is not None:
             self._dispatch(a.RemotePeerDidTell(link.remote, number, only_link, downloading))
-
-    def hear_hubs(self, link: Link, hubs: tuple[HubUrl, ...]) -> None:
-        """The remote says which hubs it knows."""
-        if link in self._numbers:
-            self._dispatch(a.HubListReceived(link.remote, hubs))
 
     async def close(self, reason: str) -> None:
         """Close every link."""

@@ -24,25 +24,30 @@ from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings as Policy
-from ssb_rtc.manager.state import KnownHub, Now, Route, State, initial
+from ssb_rtc.manager.slots import is_near
+from ssb_rtc.manager.state import KnownHub, Now, Route, State, Witness, initial
 from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerformer, known_hub
 from ssb_rtc.runtime.go_betweens import GoBetweens
+from ssb_rtc.runtime.hub_book import HubBook
+from ssb_rtc.runtime.hub_prober import HubProber
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.reports import Reports
 from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
 from ssb_rtc.signalhub.dialects import Dialects
+from ssb_rtc.signalhub.guarded import GuardedResolver
 from ssb_rtc.signalhub.sealed_signalling import SealedSignalling
 from ssb_rtc.signalhub.signalling import Signalling
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.transport.base import Stream, Transport
-from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
+from ssb_rtc.transport.ice import IceConfig, is_local, parse_stun, parse_turn
+from ssb_rtc.transport.lan import LanDiscovery
 from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
 from ssb_rtc.transport.multiserver import Multiserver
 from ssb_rtc.transport.net import join_host_port
@@ -50,11 +55,14 @@ from ssb_rtc.transport.rtc import RtcTransport, backend_named
 from ssb_rtc.types import FeedId, HubUrl, JsonObject, PeerId, peer_of
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.address import hub_host, is_loopback
+from ssb_rtc.wire.lan import Appeared
 from ssb_rtc.wire.swarm import app_name
 
 CONNECT_LIMIT_S: Final = 60.0
 HOPS_BATCH_MAX: Final = 500
 """Peers that one action tells of, so that no step takes long."""
+VOUCHERS_BATCH_MAX: Final = 64
+"""The same for hubs."""
 LISTENS: Final = ("net", "ws", "wss")
 """The transports that can be listened on while we run; the local socket and hubs have their own ways."""
 T = TypeVar("T")
@@ -78,6 +86,7 @@ class Network:
         guests: Container[str] = (),
         progress: Mapping[PeerId, Progress] | None = None,
         transports: Iterable[Transport] | None = None,
+        book: HubBook | None = None,
     ) -> None:
         self._keys = keys
         self._own = PeerId(keys.id)
@@ -91,15 +100,19 @@ class Network:
         self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
         self._go_betweens = GoBetweens(hears, self._dispatch)
+        self._book = book
         self._links = LinkTable(
-            keys, settings.network_key, router, self._go_betweens, self._dispatch, self._is_blocked, guests
+            keys, settings.network_key, router, self._go_betweens, self._dispatch, self._is_blocked, guests, book
         )
+        self._prober = HubProber(book.store if book is not None else None, lambda: self.meets_on_loopback, now_ms)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
-        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms)
+        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms, self._is_private)
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
         self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
         self._watch = NetworkWatch(self._network_changed)
+        # Who connects through relays only tells nobody where it is; wires of a test lead to no network.
+        self._lan = settings.lan and not settings.relay_only and transports is None
         self._trace = Trace(Path(settings.trace) if settings.trace is not None else None)
         self._driver = Driver(state, self._performer, trace=self._trace)
         self._parts = AsyncExitStack()
@@ -124,7 +137,7 @@ class Network:
         settings, hubs = self._settings, list(hubs)
         allow_loopback = any(is_loopback(hub_host(hub.url)) for hub in hubs) or not ways_out()
         ice = dataclasses.replace(self._ice, allow_loopback=allow_loopback)
-        session = open_session()
+        session = open_session(GuardedResolver(self._is_only_told, lambda: self.meets_on_loopback))
         self._parts.push_async_callback(session.close)
         signalling = self._speak(session)
         performer = self._performer
@@ -133,13 +146,17 @@ class Network:
         )
         self._parts.push_async_callback(signalling.close)
         self._parts.push_async_callback(rtc.close)
-        self._performer.attach(signalling, rtc)
+        self._performer.attach(signalling, rtc, self._prober)
         self._go_betweens.attach(self._sealed, rtc)
         self._parts.push_async_callback(self._end_links)
         self._parts.push_async_callback(self._multiserver.close)
         for where in _listens_on(settings):
             await self._multiserver.listen(where, self._links.inbound)
         self._driver.start()
+        if self._lan:
+            lan = LanDiscovery(self._keys.public, self._multiserver.net_places, self._appeared)
+            self._parts.push_async_callback(lan.close)
+            await lan.start()
         if initial_sync:
             self._dispatch(a.InitialSyncStarted())
         for peer in pinned:
@@ -148,6 +165,10 @@ class Network:
         for at in range(0, len(known_inboxes), HOPS_BATCH_MAX):
             batch = known_inboxes[at : at + HOPS_BATCH_MAX]
             self._dispatch(a.InboxesDidChange(tuple((peer, True) for peer in batch)))
+        for host, ago_s in self._prober.asked_s_ago().items():
+            self._dispatch(a.HubWasProbed(host, ago_s))
+        if self._book:
+            self._dispatch(a.HubEntriesReceived())
         for hub in hubs:
             self._dispatch(a.HubAddressAdded(hub.url, hub.source, True, hub.private, hub.last_success_wall_s))
         for peer, address in known:
@@ -173,6 +194,9 @@ class Network:
         )
         swarm = SwarmSignalling(self._own, app_name(settings.network_key), session, hear, clock=time.monotonic)
         return Dialects(self._sealed, swarm)
+
+    def _appeared(self, heard: Appeared) -> None:
+        self._dispatch(a.RemotePeerDidAppear(PeerId(feed_id(heard.key)), heard.address))
 
     def _meet(self, peer: PeerId, text: str) -> None:
         """Dials a peer at an address that was kept, as far as it leads anywhere."""
@@ -211,6 +235,12 @@ class Network:
 
     def _is_blocked(self, peer: PeerId) -> bool:
         return peer in self._blocked
+
+    def _is_private(self, hub: HubUrl, peer: PeerId) -> bool:
+        """Whether candidates in private ranges are tried: strangers could aim us at what is in our own network."""
+        state, host = self._driver.state, hub_host(hub)
+        row = state.peers.get(peer)
+        return peer in state.hops or (row is not None and is_near(state, row)) or is_local(host)
 
     async def _dial(self, where: str) -> Stream:
         return await self._multiserver.connect(where)
@@ -351,7 +381,13 @@ class Network:
     @property
     def meets_on_loopback(self) -> bool:
         """A hub of ours is on this machine, so we may be told of others there."""
-        return any(is_loopback(hub_host(hub)) for hub in self._driver.state.hubs)
+        hubs = self._driver.state.hubs.values()
+        return any(is_loopback(hub_host(hub.url)) for hub in hubs if hub.source != FROM_ELSEWHERE)
+
+    def _is_only_told(self, host: str) -> bool:
+        """Whether we know of hubs at this host from others alone."""
+        sources = {hub.source for hub in self._driver.state.hubs.values() if hub_host(hub.url) == host}
+        return sources == {FROM_ELSEWHERE}
 
     def hear_goodbye(self, link: Link, reason: str, not_before_s: float | None) -> None:
         """See LinkTable.hear_goodbye."""
@@ -361,9 +397,15 @@ class Network:
         """See LinkTable.hear."""
         self._links.hear(link, only_link=only_link, downloading=downloading)
 
-    def hear_hubs(self, link: Link, hubs: tuple[HubUrl, ...]) -> None:
-        """See LinkTable.hear_hubs."""
-        self._links.hear_hubs(link, hubs)
+    def hear_vouchers(self, hubs: Mapping[HubUrl, tuple[Witness, ...]]) -> None:
+        """Who vouches for these hubs now."""
+        told = list(hubs.items())
+        for start in range(0, len(told), VOUCHERS_BATCH_MAX):
+            self._dispatch(a.HubVouchersDidChange(tuple(told[start : start + VOUCHERS_BATCH_MAX])))
+
+    def tell_hubs(self) -> None:
+        """There is something new to tell others of hubs."""
+        self._dispatch(a.HubEntriesReceived())
 
     def hear_passed(self, link: Link, body: str) -> None:
         """A linked peer passed on a sealed envelope."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from ssb_rtc.errors import RemoteCallError, SsbRtcError
+from ssb_rtc.feeds.hub_entry import HubEntry, format_entries
 from ssb_rtc.transport.link import Link
-from ssb_rtc.types import HubUrl, Json, JsonObject
-from ssb_rtc.wire.told_hubs import format_told
+from ssb_rtc.types import Json, JsonObject
 
 GOODBYE_LIMIT_S: Final = 1.0
 """The longest that a goodbye holds up the end of its link."""
@@ -39,20 +39,20 @@ class Remarks:
         """How we stand with this link."""
         await self._say(link, "peers.tell", {"onlyLink": only_link, "downloading": downloading}, TELL_LIMIT_S)
 
-    async def tell_hubs(self, link: Link, hubs: Sequence[HubUrl]) -> None:
-        """Which hubs we know."""
-        said = format_told(hubs)
-        if said:
-            await self._say(link, "hubs.tell", said, TELL_LIMIT_S)
+    async def tell_hubs(self, link: Link, entries: Sequence[HubEntry]) -> bool:
+        """Who vouches for which hubs, ourselves among them; whether the remote took it."""
+        return await self._say(link, "hubs.tell", format_entries(entries), TELL_LIMIT_S)
 
-    async def _say(self, link: Link, name: str, said: Json, limit_s: float) -> None:
+    async def _say(self, link: Link, name: str, said: Json, limit_s: float) -> bool:
+        """Whether the remote took it."""
         if link in self._deaf or link.closed.done():
-            return
+            return False
         try:
-            await link.call(name, said, timeout_s=limit_s)
+            return await link.call(name, said, timeout_s=limit_s) is True
         except RemoteCallError as refusal:
             logger.debug("%s does not take %s: %s", link.remote, name, refusal)
             self._deaf.add(link)
             link.closed.add_done_callback(lambda _: self._deaf.discard(link))
         except SsbRtcError as fault:
             logger.debug("%s was told %s in vain: %s", link.remote, name, fault)
+        return False

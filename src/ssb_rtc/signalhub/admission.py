@@ -91,6 +91,10 @@ class SeenLetters:
     def __len__(self) -> int:
         return len(self._heard)
 
+    def holds(self, sender: Hashable, name: Hashable) -> bool:
+        """Whether this letter is remembered; for longer than the window it may be, if nothing was heard since."""
+        return (sender, name) in self._heard
+
     def first(self, sender: Hashable, name: Hashable, now_s: float) -> bool:
         """Whether this letter of this sender is heard for the first time, and may be remembered."""
         while self._heard:

@@ -54,6 +54,8 @@ class Carrier(ABC):
 
     def __init__(self, limits: SealedLimits, now_s: float, buckets: Mapping[Source, TokenBucket]) -> None:
         self.reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
+        self.open_reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
+        """Named to those who are no friends: what they send there can't crowd out what friends send."""
         self.buckets = buckets
         self.knocks = TokenBucket(limits.knock_rate_s, limits.knock_burst, now_s)
         self.posts = asyncio.Semaphore(limits.posts_max)
@@ -73,6 +75,7 @@ class Hub(Carrier):
         buckets = {name: TokenBucket(limits.inbox_rate_s, limits.inbox_burst, now_s) for name in names}
         super().__init__(limits, now_s, buckets)
         self.streams = streams
+        self.renewing = asyncio.Lock()
         self.crowd = Crowd()
         self.announced_on: str | None = None
 

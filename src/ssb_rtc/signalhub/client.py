@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ssb_rtc.errors import ConnectFailed, FrameInvalid, MisuseError, TransportFault
@@ -69,13 +70,16 @@ class HubRefused(TransportFault):
         self.retry_after_s = retry_after_s
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
     """The HTTP session for hubs: no cookies, no proxy of the environment, nothing unpacked, bounded headers.
 
-    The caller closes it. Must be called in a running event loop.
+    resolver: looks up the names of hubs, in place of aiohttp's. The caller closes the session. Must be called in a
+    running event loop.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HUB_MAX, keepalive_timeout=KEEP_ALIVE_S),
+        connector=aiohttp.TCPConnector(
+            resolver=resolver, limit=0, limit_per_host=CONNECTIONS_PER_HUB_MAX, keepalive_timeout=KEEP_ALIVE_S
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "ssb-rtc", "Accept-Encoding": "identity"},
         auto_decompress=False,
@@ -168,7 +172,7 @@ class HubClient:
                 f"the hub {shown(self.hub)} took no message within {self._limits.post_s:g} s"
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {_cause(error)}") from error
+            raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {cause_of(error)}") from error
 
     async def close(self) -> None:
         """End the subscription, or the attempt at one; nothing is called afterwards. May be called twice."""
@@ -203,7 +207,7 @@ class HubClient:
         except TimeoutError as error:
             raise ConnectFailed(f"the hub {shown(self.hub)} gave no answer in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {_cause(error)}") from error
+            raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {cause_of(error)}") from error
         except TransportFault:
             if response is not None:
                 response.close()
@@ -251,7 +255,7 @@ class HubClient:
         except FrameInvalid as error:
             fault = TransportFault(f"the hub {where} sends what is no event stream: {error}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            fault = TransportFault(f"the stream of the hub {where} broke: {_cause(error)}")
+            fault = TransportFault(f"the stream of the hub {where} broke: {cause_of(error)}")
         if not self._closed:
             on_lost(fault)
 
@@ -289,7 +293,7 @@ def _retry_after_s(text: str | None) -> float | None:
     return min(float(text), RETRY_AFTER_MAX_S)
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """The cause in a few words, without what a hostile hub could put into it at length."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "it ended in the middle"

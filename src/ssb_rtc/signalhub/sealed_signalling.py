@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -96,7 +96,9 @@ class SealedSignalling(Signalling):
         self._sessions = Sessions()
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
         self._notes = BucketTable(1 / CLOCK_NOTE_S, 1, limits.senders_max)
-        self._seen = SeenLetters(2 * envelope.WINDOW_S, limits.seen_max, limits.seen_of_a_sender_max)
+        names: tuple[Source, ...] = ("own", "open", "passed")
+        self._seen = {name: _seen(limits) for name in names}
+        """Knocks and announcements. Apart, so that strangers who fill the one don't keep friends out of the other."""
         self._ahead_s: dict[PeerId, float] = {}
         """By how much the clocks of friends are ahead of ours, as they say: what we send them is dated so."""
         self._dropped: Counter[str] = Counter()
@@ -132,14 +134,17 @@ class SealedSignalling(Signalling):
         if len(self._hubs) >= self._limits.hubs_max:
             raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
         held = self._hubs[hub] = self._make(hub)
+        wanted = self._wanted(held)
         try:
-            await held.streams.subscribe(self._wanted(held))
+            await held.streams.subscribe(wanted)
         except TransportFault as fault:
             self._lost(hub, held, fault)
         else:
             if self._hubs.get(hub) is held:
                 held.up = True
                 self._emit(HubUp(hub))
+                if self._wanted(held) != wanted:
+                    self._spawn(self._renew_on(hub, held))
         finally:
             if not held.up:
                 await held.streams.close()
@@ -191,6 +196,7 @@ class SealedSignalling(Signalling):
         own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
         opened: dict[str, None] = {}
         if self._strangers:
+            opened[held.open_reply] = None
             for day in days:
                 opened[channels.public_inbox(self._network_key, self._own, day)] = None
                 path = channels.announce_path(self._network_key, self._own, day)
@@ -200,10 +206,14 @@ class SealedSignalling(Signalling):
 
     async def renew(self) -> None:
         """Listen to the channels of now, wherever we are: the day, our inbox or the crowd may be another one."""
-        for hub, held in list(self._hubs.items()):
+        # All at once: one that answers slowly must not keep us from hearing friends on another one.
+        await asyncio.gather(*(self._renew_on(hub, held) for hub, held in list(self._hubs.items())))
+
+    async def _renew_on(self, hub: HubUrl, held: Hub) -> None:
+        async with held.renewing:
             held.crowd.settle(self._clock())
             if not held.up:
-                continue
+                return
             try:
                 await held.streams.subscribe(self._wanted(held))
             except HubRefused as fault:
@@ -269,54 +279,80 @@ class SealedSignalling(Signalling):
         """See `Signalling.send`. A session is 32 hex digits; MisuseError for others."""
         raw = _raw(session)
         if signal.kind == "knock":
-            await self._knock(hub, to, session, signal)
+            await self._knock(hub, (to, session), signal)
             return
         known = self._sessions.get((to, session), self._clock())
         if known is None or known.theirs is None:
             raise TransportFault("the other side has not said to which key this is to be sealed: it came too late")
-        seed = secrets.token_bytes(32)
+        theirs, seed = known.theirs, secrets.token_bytes(32)
+        hubs = [at for at in known.replies if (held := self._carrier(at)) is not None and held.up] or [hub]
         match signal.kind:
             case "offer":
-                known.secret = known.secret or secrets.token_bytes(32)
-                reply = channels.reply_bytes(self._held(hub).reply)
-                kind, payload = (
-                    Kind.OFFER,
-                    letters.offer(letters.public_of(known.secret), reply, signal.sdp, known.theirs, seed),
-                )
-            case "answer":
-                kind, payload = Kind.ANSWER, letters.answer(signal.sdp, known.theirs, seed)
-            case _:
-                kind, payload = Kind.CANDIDATE, letters.candidate(signal, known.theirs, seed)
-        await self._send(hub, to, raw, known, kind, payload)
+                secret = known.secret = known.secret or secrets.token_bytes(32)
 
-    async def _knock(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
-        held = self._held(hub)
-        while not held.knocks.take(self._clock()):
+                def offer(at: HubUrl) -> Letter:
+                    reply = self._reply(self._held(at), to)
+                    payload = letters.offer(
+                        letters.public_of(secret), reply, signal.sdp, theirs, secrets.token_bytes(32)
+                    )
+                    return self._letter(to, raw, known, Kind.OFFER, payload)
+
+                await self._spread(hubs, to, known, offer)
+            case "answer":
+                answer = self._letter(to, raw, known, Kind.ANSWER, letters.answer(signal.sdp, theirs, seed))
+                await self._spread(hubs, to, known, lambda _: answer)
+            case _:
+                candidate = self._letter(to, raw, known, Kind.CANDIDATE, letters.candidate(signal, theirs, seed))
+                await self._spread(hubs, to, known, lambda _: candidate)
+
+    async def _spread(
+        self, hubs: Sequence[HubUrl], to: PeerId, known: Session, letter: Callable[[HubUrl], Letter]
+    ) -> None:
+        """Over each hub where the session was heard: what one of them drops comes over another. One is enough."""
+        posts = (self._send(hub, to, known, letter(hub)) for hub in hubs)
+        outcomes = await asyncio.gather(*posts, return_exceptions=True)
+        faults = [outcome for outcome in outcomes if outcome is not None]
+        if len(faults) == len(hubs) or not all(isinstance(fault, TransportFault) for fault in faults):
+            raise next(fault for fault in faults if len(faults) == len(hubs) or not isinstance(fault, TransportFault))
+
+    async def _knock(self, hub: HubUrl, key: Key, signal: Signal) -> None:
+        to, raw = key[0], _raw(key[1])
+        while not (held := self._held(hub)).knocks.take(self._clock()):
             await asyncio.sleep(1.0 / self._limits.knock_rate_s)
-        key, now_s = (to, session), self._clock()
+        now_s = self._clock()
         known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)
         if known is None:
             raise TransportFault("too many attempts are under way")
-        known.secret = known.secret or secrets.token_bytes(32)
-        reply = channels.reply_bytes(held.reply)
-        payload = letters.knock(letters.public_of(known.secret), reply, alone=signal.alone)
-        await self._send(hub, to, _raw(session), known, Kind.KNOCK, payload)
+        known.secret, known.began_s = known.secret or secrets.token_bytes(32), now_s
+        payload = letters.knock(letters.public_of(known.secret), self._reply(held, to), alone=signal.alone)
+        body = self._sealed(to, self._letter(to, raw, known, Kind.KNOCK, payload))
+        await self._post(hub, to, self._inbox(to), body)
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """See `Signalling.say_busy`."""
         known = self._sessions.get((to, session), self._clock())
         if known is not None:
-            await self._send(hub, to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
+            letter = self._letter(to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
+            await self._send(hub, to, known, letter)
 
-    async def _send(self, hub: HubUrl, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> None:
-        """Seal a letter and hand it to the hub: to the channel that they named, else to their inbox."""
+    def _letter(self, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> Letter:
         letter = Letter(kind, self._own, raw, known.sequence, self._time_ms(to), payload)
         known.sequence += 1
-        body = envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
-        await self._post(hub, to, known.reply_to or self._inbox(to), body)
+        return letter
+
+    def _sealed(self, to: PeerId, letter: Letter) -> str:
+        return envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
+
+    async def _send(self, hub: HubUrl, to: PeerId, known: Session, letter: Letter) -> None:
+        """To the channel that they named, else to their inbox."""
+        await self._post(hub, to, known.replies.get(hub) or self._inbox(to), self._sealed(to, letter))
+
+    def _reply(self, held: Carrier, to: PeerId) -> bytes:
+        friend = not self._strangers or self._inboxes.of(to) is not None
+        return channels.reply_bytes(held.reply if friend else held.open_reply)
 
     def _inbox(self, peer: PeerId) -> str:
-        day, secret = channels.day_of(self._wall()), self._inboxes.of(peer)
+        day, secret = channels.day_of(self._time_ms(peer) / 1000), self._inboxes.of(peer)
         if secret is not None:
             return channels.friend_inbox(secret, day)
         return channels.public_inbox(self._network_key, peer, day)
@@ -325,14 +361,14 @@ class SealedSignalling(Signalling):
         ahead_s = self._ahead_s.get(to, 0.0) if to is not None else 0.0
         return max(0, int((self._wall() + ahead_s) * 1000))
 
+    def _carrier(self, hub: HubUrl) -> Carrier | None:
+        return self._hubs.get(hub) or self._between.get(hub)
+
     def _held(self, hub: HubUrl) -> Carrier:
         held = self._carrier(hub)
         if held is None or not held.up:
             raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
         return held
-
-    def _carrier(self, hub: HubUrl) -> Carrier | None:
-        return self._hubs.get(hub) or self._between.get(hub)
 
     async def _post(self, hub: HubUrl, to: PeerId, channel: str, body: str) -> None:
         held = self._held(hub)
@@ -368,7 +404,8 @@ class SealedSignalling(Signalling):
             self._dropped["invalid"] += 1
         elif letter.sender == self._own:
             self._dropped["own"] += 1
-        elif not self._senders.take(letter.sender, now_s):
+        elif not self._senders.take((hub, name, letter.sender), now_s):
+            # For each hub and stream: copies of a peer's letters must not use up what it may say elsewhere.
             self._dropped["flood"] += 1
         else:
             try:
@@ -395,7 +432,7 @@ class SealedSignalling(Signalling):
             case Kind.ANNOUNCE | Kind.LEAVE:
                 if not fresh:
                     return "stale"
-                if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
+                if not self._first(name, letter, now_s):
                     return "copy"
                 if isinstance(held, Hub):
                     held.crowd.heard(letter.sender, now_s)
@@ -410,42 +447,62 @@ class SealedSignalling(Signalling):
                 known = self._sessions.get(key, now_s)
                 return "unknown" if known is None else self._take_known(hub, letter, key, known)
 
+    def _first(self, name: Source, letter: Letter, now_s: float) -> bool:
+        letter_name = (letter.session, letter.sequence)
+        if any(seen.holds(letter.sender, letter_name) for source, seen in self._seen.items() if source != name):
+            return False
+        return self._seen[name].first(letter.sender, letter_name, now_s)
+
     def _take_knock(self, hub: HubUrl, name: Source, letter: Letter, key: Key, *, fresh: bool) -> str:
         knock, now_s = letters.parse_knock(letter.payload), self._clock()
         if not fresh:
             self._note_clock(hub, letter, knock)
             return "stale"
-        if not self._seen.first(letter.sender, (letter.session, letter.sequence), now_s):
+        if not self._first(name, letter, now_s):
             return "copy"
         known = self._sessions.get(key, now_s)
         if known is None:
-            known = self._sessions.begin(key, now_s, knocked=False, open_=name != "own")
+            if self._sessions.outdated(letter.sender, letter.time_ms):
+                return "stale"
+            known = self._sessions.begin(key, now_s, knocked=False, open_=name != "own", time_ms=letter.time_ms)
         if known is None:
             return "full"
         if known.knocked or known.theirs not in (None, knock.ephemeral):
             return "invalid"
-        known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
+        known.theirs, known.replies[hub] = knock.ephemeral, channels.reply_channel(knock.reply)
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and self._keys.public < public_key(letter.sender):
-            self._spawn(self._knock_again(hub, letter.sender, ours, alone=knock.alone))
+            self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
             return "crossing"
         self._emit(SignalReceived(hub, letter.sender, key[1], Signal("knock", alone=knock.alone)))
         return ""
 
-    async def _knock_again(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool) -> None:
+    def _knock_again(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
+        """Once a session and hub: whoever knocks at us all the time does not use up our knocks at others."""
+        known = self._sessions.get(key, self._clock())
+        if known is not None and hub not in known.repeated:
+            known.repeated.add(hub)
+            self._spawn(self._say_knock(hub, key, alone=alone))
+
+    async def _say_knock(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
         with suppress(TransportFault):
-            await self._knock(hub, peer, session, Signal("knock", alone=alone))
+            await self._knock(hub, key, Signal("knock", alone=alone))
 
     def _take_known(self, hub: HubUrl, letter: Letter, key: Key, known: Session) -> str:
         """A letter of a session that we know: it is fresh because it echoes that."""
         peer, session = key
         secret = known.secret or b""
+        if not known.first(letter.sequence):
+            return "copy"
         match letter.kind:
             case Kind.OFFER if known.knocked:
                 offer = letters.parse_offer(letter.payload, secret)
                 if known.theirs not in (None, offer.ephemeral):
                     return "invalid"
-                known.theirs, known.reply_to = offer.ephemeral, channels.reply_channel(offer.reply)
+                known.theirs, known.replies[hub] = offer.ephemeral, channels.reply_channel(offer.reply)
+                if offer.sdp == known.offered:
+                    return "copy"
+                known.offered = offer.sdp
                 self._emit(SignalReceived(hub, peer, session, Signal("offer", sdp=offer.sdp)))
             case Kind.ANSWER if not known.knocked and secret:
                 sdp = letters.parse_answer(letter.payload, secret)
@@ -469,21 +526,30 @@ class SealedSignalling(Signalling):
             return
         known = self._sessions.begin((peer, letter.session.hex()), now_s, knocked=False)
         if known is not None:
-            known.theirs, known.reply_to = knock.ephemeral, channels.reply_channel(knock.reply)
+            known.theirs, known.replies[hub] = knock.ephemeral, channels.reply_channel(knock.reply)
             self._spawn(self._say_clock(hub, peer, letter.session, known))
 
     async def _say_clock(self, hub: HubUrl, peer: PeerId, raw: bytes, known: Session) -> None:
         with suppress(TransportFault):
-            await self._send(hub, peer, raw, known, Kind.CLOCK, letters.clock(self._time_ms()))
+            await self._send(
+                hub, peer, known, self._letter(peer, raw, known, Kind.CLOCK, letters.clock(self._time_ms()))
+            )
 
     def _take_clock_note(self, hub: HubUrl, peer: PeerId, session: str, time_ms: int) -> None:
         """A friend reads another time than we do: date our letters to it so, and knock once more."""
         ahead_s = time_ms / 1000 - self._wall()
-        if abs(ahead_s) < envelope.WINDOW_S or peer in self._ahead_s or len(self._ahead_s) >= self._limits.senders_max:
+        if abs(ahead_s - self._ahead_s.get(peer, 0.0)) < envelope.WINDOW_S:
             return
-        self._ahead_s[peer] = ahead_s
-        self._emit(ClockDiffers(hub, peer, ahead_s))
-        self._spawn(self._knock_again(hub, peer, session, alone=False))
+        if abs(ahead_s) < envelope.WINDOW_S:
+            del self._ahead_s[peer]  # one of the two clocks was set right since
+        elif peer in self._ahead_s or len(self._ahead_s) < self._limits.senders_max:
+            self._ahead_s[peer] = ahead_s
+            self._emit(ClockDiffers(hub, peer, ahead_s))
+        self._knock_again(hub, (peer, session), alone=False)
+
+
+def _seen(limits: SealedLimits) -> SeenLetters:
+    return SeenLetters(2 * envelope.WINDOW_S, limits.seen_max, limits.seen_of_a_sender_max)
 
 
 def _raw(session: str) -> bytes:

@@ -8,9 +8,9 @@ envelope, but for knocks, which begin one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ssb_rtc.types import PeerId
+from ssb_rtc.types import HubUrl, PeerId
 
 SESSIONS_MAX = 2_048
 OPEN_SESSIONS_MAX = 1_024
@@ -18,6 +18,8 @@ OPEN_SESSIONS_MAX = 1_024
 SESSIONS_OF_A_PEER_MAX = 32
 SESSION_LIFE_S = 120.0
 """An attempt takes 30 s; an answer may come late."""
+LETTERS_OF_A_SESSION_MAX = 256
+"""From the other side: an offer and 20 candidates, each sent again a few times."""
 CROSSING_S = 10.0
 """A knock of ours that is older has been answered, refused or lost."""
 
@@ -36,12 +38,27 @@ class Session:
     secret: bytes | None = None
     """Ours, made for this session alone."""
     theirs: bytes | None = None
-    reply_to: str | None = None
-    """The channel where they listen."""
+    replies: dict[HubUrl, str] = field(default_factory=dict)
+    """The channels where they listen, on each hub over which this session was heard: what one of them drops comes
+    over another one.
+    """
     sequence: int = 0
     """Of our next letter."""
     open: bool = False
     """Begun by a letter to our public inbox."""
+    repeated: set[HubUrl] = field(default_factory=set)
+    """Where our knock was sent once more, because theirs crossed it or because of a clock note."""
+    heard: set[int] = field(default_factory=set)
+    """The sequences of their letters."""
+    offered: str = ""
+    """The SDP of their offer. It comes as a letter of its own over each hub, because each names a reply channel."""
+
+    def first(self, sequence: int) -> bool:
+        """Whether this letter of theirs is heard for the first time, and may be remembered."""
+        if sequence in self.heard or len(self.heard) >= LETTERS_OF_A_SESSION_MAX:
+            return False
+        self.heard.add(sequence)
+        return True
 
 
 class Sessions:
@@ -50,6 +67,7 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: OrderedDict[Key, Session] = OrderedDict()
         self._of_peer: dict[PeerId, int] = {}
+        self._newest_ms: dict[PeerId, int] = {}
         self._open = 0
 
     def __len__(self) -> int:
@@ -60,8 +78,11 @@ class Sessions:
         self._expire(now_s)
         return self._sessions.get(key)
 
-    def begin(self, key: Key, now_s: float, *, knocked: bool, open_: bool = False) -> Session | None:
-        """A new session; None where there is one of that name, or no room: what is there is never pushed out."""
+    def begin(self, key: Key, now_s: float, *, knocked: bool, open_: bool = False, time_ms: int = 0) -> Session | None:
+        """A new session; None where there is one of that name, or no room: what is there is never pushed out.
+
+        time_ms: of the knock that it begins with, by its sender's clock.
+        """
         self._expire(now_s)
         peer = key[0]
         if key in self._sessions or self._of_peer.get(peer, 0) >= SESSIONS_OF_A_PEER_MAX:
@@ -70,8 +91,16 @@ class Sessions:
             return None
         session = self._sessions[key] = Session(now_s + SESSION_LIFE_S, knocked, now_s, open=open_)
         self._open += open_
+        self._newest_ms[peer] = max(time_ms, self._newest_ms.get(peer, 0))
         self._of_peer[peer] = self._of_peer.get(peer, 0) + 1
         return session
+
+    def outdated(self, peer: PeerId, time_ms: int) -> bool:
+        """Whether a knock of this time was overtaken: the peer has knocked later, and that session lives.
+
+        Else a hub could keep a knock back, and let it take the place of one that is being answered over another hub.
+        """
+        return time_ms < self._newest_ms.get(peer, 0)
 
     def crossing(self, peer: PeerId, now_s: float) -> str | None:
         """The name of a knock of ours at this peer that is under way, the newest."""
@@ -93,3 +122,4 @@ class Sessions:
             self._of_peer[key[0]] -= 1
             if not self._of_peer[key[0]]:
                 del self._of_peer[key[0]]
+                del self._newest_ms[key[0]]

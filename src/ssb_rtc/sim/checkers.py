@@ -192,7 +192,7 @@ class Checkers:
             ("peers", len(state.peers), most.known_peers_max),
             ("hubs", len(state.hubs), most.hubs_max),
             ("inboxes", len(state.inboxes), most.inboxes_max),
-            ("rumours", len(state.rumours), most.rumours_max),
+            ("vouched", len(state.vouched), most.vouched_max),
             ("blocked", len(state.blocked), most.blocked_max),
             ("hops", len(state.hops), most.friends_known_max),
             ("pinned", len(state.pinned), most.pinned_max),

@@ -150,6 +150,10 @@ class SimHub:
         """Somebody can reach it again."""
         self.cut.pop(party.number, None)
 
+    def answers(self, party: Party) -> bool:
+        """Whether it says what it is to somebody who asks; that is a request like any other."""
+        return not self._limited() and self.up and party.number not in self.cut
+
     def post(self, party: Party, channel: bytes, message: Message) -> str | float | None:
         """Somebody says something: None, or what is wrong, or for how long it should be quiet."""
         if not self.up or party.number in self.cut:

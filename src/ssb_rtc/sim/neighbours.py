@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ssb_rtc.manager.state import Route
+from ssb_rtc.sim.gossip import Entry
 from ssb_rtc.sim.messages import ALL, Announced, Answered, Left, Message, Offered, inbox
 from ssb_rtc.sim.party import Party
 from ssb_rtc.types import HubUrl, PeerId
@@ -165,7 +166,7 @@ class Hostile(Party):
     def link_opened(self, end: End, attempt: int | None, route: Route) -> None:
         """It lies about hubs and about itself: nobody is to end this link."""
         self.world.network.use(end)
-        fakes = tuple(HubUrl(f"https://fake-{self.dice.below(10_000)}.example") for _ in range(20))
+        fakes = tuple(Entry(HubUrl(f"https://fake-{self.dice.below(10_000)}.example"), self.id) for _ in range(20))
         self.world.network.tell_hubs(end, fakes)
         self.world.network.tell(end, only_link=True, downloading=True)
 

@@ -12,6 +12,7 @@ from ssb_rtc.types import HubUrl, PeerId, behind, go_between
 
 if TYPE_CHECKING:
     from ssb_rtc.sim.feeds import Session
+    from ssb_rtc.sim.gossip import Entry
     from ssb_rtc.sim.messages import Message
     from ssb_rtc.sim.party import Party
     from ssb_rtc.sim.world import World
@@ -44,7 +45,7 @@ class Dial:
 class End:
     """One end of a link."""
 
-    __slots__ = ("dialled", "link", "number", "open", "other", "owner", "session", "since_s", "used")
+    __slots__ = ("dialled", "link", "number", "open", "other", "owner", "session", "since_s", "told", "used")
 
     def __init__(self, link: Link, owner: Party, dialled: bool) -> None:
         self.link = link
@@ -57,6 +58,8 @@ class End:
         self.since_s = 0.0
         self.other: End
         self.session: Session | None = None
+        self.told: dict[Entry, bool] = {}
+        """Entries of hubs that passed over it, either way."""
 
     @property
     def works(self) -> bool:
@@ -344,11 +347,11 @@ class Network:
         if end.open and end.owner.awake:
             end.owner.told(end, only_link, downloading)
 
-    def tell_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:
-        """Tell the other end which hubs we know."""
+    def tell_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:
+        """Tell the other end who vouches for which hubs."""
         if not end.link.dead:
             self.world.later(end.link.latency_s, self._told_hubs, end.other, hubs)
 
-    def _told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:
+    def _told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:
         if end.open and end.owner.awake:
             end.owner.told_hubs(end, hubs)

@@ -11,11 +11,13 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import step as manager
 from ssb_rtc.manager.state import KnownHub, Now, Route, State, initial
 from ssb_rtc.sim.dice import Dice
+from ssb_rtc.sim.gossip import HubWords
 from ssb_rtc.sim.messages import ALL, Announced, Answered, Busy, Knocked, Left, Message, Offered
 from ssb_rtc.sim.party import Party
 from ssb_rtc.types import HubUrl, PeerId, behind
 
 if TYPE_CHECKING:
+    from ssb_rtc.sim.gossip import Entry
     from ssb_rtc.sim.network import Dial, End
     from ssb_rtc.sim.world import World
 
@@ -42,6 +44,7 @@ class Node(Party):
         self.blocked: dict[PeerId, bool] = {}
         self.inboxes: dict[PeerId, bool] = {}
         """Friends who told it of their inbox, those who did so last at the end."""
+        self.words = HubWords(self)
         self.holds_nothing = False
         """It is new: it begins with an initial sync."""
         self.mono_offset_s = self.dice.uniform(0.0, 100_000.0)
@@ -53,6 +56,8 @@ class Node(Party):
         self.asleep = False
         self._asleep_s = 0.0
         self.woke_s = 0.0
+        self.slept_unlinked_s = 0.0
+        """How long it slept before its first link."""
         self.shutting_down = False
 
     @property
@@ -81,6 +86,7 @@ class Node(Party):
         for hub in self.disk:
             success_s = hub.last_success_wall_s
             self.act(a.HubAddressAdded(hub.url, hub.source, True, hub.private, success_s))
+        self.words.start()
 
     def stop(self) -> None:
         """Be gone without a word."""
@@ -111,6 +117,7 @@ class Node(Party):
             return
         slept_s = self.world.now_s - self._asleep_s
         self.mono_offset_s -= slept_s
+        self.slept_unlinked_s += slept_s if self.linked_s is None else 0.0
         self.awake, self.asleep, self.woke_s = True, False, self.world.now_s
         for key, due_s in self.timers.items():
             self._fire_at(key, due_s)
@@ -264,9 +271,9 @@ class Node(Party):
         """The peer passes nothing on."""
         self.act(a.RemotePeerWontIntroduce(peer))
 
-    def told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:
-        """The other end says which hubs it knows."""
-        self.act(a.HubListReceived(end.other.owner.id, hubs))
+    def told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:
+        """The other end says who vouches for which hubs."""
+        self.words.hear(end, hubs)
 
 
 # --- what each order of a manager does to the world ---
@@ -301,7 +308,15 @@ def _save_hubs(node: Node, effect: e.ScheduleSaveHubs) -> None:
 def _broadcast_hubs(node: Node, effect: e.ScheduleBroadcastKnownHubs) -> None:
     for end in list(node.links.values()):
         if end.used and end.other.owner.id in effect.peers:
-            node.world.network.tell_hubs(end, effect.hubs)
+            node.words.tell(end, effect.hubs)
+
+
+def _probe_hub(node: Node, effect: e.ScheduleProbeHub) -> None:
+    hub = node.world.hubs.get(effect.hub)
+    answer: a.Action = a.HubProbeSucceeded(effect.hub, effect.probe)
+    if hub is None or not hub.answers(node):
+        answer = a.HubProbeFailed(effect.hub, effect.probe, "nobody answers there")
+    node.world.later(0.1 if hub is None else 2 * hub.latency_s * hub.slow, node.act, answer)
 
 
 def _connect_to_peer(node: Node, effect: e.ScheduleConnectToRemotePeer) -> None:
@@ -367,6 +382,7 @@ PERFORM: dict[type[Any], Callable[[Node, Any], None]] = {
     e.ScheduleKnock: lambda node, effect: node.knock(effect),
     e.ScheduleAnnounceLeaveToHub: _announce_leave,
     e.ScheduleSaveHubs: _save_hubs,
+    e.ScheduleProbeHub: _probe_hub,
     e.ScheduleBroadcastKnownHubs: _broadcast_hubs,
     e.ScheduleConnectToRemotePeer: _connect_to_peer,
     e.AbortAttempt: lambda node, effect: node.world.network.abort(node, effect.attempt),

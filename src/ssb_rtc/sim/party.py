@@ -12,6 +12,7 @@ from ssb_rtc.sim.messages import Message
 from ssb_rtc.types import HubUrl, PeerId
 
 if TYPE_CHECKING:
+    from ssb_rtc.sim.gossip import Entry
     from ssb_rtc.sim.network import Dial, End
     from ssb_rtc.sim.world import World
 
@@ -105,5 +106,5 @@ class Party(ABC):
     def wont_introduce(self, peer: PeerId) -> None:  # noqa: B027
         """The peer passes nothing on."""
 
-    def told_hubs(self, end: End, hubs: tuple[HubUrl, ...]) -> None:  # noqa: B027
-        """The other end says which hubs it knows."""
+    def told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:  # noqa: B027
+        """The other end says who vouches for which hubs."""

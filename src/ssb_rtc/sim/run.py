@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from ssb_rtc.feeds.hops import FOLLOWS
 from ssb_rtc.sim import faults, liveness, report, stories
 from ssb_rtc.sim.checkers import Checkers
 from ssb_rtc.sim.feeds import Replication
@@ -17,7 +18,7 @@ from ssb_rtc.sim.party import Party
 from ssb_rtc.sim.report import Recorder, Report
 from ssb_rtc.sim.scenario import Scenario
 from ssb_rtc.sim.world import STORM_S, Storm, World
-from ssb_rtc.types import HubUrl
+from ssb_rtc.types import HubUrl, feed_of
 
 LOOK_S: Final = 5.0
 """How often it is looked whether everybody holds everything."""
@@ -57,6 +58,9 @@ class Run:
             wants = within_two_hops(graph, number)
             messages = 1 + dice.below(scenario.messages) if scenario.messages else 0
             world.replication.add(party, wants, messages)
+        for number, followed in enumerate(graph):
+            for other in followed:
+                world.graph.set(feed_of(world.parties[number].id), feed_of(world.parties[other].id), FOLLOWS)
         for party in world.parties:
             if isinstance(party, Node):
                 wants = world.replication.wants[party.number]

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ssb_rtc.feeds.hops import FollowGraph
 from ssb_rtc.sim.dice import Dice
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class World:
         self.parties: list[Party] = []
         self.by_id: dict[PeerId, Party] = {}
         self.hubs: dict[HubUrl, SimHub] = {}
+        self.graph = FollowGraph()
+        """Who follows whom."""
         self.network: Network
         self.replication: Replication
         self.recorder: Recorder

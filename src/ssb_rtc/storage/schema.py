@@ -91,7 +91,15 @@ _INBOXES: Final[Migration] = (
     "CREATE TABLE inboxes(peer TEXT PRIMARY KEY, secret BLOB NOT NULL, told_ms INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-_FOURTH: Final[Migration] = (*_INBOXES,)
+_HUB_GOSSIP: Final[Migration] = (
+    # Who vouches for which hub, as they signed it; and when each host was asked whether a hub is there.
+    """CREATE TABLE hub_entries(
+        signer TEXT NOT NULL, url TEXT NOT NULL, time_ms INTEGER NOT NULL, last_success_ms INTEGER NOT NULL,
+        signature TEXT NOT NULL, PRIMARY KEY (signer, url)) WITHOUT ROWID""",
+    "CREATE TABLE hub_probes(host TEXT PRIMARY KEY, asked_ms INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+_FOURTH: Final[Migration] = (*_INBOXES, *_HUB_GOSSIP)
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -112,6 +112,15 @@ def parse_candidate(line: str) -> Candidate:
     return Candidate(parts[2].lower(), parts[4], int(parts[5]), kind)
 
 
+def is_local(host: str) -> bool:
+    """Whether a host is this machine, or by its address in a private range: all who meet there are in our network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or any(address in network for network in _PRIVATE)
+
+
 @dataclass(frozen=True, slots=True)
 class CandidatePolicy:
     """Which remote candidates are tried."""

@@ -104,6 +104,11 @@ class Multiserver:
         """Where this peer can be reached now, as multiserver addresses with its key."""
         return [address for listener in self._listeners for address in listener.addresses]
 
+    def net_places(self) -> list[tuple[str, int]]:
+        """Host and port of each net listener, as it listens: the host may stand for all of this machine's."""
+        places = [text.partition(":") for listener in self._listeners for text in listener.places]
+        return [split_host_port(place) for name, _, place in places if name == "net"]
+
     async def close(self) -> None:
         """Stops every listener. Streams live on."""
         for listener in list(self._listeners):
@@ -152,6 +157,7 @@ class _Listening(Listener):
     def __init__(self, server: Multiserver, where: str, inner: Listener) -> None:
         self.where = where
         self.addresses = [server.full_address(text) for text in inner.addresses]
+        self.places = inner.addresses
         self._server = server
         self._inner = inner
 

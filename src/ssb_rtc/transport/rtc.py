@@ -295,7 +295,9 @@ class RtcTransport(Transport):
         key = (attempt.peer, attempt.session)
         if key in self._attempts:
             raise MisuseError(f"the session {attempt.session} with {attempt.peer} is under way already")
-        attempt.policy = CandidatePolicy(allow_loopback=self._ice.allow_loopback, allow_private=allow_private)
+        attempt.policy = CandidatePolicy(
+            allow_loopback=self._ice.allow_loopback and allow_private, allow_private=allow_private
+        )
         self._attempts[key] = attempt
         try:
             if attempt.ours and not attempt.offers:

@@ -1,0 +1,43 @@
+"""What each client and each channel may take of the hub. No I/O, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.rates import RateTable
+
+REMEMBERED_NAME_BYTES = 128
+"""Of a longer channel name only a hash is remembered with its rate: names may be as long as a request's head."""
+
+
+class Quotas:
+    """Connections of clients, and posts of clients and to channels."""
+
+    def __init__(self, limits: HubLimits) -> None:
+        self._connections_max = limits.connections_per_address_max
+        self._connections: Counter[str] = Counter()
+        self._clients: RateTable[str] = RateTable(limits.address_rate, limits.rates_max)
+        self._channels: RateTable[bytes] = RateTable(limits.channel_rate, limits.rates_max)
+
+    def opened(self, client: str) -> bool:
+        """Count a connection of `client`; whether that is within the limit. `closed` has to follow in any case."""
+        self._connections[client] += 1
+        return self._connections[client] <= self._connections_max
+
+    def closed(self, client: str) -> None:
+        """Undo one `opened`."""
+        self._connections[client] -= 1
+        if not self._connections[client]:
+            del self._connections[client]
+
+    def charge(self, client: str, channel: bytes, size_bytes: int, now_s: float) -> int:
+        """Count a post; returns the seconds after which to try again where it is one too many, and counts nothing."""
+        if len(channel) > REMEMBERED_NAME_BYTES:
+            channel = hashlib.blake2b(channel, digest_size=32).digest()
+        wait_s = max(self._clients.wait_s(client, size_bytes, now_s), self._channels.wait_s(channel, size_bytes, now_s))
+        if not wait_s:
+            self._clients.charge(client, size_bytes, now_s)
+            self._channels.charge(channel, size_bytes, now_s)
+        return wait_s

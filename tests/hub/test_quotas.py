@@ -1,0 +1,35 @@
+"""What each client and each channel may take."""
+
+from __future__ import annotations
+
+from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.quotas import Quotas
+from ssb_rtc.hub.rates import Rate
+
+SLOW = Rate(0.1, 2, 1e6, 1e6)
+QUICK = Rate(100, 100, 1e6, 1e6)
+
+
+def test_connections_are_counted_for_each_client() -> None:
+    quotas = Quotas(HubLimits(connections_per_address_max=2))
+    assert [quotas.opened(client) for client in "aabaa"] == [True, True, True, False, False]
+    for _ in range(3):
+        quotas.closed("a")
+    assert quotas.opened("a")
+    assert not quotas.opened("a")
+
+
+def test_a_post_is_charged_to_its_client_and_its_channel_or_to_neither() -> None:
+    quotas = Quotas(HubLimits(address_rate=SLOW, channel_rate=QUICK))
+    assert [quotas.charge("a", b"x", 1, 0.0) for _ in range(3)] == [0, 0, 10]
+    assert quotas.charge("b", b"x", 1, 0.0) == 0
+    quotas = Quotas(HubLimits(address_rate=QUICK, channel_rate=SLOW))
+    assert [quotas.charge(client, b"x", 1, 0.0) for client in "abc"] == [0, 0, 10]
+    assert quotas.charge("c", b"y", 1, 0.0) == 0
+
+
+def test_long_channel_names_have_rates_of_their_own() -> None:
+    quotas = Quotas(HubLimits(address_rate=QUICK, channel_rate=SLOW))
+    long = b"x" * 10_000
+    assert [quotas.charge("a", long, 1, 0.0) for _ in range(3)] == [0, 0, 10]
+    assert quotas.charge("a", long + b"y", 1, 0.0) == 0
