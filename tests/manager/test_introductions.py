@@ -154,6 +154,11 @@ def test_a_hub_is_a_better_way_than_a_peer() -> None:
     assert only(story.pass_time(20), e.ScheduleConnectToRemotePeer).route == Route("hub", ONE)
 
 
+def test_a_go_between_is_no_row_of_the_table_of_hubs() -> None:
+    story = without_hubs(AMY)
+    assert ignored(story.do(a.HubAddressAdded(go_between(AMY)))) == "that is no hub, but a peer that introduces others"
+
+
 def test_the_numbers_take_no_nonsense() -> None:
     with pytest.raises(Exception, match="introduce_s"):
         Settings(introduce_s=0)
