@@ -150,6 +150,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "learnt_hubs_max", _number(0, 32), 4, "meet on at most this many hubs that only other peers told us of", "N"
     ),
+    Setting("introducers", _number(0, 8), 2, "ask so many linked peers at a time to introduce us to friends", "N"),
     Setting("sympathy", _number(0, 8), 3, "fetch blobs for peers up to this many links away", "N"),
     Setting("blob_max", _number(1, 1 << 40), 5 << 20, "take blobs of fewer bytes than this", "BYTES", unit="bytes"),
     Setting("blob_quota", _number(1, 1 << 30), 2048, "keep at most this many MiB of blobs", "MIB", unit="MiB"),
@@ -184,6 +185,7 @@ class Settings:
     strangers_max: int = 3
     lifetime: int = 30
     learnt_hubs_max: int = 4
+    introducers: int = 2
     sympathy: int = 3
     blob_max: int = 5 << 20
     blob_quota: int = 2048

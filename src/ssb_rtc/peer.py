@@ -33,6 +33,7 @@ from ssb_rtc.plugins.history import History
 from ssb_rtc.plugins.hubs import HubGossip
 from ssb_rtc.plugins.inboxes import FriendInboxes
 from ssb_rtc.plugins.indexes import IndexKeeping
+from ssb_rtc.plugins.introductions import Introductions
 from ssb_rtc.plugins.invite import InvitePlugin
 from ssb_rtc.plugins.peering import Peering
 from ssb_rtc.plugins.private import Private
@@ -177,6 +178,7 @@ class Peer:
         built_in += [IndexKeeping(), Private()]
         self._inboxes = FriendInboxes(Inboxes(database))
         built_in += [Control(self.controls), Peering(self._network), self._hub_gossip, self._inboxes]
+        built_in.append(Introductions(self._network))
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
         for plugin in built_in:

@@ -6,7 +6,7 @@ key of its feed; they are distinct types because following a feed and talking to
 
 from __future__ import annotations
 
-from typing import Any, NewType, TypeAlias
+from typing import Any, Final, NewType, TypeAlias
 
 FeedId = NewType("FeedId", str)
 """`@<base64 of an Ed25519 public key>.ed25519`: the author of messages."""
@@ -27,6 +27,19 @@ Json: TypeAlias = Any
 """What JSON.parse gives: None, bool, int, float, str, list, dict with str keys. Checked where it enters."""
 
 JsonObject: TypeAlias = dict[str, Any]
+
+
+_GO_BETWEEN: Final = "peer:"
+
+
+def go_between(peer: PeerId) -> HubUrl:
+    """The pseudo address under which a linked peer that passes on envelopes stands among the hubs."""
+    return HubUrl(_GO_BETWEEN + peer)
+
+
+def behind(hub: str) -> PeerId | None:
+    """The peer of such a pseudo address; None for a real hub's."""
+    return PeerId(hub.removeprefix(_GO_BETWEEN)) if hub.startswith(_GO_BETWEEN) else None
 
 
 def peer_of(feed: FeedId) -> PeerId:

@@ -33,6 +33,8 @@ OPEN_TO_STRANGERS = {
     "peers.goodbye",
     "peers.tell",
     "hubs.tell",
+    "introductions.pass",
+    "introductions.take",
     "inboxes.tell",
 }
 NAMES_OF_NOTHING: list[Any] = [

@@ -20,7 +20,7 @@ from ssb_rtc.manager.step import step
 from ssb_rtc.manager.turn import CONNECT, TICK, announce_timer, attempt_timer, handover_timer, hub_timer
 from ssb_rtc.manager.view import hubs_view, peer_view, peers_view
 from ssb_rtc.manager.vouching import host_of
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind
 
 
 def fingerprint(state: State) -> tuple[Any, ...]:
@@ -84,6 +84,10 @@ class Books:
         self.connections.pop(connection, None)
         self.confirmed.discard(connection)
 
+    def _reaches(self, where: str) -> bool:
+        between = behind(where)
+        return between in self.used or where in {self.connections[connection] for connection in self.confirmed}
+
     def perform(self, effect: e.Effect) -> None:
         """Write an effect down; what makes no sense fails here."""
         assert effect.reason
@@ -95,7 +99,7 @@ class Books:
             case e.ScheduleConnectToRemotePeer() | e.AcceptOffer():
                 assert effect.peer not in self.attempts.values()
                 if isinstance(effect, e.ScheduleConnectToRemotePeer) and effect.route.via == "hub":
-                    assert effect.route.where in {self.connections[connection] for connection in self.confirmed}
+                    assert self._reaches(effect.route.where)
                 self.attempts[effect.attempt] = effect.peer
                 self.dialled[effect.attempt] = isinstance(effect, e.ScheduleConnectToRemotePeer)
             case e.AbortAttempt():
@@ -119,7 +123,11 @@ class Books:
                 assert self.connections[effect.connection] == effect.hub
                 self._close(effect.connection)
             case e.ScheduleKnock():
-                assert effect.connection in self.confirmed
+                between = behind(effect.hub)
+                if between is None:
+                    assert effect.connection in self.confirmed
+                else:
+                    assert self.used[between] == effect.connection
                 assert len(set(effect.peers)) == len(effect.peers) > 0
                 assert not set(effect.peers) & {*self.used, *self.attempts.values()}
             case e.ScheduleAnnounceToHub() | e.ScheduleAnnounceLeaveToHub():

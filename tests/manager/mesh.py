@@ -6,6 +6,7 @@ Events lie in a heap of (time, number), so a run is the same each time.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from ssb_rtc.manager.step import step
 from ssb_rtc.types import HubUrl, PeerId
 
 LATENCY_MAX_S = 0.2
+ASKS = (e.ScheduleConnectToHub, e.ScheduleAnnounceToHub, e.ScheduleConnectToRemotePeer, e.AcceptOffer)
 
 
 @dataclass
@@ -46,6 +48,8 @@ class Mesh:
         self.deaf: set[frozenset[PeerId]] = set()
         """Pairs whose connections never open."""
         self.disconnects: list[tuple[float, str]] = []
+        self.requests: Counter[PeerId] = Counter()
+        """What each asked of hubs: the fewest that it takes for what was ordered."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = counter(1)
         self._settings = settings
@@ -95,6 +99,7 @@ class Mesh:
         return set(self.nodes[node_id].state.linked)
 
     def _perform(self, node: Node, effect: e.Effect) -> None:
+        self.requests[node.id] += len(effect.peers) if isinstance(effect, e.ScheduleKnock) else isinstance(effect, ASKS)
         match effect:
             case e.ArmTimer() | e.SchedulePeersUpdateTick():
                 expired = a.TimerExpired(effect.key, effect.due_mono_s)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import HubSource, Route, Witness, initial
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, go_between
 from tests.manager.invariants import World
 from tests.manager.names import HUBS, ME, ONE, PEERS, START, peer_id
 
@@ -50,10 +50,11 @@ SMALL = Settings(
 
 peers = st.sampled_from([*PEERS.values(), peer_id(0x50), peer_id(0xD0)]) | st.text(max_size=3).map(PeerId)
 hubs = st.sampled_from(list(HUBS.values())) | st.just(HubUrl(""))
+places = hubs | st.sampled_from(list(PEERS.values())).map(go_between)
 numbers = st.integers(0, 40)
 durations = st.none() | st.floats(0, 1000) | st.sampled_from([float("nan"), float("inf"), -1.0, 1e300])
 reasons = st.sampled_from(["reset", "duplicate", "busy", "x" * 300])
-routes = st.builds(Route, st.sampled_from(["hub", "address", "inbound", "lan"]), hubs | st.just("net:h:1"))
+routes = st.builds(Route, st.sampled_from(["hub", "address", "inbound", "lan"]), places | st.just("net:h:1"))
 choices = st.integers(0, 1000)
 witnesses = st.lists(st.builds(Witness, peers, peers), max_size=3).map(tuple)
 
@@ -66,7 +67,7 @@ class Manager(RuleBasedStateMachine):
         self.world = World(initial(ME, seed=seed, settings=SMALL, now=START), START)
         self.books = self.world.books
 
-    @rule(hub=hubs, peer=peers, free_slots=st.none() | st.integers(-1, 3))
+    @rule(hub=places, peer=peers, free_slots=st.none() | st.integers(-1, 3))
     def announces(self, hub: HubUrl, peer: PeerId, free_slots: int | None) -> None:
         self.world.do(a.RemotePeerDidAnnounce(hub, peer, free_slots))
 
@@ -74,12 +75,12 @@ class Manager(RuleBasedStateMachine):
     def appears(self, peer: PeerId, address: str) -> None:
         self.world.do(a.RemotePeerDidAppear(peer, address))
 
-    @rule(hub=hubs, peer=peers)
+    @rule(hub=places, peer=peers)
     def says_goodbye(self, hub: HubUrl, peer: PeerId) -> None:
         self.world.do(a.RemotePeerDidDisconnect(hub, peer))
 
     @rule(
-        hub=hubs,
+        hub=places,
         peer=peers,
         session=st.sampled_from(["", "s1", "s2", "s" * 200]),
         alone=st.booleans(),
@@ -220,6 +221,10 @@ class Manager(RuleBasedStateMachine):
     @rule(inboxes=st.lists(st.tuples(peers, st.booleans()), max_size=4).map(tuple))
     def inboxes_change(self, inboxes: tuple[tuple[PeerId, bool], ...]) -> None:
         self.world.do(a.InboxesDidChange(inboxes))
+
+    @rule(peer=peers)
+    def peer_knows_no_introductions(self, peer: PeerId) -> None:
+        self.world.do(a.RemotePeerWontIntroduce(peer))
 
     @rule(hub=hubs, source=st.sampled_from(get_args(HubSource)), stored=st.booleans(), private=st.booleans())
     def hub_added(self, hub: HubUrl, source: HubSource, stored: bool, private: bool) -> None:

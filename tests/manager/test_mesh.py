@@ -92,6 +92,20 @@ def test_friends_who_fill_each_other_s_houses_soon_have_room_for_others(seed: in
     assert reached(mesh, early[0]) == set(early + late)
 
 
+@pytest.mark.parametrize("crowd", [5, 9])
+def test_an_idle_peer_asks_next_to_nothing_of_a_hub(crowd: int) -> None:
+    """Fewer than ten requests an hour, with all slots taken and without; friends know each other's inboxes."""
+    mesh = Mesh(friends := nodes(crowd), [ONE], seed=1)
+    befriend(mesh, friends)
+    for node in friends:
+        mesh.act(node, a.InboxesDidChange(tuple((other, True) for other in friends if other != node)))
+    mesh.run(7_200)
+    assert all(len(mesh.linked(node)) == crowd - 1 for node in friends)
+    mesh.requests.clear()
+    mesh.run(3_600)
+    assert 0 < max(mesh.requests.values()) < 10
+
+
 def test_a_crash_is_noticed_and_a_return_is_welcome() -> None:
     crowd = nodes(4)
     mesh = Mesh(crowd, [ONE], seed=5)

@@ -34,7 +34,14 @@ FOR_EVERYBODY = {
     "blobs.get", "blobs.getSlice", "blobs.has", "blobs.createWants",
 }  # fmt: skip
 """Replication, blobs, and what a caller asks before anything else. Whoever adds to it opens it to the whole world."""
-FOR_PEERS_ALONE = {"peers.goodbye", "peers.tell", "hubs.tell", "inboxes.tell"}
+FOR_PEERS_ALONE = {
+    "peers.goodbye",
+    "peers.tell",
+    "hubs.tell",
+    "inboxes.tell",
+    "introductions.pass",
+    "introductions.take",
+}
 """What a remote says of its own link, which an owner has no part in."""
 FOR_GUESTS = {"invite.use"}
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

@@ -50,6 +50,13 @@ def test_a_mesh_without_its_hubs_stays_whole_and_finds_another() -> None:
     assert report.figures["spare_hub_at_9_of_10_after_s"] > 0
 
 
+def test_a_mesh_whose_hubs_are_all_gone_heals_through_its_own_links() -> None:
+    report = run("no_hubs", 3)
+    assert report.converged, report.violations[:3]
+    assert report.figures["ends_through_go_betweens"] > 200
+    assert report.figures["links_a_node_in_the_end"] > 4.5, "by addresses alone it would be three"
+
+
 def test_half_of_all_are_hostile() -> None:
     report = run("sybils", 2)
     assert "no honest link" not in rules(report)

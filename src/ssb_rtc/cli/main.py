@@ -197,7 +197,7 @@ def _demo(parser: Parser) -> None:
 
 NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
-    "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "storage_max",
+    "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers", "storage_max",
     "first_sync_max", "sympathy", "blob_max", "blob_quota", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")

@@ -337,6 +337,12 @@ class InboxesDidChange(_Action, frozen=True, tag="INBOXES_DID_CHANGE"):
     inboxes: tuple[tuple[PeerId, bool], ...]
 
 
+class RemotePeerWontIntroduce(_Action, frozen=True, tag="REMOTE_PEER_WONT_INTRODUCE"):
+    """A linked peer knows nothing of introductions, as JavaScript peers don't. Answers SCHEDULE_KNOCK through it."""
+
+    peer: PeerId
+
+
 class HubsSaved(_Action, frozen=True, tag="HUBS_SAVED"):
     """The table of hubs is on disk. Answers SCHEDULE_SAVE_HUBS with its revision."""
 
@@ -414,6 +420,7 @@ Action: TypeAlias = (
     | SettingsDidChange
     | HopsDidChange
     | InboxesDidChange
+    | RemotePeerWontIntroduce
     | HubsSaved
     | SaveHubsFailed
     | NetworkDidReconnect

@@ -92,8 +92,9 @@ class ScheduleAnnounceToHub(_Effect, frozen=True, tag="SCHEDULE_ANNOUNCE_TO_HUB"
 class ScheduleKnock(_Effect, frozen=True, tag="SCHEDULE_KNOCK"):
     """Say on the hub, to these friends alone, that we are here and have room, where the dialect has inboxes.
 
-    Answered by nothing: best effort, the first ones first, at the pace that the hub bears. Who is there and wants the
-    link offers it, which REMOTE_PEER_DID_OFFER tells.
+    Best effort, the first ones first, at the pace that the hub bears. Who is there and wants the link offers it, which
+    REMOTE_PEER_DID_OFFER tells. Where `hub` is `peer:<id>`, that linked peer passes the knocks on, and `connection` is
+    the number of its link; answered by REMOTE_PEER_WONT_INTRODUCE where it does not know how, else by nothing.
     """
 
     hub: HubUrl
@@ -313,7 +314,7 @@ ANSWERS: dict[type[Any], tuple[type[Any], ...]] = {
     ScheduleConnectToHub: (a.HubConnectionSucceeded, a.HubConnectionFailed, a.HubConnectionLost),
     ScheduleDisconnectFromHub: (),
     ScheduleAnnounceToHub: (a.AnnounceToHubFailed, a.HubDidLimit),
-    ScheduleKnock: (),
+    ScheduleKnock: (a.RemotePeerWontIntroduce,),
     ScheduleAnnounceLeaveToHub: (),
     ScheduleSaveHubs: (a.HubsSaved, a.SaveHubsFailed),
     ScheduleProbeHub: (a.HubProbeSucceeded, a.HubProbeFailed),

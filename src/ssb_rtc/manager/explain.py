@@ -17,7 +17,7 @@ from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import Slots, count, is_near
 from ssb_rtc.manager.state import ConnectionState, Hub, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import announce_timer, attempt_timer, hub_timer
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind
 
 _WAYS = {
     "hub": "the hub ",
@@ -257,4 +257,7 @@ def _next_of_hub(state: State, hub: Hub) -> str:
 
 
 def _told(route: Route) -> str:
+    between = behind(route.where)
+    if between is not None:
+        return f"a peer that is linked with both of us, {between}"
     return _WAYS[route.via] + route.where

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hub_table
-from ssb_rtc.manager.peers import abort, check_link, seen, without_rival
+from ssb_rtc.manager.peers import abort, check_link, seen, unpark, without_rival
 from ssb_rtc.manager.slots import count, is_near
 from ssb_rtc.manager.state import KnownRoute, Link, Peer
 from ssb_rtc.manager.turn import Turn, handover_timer
-from ssb_rtc.types import PeerId
+from ssb_rtc.types import PeerId, go_between
 
 DUPLICATE = "duplicate"
 
@@ -33,6 +33,7 @@ def use(turn: Turn, row: Peer, link: Link) -> None:
     routes = tuple(worked(turn, known) if known.route == link.route else known for known in row.routes)
     row = replace(row, link=link, routes=routes, last_connected_wall_s=turn.wall_s, last_connected_s=turn.mono_s)
     turn.put_peer(replace(row, last_error="", refusals=0))
+    unpark(turn, go_between(row.id))
     turn.dial_freely()
     turn.emit(e.UseLink(row.id, link.id, "a link is open"))
     hub_table.broadcast_soon(turn, "a link was opened")

@@ -23,7 +23,7 @@ from ssb_rtc.manager.score import hubs_by_score
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import Hub, Route, State
 from ssb_rtc.manager.turn import Turn, announce_timer, hub_timer, knock_timer, short
-from ssb_rtc.types import HubUrl
+from ssb_rtc.types import HubUrl, behind
 
 
 def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
@@ -31,6 +31,8 @@ def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
     known = turn.hubs.get(action.hub)
     if known is not None:
         return _added_again(turn, known, action)
+    if behind(action.hub) is not None:
+        return turn.ignore(action, "that is no hub, but a peer that introduces others")
     if not 0 < len(action.hub) <= URL_CHARACTERS_MAX:
         return turn.ignore(action, f"a hub's address has 1 to {URL_CHARACTERS_MAX} characters")
     if len(turn.hubs) >= turn.settings.hubs_max and not _make_room(turn, action):

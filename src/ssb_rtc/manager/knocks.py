@@ -58,7 +58,7 @@ def did_change(turn: Turn, action: a.InboxesDidChange) -> None:
         return turn.ignore(action, "that was known, or the table is full")
     for hub in [turn.hubs[url] for url in sorted(turn.hubs)] if fresh else ():
         if hub.connected_s is not None:
-            _order(turn, hub, _wanted(turn, fresh), "their inboxes became known")
+            _order(turn, hub, wanted(turn, fresh), "their inboxes became known")
             if knock_timer(hub.url) not in turn.timers:
                 at_s = turn.mono_s + turn.jittered(turn.settings.knock_s)
                 turn.arm(knock_timer(hub.url), at_s, "friends are knocked at again then")
@@ -66,7 +66,7 @@ def did_change(turn: Turn, action: a.InboxesDidChange) -> None:
 
 
 def _knock(turn: Turn, hub: Hub, reason: str) -> None:
-    best = nsmallest(turn.settings.knocks_max, _wanted(turn, turn.inboxes), key=turn.inboxes.__getitem__)
+    best = nsmallest(turn.settings.knocks_max, wanted(turn, turn.inboxes), key=turn.inboxes.__getitem__)
     hub = replace(hub, knocked_s=turn.mono_s, knocks=hub.knocks + 1)
     turn.put_hub(hub)
     _order(turn, hub, best, reason)
@@ -84,7 +84,7 @@ def _order(turn: Turn, hub: Hub, peers: Iterable[PeerId], reason: str) -> None:
         turn.emit(e.ScheduleKnock(hub.url, hub.connection or 0, best, reason, not turn.linked))
 
 
-def _wanted(turn: Turn, peers: Iterable[PeerId]) -> Iterator[PeerId]:
+def wanted(turn: Turn, peers: Iterable[PeerId]) -> Iterator[PeerId]:
     """Those of them with whom a link is wanted and could be."""
     for peer in peers:
         row = turn.peers.get(peer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.links import begin
-from ssb_rtc.manager.peers import abort, admit, check_link, seen
+from ssb_rtc.manager.peers import abort, admit, check_link, passes_on, seen
 from ssb_rtc.manager.shares import answers_left
 from ssb_rtc.manager.slots import count, is_near
 from ssb_rtc.manager.state import Attempt, Link, Peer, Route
@@ -24,7 +24,7 @@ def did_offer(turn: Turn, action: a.RemotePeerDidOffer) -> None:
         return _refuse(turn, action, f"a session has at most {SESSION_CHARACTERS_MAX} characters")
     if turn.closing:
         return _refuse(turn, action, "shutdown")
-    if action.hub not in turn.hubs:
+    if action.hub not in turn.hubs and not passes_on(turn, action.hub):
         return _refuse(turn, action, "the hub is not in the table")
     row = admit(turn, action.peer, action.hub)
     if isinstance(row, str):

@@ -16,7 +16,7 @@ from ssb_rtc.manager.shares import replaceable
 from ssb_rtc.manager.slots import is_near
 from ssb_rtc.manager.state import LAN, KnownRoute, Link, Peer, Route, State, Term
 from ssb_rtc.manager.turn import Turn, attempt_timer, handover_timer, short
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind
 
 _NEVER = float("-inf")
 DIALLED = ("address", "lan")
@@ -301,13 +301,22 @@ def refresh(turn: Turn, row: Peer) -> None:
 
 
 def usable_now(tables: State | Turn, known: KnownRoute) -> bool:
-    """Whether the peer can be dialled over this route: an address always, a hub while it is connected."""
+    """Whether the peer can be dialled over this route: an address always, a hub or go-between while connected."""
     hub = tables.hubs.get(HubUrl(known.route.where))
-    return known.route.via in DIALLED or (hub is not None and hub.connected_s is not None)
+    if known.route.via in DIALLED or (hub is not None and hub.connected_s is not None):
+        return True
+    return passes_on(tables, known.route.where)
+
+
+def passes_on(tables: State | Turn, where: str) -> bool:
+    """Whether this is the pseudo address of a peer that is linked now, over which others can be met."""
+    peer = behind(where)
+    row = None if peer is None else tables.peers.get(peer)
+    return row is not None and row.link is not None
 
 
 def unpark(turn: Turn, hub: HubUrl) -> None:
-    """A hub is connected: who waited for it is due."""
+    """A hub or a go-between is connected: who waited for it is due."""
     route = Route("hub", hub)
     for _, peer in turn.aside:
         row = turn.peers[peer]
@@ -321,4 +330,5 @@ def _alive(turn: Turn, known: KnownRoute) -> bool:
     silent_s = turn.mono_s - known.heard_s
     if known.route.via == "lan":
         return silent_s < turn.settings.lan_ttl_s
-    return silent_s < turn.settings.announcement_ttl_s and known.route.where in turn.hubs
+    there = known.route.where in turn.hubs or behind(known.route.where) is not None
+    return silent_s < turn.settings.announcement_ttl_s and there

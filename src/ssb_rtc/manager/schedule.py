@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.manager import hubs
+from ssb_rtc.manager import hubs, introductions
 from ssb_rtc.manager.downloads import syncing_until_s, tell
 from ssb_rtc.manager.due import DueQueue
 from ssb_rtc.manager.hub_gossip import admit, in_need
@@ -25,7 +25,7 @@ from ssb_rtc.manager.shares import crowded_hubs, only_over
 from ssb_rtc.manager.slots import count
 from ssb_rtc.manager.state import KnownRoute, Peer, Route, Term
 from ssb_rtc.manager.turn import CONNECT, SAVE, TICK, Turn, short
-from ssb_rtc.types import HubUrl
+from ssb_rtc.types import HubUrl, behind
 
 QUEUES = ("asked", "friends", "due")
 DIALS_LOOKED_AT_MAX = 32
@@ -47,6 +47,8 @@ def settle(turn: Turn) -> None:
         fill(turn)
     if turn.tell:
         tell(turn)
+    if turn.state.linked != turn.linked:
+        introductions.links_changed(turn)
     arm_tick(turn)
 
 
@@ -153,12 +155,12 @@ def _is_random_slot(turn: Turn) -> bool:
 
 
 def _best_route(turn: Turn, row: Peer) -> Route:
-    """An address or a hub that works, failed least, is not crowded, does well, and was heard last."""
+    """An address or a hub that works, failed least, is not crowded, does well, was heard last; else a go-between."""
     crowded, best_hubs = crowded_hubs(turn), hubs_by_score(turn, turn.wall_s)
 
     def rank(known: KnownRoute) -> tuple[bool, int, int, float, str]:
         where = HubUrl(known.route.where)
-        place = best_hubs.index(where) if where in turn.hubs else 0
+        place = best_hubs.index(where) if where in turn.hubs else len(best_hubs) * (behind(where) is not None)
         return known.route.source in crowded, known.failures, place, -known.heard_s, known.route.where
 
     return min((known for known in row.routes if usable_now(turn, known)), key=rank).route
@@ -178,6 +180,7 @@ def tick(turn: Turn) -> None:
     end_stuck(turn)
     reduce(turn)
     rotate(turn)
+    introductions.introduce(turn)
     turn.tell = turn.refill = True
 
 

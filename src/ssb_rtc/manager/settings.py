@@ -19,6 +19,7 @@ _ABOVE_ZERO = (
     "announce_s",
     "announces_per_min",
     "knock_s",
+    "introduce_s",
     "handover_s",
     "stall_s",
     "save_retry_s",
@@ -141,6 +142,15 @@ class Settings(msgspec.Struct, frozen=True):
     """The pause between knocks at friends who are not linked; it doubles with each round, +-`jitter`."""
     knock_max_s: float = 21_600.0
     inboxes_max: int = 10_000
+    introducers_max: int = 2
+    """Linked peers that are asked at a time to pass on knocks. 0 switches that off."""
+    introductions_max: int = 8
+    """Friends who are not linked that they are asked for in one round; the next round asks for others."""
+    introduce_delay_s: float = 5.0
+    """After a link has opened or ended: what a hub brings comes first."""
+    introduce_s: float = 60.0
+    """The shortest pause between rounds; it doubles with each while our links stay the same, +-`jitter`."""
+    introduce_max_s: float = 3_600.0
     hub_failures_max: int = 10
     """Failures in a row after which a hub that only others told us of is forgotten."""
     hub_witnesses: int = 2

@@ -138,6 +138,8 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     """The remote says that it has no other link."""
     told: tuple[bool, bool] | None = None
     """What TELL_REMOTE_PEER last said: only_link, downloading."""
+    passes_on: bool = True
+    """As far as is known, the remote introduces us to others."""
 
 
 class Peer(msgspec.Struct, frozen=True, gc=False):
@@ -313,6 +315,14 @@ class State(msgspec.Struct, frozen=True, gc=False):
     """Peers with an attempt, the oldest first."""
     handovers: tuple[PeerId, ...] = ()
     """Peers with a second link."""
+    introduce_at_s: float = 0.0
+    """From then on linked peers are asked to pass on knocks, as soon as a slot is free."""
+    introduced_s: float = float("-inf")
+    """When they were last asked."""
+    introduced_to: PeerId = PeerId("")
+    """The last friend for whom they were asked: the next round goes on behind it, in the order of the ids."""
+    introductions: int = 0
+    """Rounds since our links last changed; the pauses grow with it."""
     initial_sync: bool = False
     """While one peer brings what we lack, nobody else is dialled."""
     dials_in_vain: int = 0

@@ -95,6 +95,10 @@ class Turn:
         "hubs",
         "inboxes",
         "initial_sync",
+        "introduce_at_s",
+        "introduced_s",
+        "introduced_to",
+        "introductions",
         "linked",
         "mono_s",
         "next_id",
@@ -126,7 +130,7 @@ class Turn:
         "wall_s",
     )
 
-    def __init__(self, state: State, now: Now) -> None:
+    def __init__(self, state: State, now: Now) -> None:  # noqa: PLR0915 - one for each field
         self.state = state
         self.settings = state.settings
         self.own = state.own
@@ -153,6 +157,8 @@ class Turn:
         self.linked = state.linked
         self.trying = state.trying
         self.handovers = state.handovers
+        self.introduce_at_s, self.introduced_s = state.introduce_at_s, state.introduced_s
+        self.introduced_to, self.introductions = state.introduced_to, state.introductions
         self.initial_sync = state.initial_sync
         self.dials_in_vain = state.dials_in_vain
         self.dial_after_s = state.dial_after_s

@@ -30,6 +30,7 @@ from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerformer, known_hub
+from ssb_rtc.runtime.go_betweens import GoBetweens
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.runtime.hub_prober import HubProber
 from ssb_rtc.runtime.links import Hears, LinkTable
@@ -98,9 +99,10 @@ class Network:
         )
         self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
+        self._go_betweens = GoBetweens(hears, self._dispatch)
         self._book = book
         self._links = LinkTable(
-            keys, settings.network_key, router, hears, self._dispatch, self._is_blocked, guests, book
+            keys, settings.network_key, router, self._go_betweens, self._dispatch, self._is_blocked, guests, book
         )
         self._prober = HubProber(book.store if book is not None else None, lambda: self.meets_on_loopback, now_ms)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
@@ -145,6 +147,7 @@ class Network:
         self._parts.push_async_callback(signalling.close)
         self._parts.push_async_callback(rtc.close)
         self._performer.attach(signalling, rtc, self._prober)
+        self._go_betweens.attach(self._sealed, rtc)
         self._parts.push_async_callback(self._end_links)
         self._parts.push_async_callback(self._multiserver.close)
         for where in _listens_on(settings):
@@ -404,6 +407,10 @@ class Network:
         """There is something new to tell others of hubs."""
         self._dispatch(a.HubEntriesReceived())
 
+    def hear_passed(self, link: Link, body: str) -> None:
+        """A linked peer passed on a sealed envelope."""
+        self._sealed.hear_passed(link.remote, body)
+
     # --- what people see ---
 
     def addresses(self) -> list[str]:
@@ -456,4 +463,5 @@ def _policy(settings: Settings) -> Policy:
         strangers_max=settings.strangers_max,
         lifetime_s=settings.lifetime * 60.0,
         gossiped_hubs_max=settings.learnt_hubs_max,
+        introducers_max=settings.introducers,
     )

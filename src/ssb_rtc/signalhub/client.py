@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ssb_rtc.errors import ConnectFailed, FrameInvalid, MisuseError, TransportFault
-from ssb_rtc.types import HubUrl
+from ssb_rtc.types import HubUrl, behind
 from ssb_rtc.wire import sse
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -91,6 +91,8 @@ def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSess
 
 def shown(hub: HubUrl) -> str:
     """The hub's address for a person's eyes: without the user name and password that it may carry."""
+    if behind(hub) is not None:
+        return hub
     scheme, _, rest = hub.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

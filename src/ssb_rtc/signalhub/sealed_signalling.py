@@ -23,8 +23,8 @@ from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import public_key
 from ssb_rtc.signalhub.admission import BucketTable, SeenLetters
+from ssb_rtc.signalhub.carriers import Carrier, GoBetween, Hub, PassOn, SealedLimits, Source
 from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
-from ssb_rtc.signalhub.sealed_hub import HubHeld, SealedLimits
 from ssb_rtc.signalhub.sessions import SAID_MAX, Key, Session, Sessions
 from ssb_rtc.signalhub.signalling import (
     Announced,
@@ -38,7 +38,7 @@ from ssb_rtc.signalhub.signalling import (
     SignalReceived,
 )
 from ssb_rtc.signalhub.streams import HubStreams, StreamName
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, go_between
 from ssb_rtc.wire import channels, envelope, letters
 from ssb_rtc.wire.envelope import Kind, Letter
 from ssb_rtc.wire.swarm import Signal, app_name
@@ -91,11 +91,13 @@ class SealedSignalling(Signalling):
         self._wall = wall
         self._limits = limits = limits or SealedLimits()
         self._client_limits = client_limits
-        self._hubs: dict[HubUrl, HubHeld] = {}
+        self._hubs: dict[HubUrl, Hub] = {}
+        self._between: dict[HubUrl, GoBetween] = {}
         self._sessions = Sessions()
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
         self._notes = BucketTable(1 / CLOCK_NOTE_S, 1, limits.senders_max)
-        self._seen = {name: _seen(limits) for name in ("own", "open")}
+        names: tuple[Source, ...] = ("own", "open", "passed")
+        self._seen = {name: _seen(limits) for name in names}
         """Knocks and announcements. Apart, so that strangers who fill the one don't keep friends out of the other."""
         self._ahead_s: dict[PeerId, float] = {}
         """By how much the clocks of friends are ahead of ours, as they say: what we send them is dated so."""
@@ -151,17 +153,17 @@ class SealedSignalling(Signalling):
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_for_ever(), name="channels of the day")
 
-    def _make(self, hub: HubUrl) -> HubHeld:
+    def _make(self, hub: HubUrl) -> Hub:
         def client() -> HubClient:
             return HubClient(hub, app_name(self._network_key), self._http, limits=self._client_limits)
 
-        held: HubHeld
+        held: Hub
         streams = HubStreams(
             client,
             lambda name, text: self._hear(hub, held, name, text),
             lambda fault: self._lost(hub, held, fault),
         )
-        held = HubHeld(streams, self._limits, self._clock())
+        held = Hub(streams, self._limits, self._clock())
         return held
 
     async def disconnect(self, hub: HubUrl) -> None:
@@ -180,7 +182,7 @@ class SealedSignalling(Signalling):
         for hub in list(self._hubs):
             await self.disconnect(hub)
 
-    def _lost(self, hub: HubUrl, held: HubHeld, fault: TransportFault) -> None:
+    def _lost(self, hub: HubUrl, held: Hub, fault: TransportFault) -> None:
         if self._hubs.get(hub) is not held:
             return
         del self._hubs[hub]
@@ -188,7 +190,7 @@ class SealedSignalling(Signalling):
         self._spawn(held.streams.close())
         self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
 
-    def _wanted(self, held: HubHeld) -> dict[StreamName, list[str]]:
+    def _wanted(self, held: Hub) -> dict[StreamName, list[str]]:
         """The channels to listen to now."""
         days = channels.days_heard(self._wall())
         own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
@@ -207,7 +209,7 @@ class SealedSignalling(Signalling):
         # All at once: one that answers slowly must not keep us from hearing friends on another one.
         await asyncio.gather(*(self._renew_on(hub, held) for hub, held in list(self._hubs.items())))
 
-    async def _renew_on(self, hub: HubUrl, held: HubHeld) -> None:
+    async def _renew_on(self, hub: HubUrl, held: Hub) -> None:
         async with held.renewing:
             held.crowd.settle(self._clock())
             if not held.up:
@@ -229,6 +231,25 @@ class SealedSignalling(Signalling):
             await asyncio.sleep(RENEW_S)
             await self.renew()
 
+    # --- go-betweens ---
+
+    def passes_on(self, peer: PeerId, pass_on: PassOn) -> HubUrl:
+        """A linked peer passes envelopes on: under this address it is spoken through as if it were a hub."""
+        hub = go_between(peer)
+        self._between[hub] = GoBetween(pass_on, self._limits, self._clock())
+        return hub
+
+    def passes_no_more(self, peer: PeerId) -> None:
+        """The link with it is over; nothing is heard through it any longer."""
+        self._between.pop(go_between(peer), None)
+
+    def hear_passed(self, peer: PeerId, text: str) -> None:
+        """A linked peer has passed this on."""
+        hub = go_between(peer)
+        held = self._between.get(hub)
+        if held is not None:
+            self._hear(hub, held, "passed", text)
+
     # --- what we say ---
 
     async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
@@ -244,13 +265,14 @@ class SealedSignalling(Signalling):
         if held is not None and held.announced_on is not None:
             await self._announce(hub, held, Kind.LEAVE, b"")
 
-    async def _announce(self, hub: HubUrl, held: HubHeld, kind: Kind, payload: bytes) -> str:
+    async def _announce(self, hub: HubUrl, held: Hub, kind: Kind, payload: bytes) -> str:
         day = channels.day_of(self._wall())
         path = channels.announce_path(self._network_key, self._own, day)
         channel = channels.announce_channel(self._network_key, path, held.crowd.depth)
         letter = Letter(kind, self._own, secrets.token_bytes(16), 0, self._time_ms(), payload)
         nonce = secrets.token_bytes(envelope.NONCE_BYTES)
-        await self._post(hub, channel, envelope.seal_announcement(letter, self._keys, self._network_key, nonce))
+        body = envelope.seal_announcement(letter, self._keys, self._network_key, nonce)
+        await self._post(hub, self._own, channel, body)
         return channel
 
     async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
@@ -263,7 +285,7 @@ class SealedSignalling(Signalling):
         if known is None or known.theirs is None:
             raise TransportFault("the other side has not said to which key this is to be sealed: it came too late")
         theirs, seed = known.theirs, secrets.token_bytes(32)
-        hubs = [at for at in known.replies if at in self._hubs and self._hubs[at].up] or [hub]
+        hubs = [at for at in known.replies if (held := self._carrier(at)) is not None and held.up] or [hub]
         match signal.kind:
             case "offer":
                 secret = known.secret = known.secret or secrets.token_bytes(32)
@@ -308,7 +330,8 @@ class SealedSignalling(Signalling):
             raise TransportFault("too many attempts are under way")
         known.secret, known.began_s = known.secret or secrets.token_bytes(32), now_s
         payload = letters.knock(letters.public_of(known.secret), self._reply(held, to), alone=signal.alone)
-        await self._post(hub, self._inbox(to), self._sealed(to, self._letter(to, raw, known, Kind.KNOCK, payload)))
+        body = self._sealed(to, self._letter(to, raw, known, Kind.KNOCK, payload))
+        await self._post(hub, to, self._inbox(to), body)
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """See `Signalling.say_busy`."""
@@ -339,9 +362,9 @@ class SealedSignalling(Signalling):
 
     async def _send(self, hub: HubUrl, to: PeerId, known: Session, letter: Letter) -> None:
         """To the channel that they named, else to their inbox."""
-        await self._post(hub, known.replies.get(hub) or self._inbox(to), self._sealed(to, letter))
+        await self._post(hub, to, known.replies.get(hub) or self._inbox(to), self._sealed(to, letter))
 
-    def _reply(self, held: HubHeld, to: PeerId) -> bytes:
+    def _reply(self, held: Carrier, to: PeerId) -> bytes:
         friend = not self._strangers or self._inboxes.of(to) is not None
         return channels.reply_bytes(held.reply if friend else held.open_reply)
 
@@ -355,13 +378,16 @@ class SealedSignalling(Signalling):
         ahead_s = self._ahead_s.get(to, 0.0) if to is not None else 0.0
         return max(0, int((self._wall() + ahead_s) * 1000))
 
-    def _held(self, hub: HubUrl) -> HubHeld:
-        held = self._hubs.get(hub)
+    def _carrier(self, hub: HubUrl) -> Carrier | None:
+        return self._hubs.get(hub) or self._between.get(hub)
+
+    def _held(self, hub: HubUrl) -> Carrier:
+        held = self._carrier(hub)
         if held is None or not held.up:
             raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
         return held
 
-    async def _post(self, hub: HubUrl, channel: str, body: str) -> None:
+    async def _post(self, hub: HubUrl, to: PeerId, channel: str, body: str) -> None:
         held = self._held(hub)
         if held.waiting >= self._limits.posts_waiting_max:
             raise TransportFault(f"the hub {shown(hub)} takes nothing: {held.waiting} messages wait already")
@@ -371,7 +397,7 @@ class SealedSignalling(Signalling):
         finally:
             held.waiting -= 1
         try:
-            await held.streams.broadcast(channel, body)
+            await held.carry(to, channel, body)
         finally:
             held.posts.release()
 
@@ -382,9 +408,9 @@ class SealedSignalling(Signalling):
 
     # --- what we hear ---
 
-    def _hear(self, hub: HubUrl, held: HubHeld, name: StreamName, text: str) -> None:
-        """One event of a hub: a flood is cut before anything is opened, and nothing of it raises."""
-        if self._hubs.get(hub) is not held:
+    def _hear(self, hub: HubUrl, held: Carrier, name: Source, text: str) -> None:
+        """One event of a hub or go-between: a flood is cut before anything is opened, and nothing of it raises."""
+        if self._carrier(hub) is not held:
             return
         now_s = self._clock()
         if not held.buckets[name].take(now_s):
@@ -406,7 +432,7 @@ class SealedSignalling(Signalling):
             if reason:
                 self._dropped[reason] += 1
 
-    def _opened(self, name: StreamName, text: str) -> Letter | None:
+    def _opened(self, name: Source, text: str) -> Letter | None:
         if name == "open":
             # The symmetric seal is tried first, because it costs next to nothing.
             with suppress(SignalInvalid):
@@ -415,7 +441,7 @@ class SealedSignalling(Signalling):
             return envelope.open_envelope(text, self._keys, self._network_key)
         return None
 
-    def _take(self, hub: HubUrl, held: HubHeld, name: StreamName, letter: Letter) -> str:
+    def _take(self, hub: HubUrl, held: Carrier, name: Source, letter: Letter) -> str:
         """Act on a letter whose sender is proven; why it was dropped, or nothing. Raises SignalInvalid."""
         now_s, fresh = self._clock(), envelope.is_fresh(letter, self._wall() * 1000)
         key = (letter.sender, letter.session.hex())
@@ -425,7 +451,8 @@ class SealedSignalling(Signalling):
                     return "stale"
                 if not self._first(name, letter, now_s):
                     return "copy"
-                held.crowd.heard(letter.sender, now_s)
+                if isinstance(held, Hub):
+                    held.crowd.heard(letter.sender, now_s)
                 if letter.kind is Kind.LEAVE:
                     self._emit(Left(hub, letter.sender))
                 else:
@@ -437,14 +464,13 @@ class SealedSignalling(Signalling):
                 known = self._sessions.get(key, now_s)
                 return "unknown" if known is None else self._take_known(hub, letter, key, known)
 
-    def _first(self, name: StreamName, letter: Letter, now_s: float) -> bool:
+    def _first(self, name: Source, letter: Letter, now_s: float) -> bool:
         letter_name = (letter.session, letter.sequence)
-        elsewhere = self._seen["open" if name == "own" else "own"]
-        return not elsewhere.holds(letter.sender, letter_name) and self._seen[name].first(
-            letter.sender, letter_name, now_s
-        )
+        if any(seen.holds(letter.sender, letter_name) for source, seen in self._seen.items() if source != name):
+            return False
+        return self._seen[name].first(letter.sender, letter_name, now_s)
 
-    def _take_knock(self, hub: HubUrl, name: StreamName, letter: Letter, key: Key, *, fresh: bool) -> str:
+    def _take_knock(self, hub: HubUrl, name: Source, letter: Letter, key: Key, *, fresh: bool) -> str:
         knock, now_s = letters.parse_knock(letter.payload), self._clock()
         if not fresh:
             self._note_clock(hub, letter, knock)
@@ -458,7 +484,7 @@ class SealedSignalling(Signalling):
         if known is None:
             if self._sessions.outdated(letter.sender, letter.time_ms):
                 return "stale"
-            known = self._sessions.begin(key, now_s, knocked=False, open_=name == "open", time_ms=letter.time_ms)
+            known = self._sessions.begin(key, now_s, knocked=False, open_=name != "own", time_ms=letter.time_ms)
         if known is None:
             return "full"
         if known.knocked or known.theirs not in (None, knock.ephemeral):

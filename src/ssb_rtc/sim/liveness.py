@@ -14,12 +14,14 @@ from ssb_rtc.types import HubUrl
 
 class Meetings:
     """Who has to meet whom: awake, honest, a hub in common that works, a pair that can connect, and one of the two
-    replicates the other's feed. Strangers may meet as well and pass on what both want, yet nobody can count on that.
+    replicates the other's feed. Where all hubs are gone for good, a peer that is linked with both does for a hub, if
+    one of the two follows the other. Strangers may meet as well and pass on what both want, yet nobody can count on it.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._known: dict[int, dict[HubUrl, bool]] = {}
+        self._no_hubs = all(hub.gone for hub in world.hubs.values())
         for party in world.parties:
             if party.honest and party.awake:
                 hubs = dict.fromkeys((*party.first_hubs, *_met_on(party)))
@@ -29,10 +31,13 @@ class Meetings:
         """Whether the two could meet."""
         first, second = self._world.parties[one], self._world.parties[other]
         hubs, others = self._known.get(one, {}), self._known.get(other, {})
-        if not any(hub in others for hub in hubs) or not self._world.network.reaches(first, second):
+        common = _are_introduced(first, second) if self._no_hubs else any(hub in others for hub in hubs)
+        if not common or not self._world.network.reaches(first, second):
             return False
         wants = self._world.replication.wants
         near = other in wants[one] or one in wants[other]
+        if self._no_hubs:
+            near = wants[one].get(other) == 1 or wants[other].get(one) == 1  # others are not asked for
         return near and not (_blocks(first, second) or _blocks(second, first))
 
     def reached_from(self, start: int, among: Iterable[int]) -> dict[int, bool]:
@@ -47,6 +52,17 @@ class Meetings:
                 left = [each for each in left if each not in found]
                 fresh += near
         return found
+
+
+def _are_introduced(one: Party, other: Party) -> bool:
+    """Whether the two are linked, or somebody of ours is linked with both."""
+    near = {party.number: True for party in _neighbours(one) if party.introduces}
+    common = any(party.number in near for party in _neighbours(other))
+    return other in _neighbours(one) or (common and one.introduces and other.introduces)
+
+
+def _neighbours(party: Party) -> list[Party]:
+    return [end.other.owner for end in party.links.values() if end.works]
 
 
 def _met_on(party: Party) -> Iterator[HubUrl]:

@@ -101,6 +101,8 @@ class Hostile(Party):
     """One of a crowd: it announces itself without end, forges goodbyes and offers, names hubs that don't exist."""
 
     honest = False
+    introduces = True
+    """It says so, and keeps all for itself."""
 
     def __init__(self, world: World, number: int, hubs: list[HubUrl]) -> None:
         super().__init__(world, number, hubs)

@@ -8,7 +8,7 @@ from ssb_rtc.manager.state import Route
 from ssb_rtc.sim.dice import number_of
 from ssb_rtc.sim.hubs import party_latency_s
 from ssb_rtc.sim.messages import Answered, Busy, Offered, inbox
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind, go_between
 
 if TYPE_CHECKING:
     from ssb_rtc.sim.feeds import Session
@@ -100,6 +100,8 @@ class Network:
         self.dialled: dict[tuple[int, int], list[float]] = {}
         """When one party offered to another one."""
         self.links_opened = 0
+        self.passed_on = 0
+        """What go-betweens handed over."""
         self._dials: dict[str, Dial] = {}
 
     def can_connect(self, one: Party, other: Party) -> bool:
@@ -123,7 +125,25 @@ class Network:
 
     def send(self, party: Party, hub: HubUrl, to: PeerId, message: Message) -> None:
         """Post to somebody's inbox; a hub that does not take it loses it."""
-        self.world.hubs[hub].post(party, inbox(to), message)
+        between = behind(hub)
+        if between is None:
+            self.world.hubs[hub].post(party, inbox(to), message)
+            return
+        end = self._end(party, between)
+        if end is not None and not end.other.owner.introduces:
+            self.world.later(2 * end.link.latency_s, party.wont_introduce, between)
+        elif end is not None and end.works:
+            self.world.later(end.link.latency_s, self._pass_on, end.other.owner, to, message)
+
+    def _pass_on(self, between: Party, to: PeerId, message: Message) -> None:
+        end = self._end(between, to)
+        if between.awake and between.honest and end is not None and end.works and end.other.owner.introduces:
+            self.passed_on += 1
+            self.world.later(end.link.latency_s, end.other.owner.hear, go_between(between.id), message)
+
+    def _end(self, party: Party, peer: PeerId) -> End | None:
+        """Of the link with this peer over which it replicates."""
+        return next((end for end in party.links.values() if end.used and end.other.owner.id == peer), None)
 
     def dial(self, party: Party, attempt: int, peer: PeerId, hub: HubUrl, alone: bool) -> None:
         """Offer a connection over a hub."""
@@ -131,7 +151,8 @@ class Network:
         self._dials[dial.session] = dial
         party.attempts[attempt] = dial
         self._note(self.dialled, party.number, self.world.by_id[peer].number if peer in self.world.by_id else -1)
-        if hub not in party.subscribed:
+        between = behind(hub)
+        if hub not in party.subscribed and (between is None or self._end(party, between) is None):
             self.world.later(0.0, self._give_up, dial, party, attempt, "there is no subscription to the hub")
         self.send(party, hub, peer, Offered(party.id, dial.session, alone))
 

@@ -14,7 +14,7 @@ from ssb_rtc.sim.dice import Dice
 from ssb_rtc.sim.gossip import HubWords
 from ssb_rtc.sim.messages import ALL, Announced, Answered, Busy, Knocked, Left, Message, Offered
 from ssb_rtc.sim.party import Party
-from ssb_rtc.types import HubUrl, PeerId
+from ssb_rtc.types import HubUrl, PeerId, behind
 
 if TYPE_CHECKING:
     from ssb_rtc.sim.gossip import Entry
@@ -30,6 +30,7 @@ BURST_S = 2.0
 class Node(Party):
     """One of them."""
 
+    introduces = True
     state: State
 
     def __init__(self, world: World, number: int, hubs: list[HubUrl]) -> None:
@@ -192,7 +193,7 @@ class Node(Party):
             self.world.later(max(0.0, at - KNOCKS_AT_ONCE), self._knock, effect.hub, peer, knocked, self.lives)
 
     def _knock(self, hub: HubUrl, peer: PeerId, knocked: Knocked, life: int) -> None:
-        if self.awake and life == self.lives and hub in self.subscribed:
+        if self.awake and life == self.lives and (hub in self.subscribed or behind(hub) is not None):
             self.world.network.send(self, hub, peer, knocked)
 
     def learn_inbox(self, peer: PeerId) -> None:
@@ -265,6 +266,10 @@ class Node(Party):
     def told(self, end: End, only_link: bool, downloading: bool) -> None:
         """The other end says how it stands with the link."""
         self.act(a.RemotePeerDidTell(end.other.owner.id, end.number, only_link, downloading))
+
+    def wont_introduce(self, peer: PeerId) -> None:
+        """The peer passes nothing on."""
+        self.act(a.RemotePeerWontIntroduce(peer))
 
     def told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:
         """The other end says who vouches for which hubs."""

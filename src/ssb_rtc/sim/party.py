@@ -30,6 +30,9 @@ class Party(ABC):
     tells = True
     """It understands busy, goodbye and tell, which JavaScript does not."""
 
+    introduces = False
+    """It passes knocks and what follows on between those who are linked with it, and takes what is passed on to it."""
+
     def __init__(self, world: World, number: int, hubs: list[HubUrl]) -> None:
         self.world = world
         self.number = number
@@ -99,6 +102,9 @@ class Party(ABC):
 
     def told(self, end: End, only_link: bool, downloading: bool) -> None:  # noqa: B027 - not everybody understands it
         """The other end says how it stands with the link."""
+
+    def wont_introduce(self, peer: PeerId) -> None:  # noqa: B027
+        """The peer passes nothing on."""
 
     def told_hubs(self, end: End, hubs: tuple[Entry, ...]) -> None:  # noqa: B027
         """The other end says who vouches for which hubs."""

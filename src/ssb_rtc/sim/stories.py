@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from ssb_rtc.manager import actions as a
-from ssb_rtc.manager.state import KnownHub
+from ssb_rtc.manager.state import KnownHub, Route
 from ssb_rtc.sim.liveness import mesh_parts
 from ssb_rtc.sim.node import Node
 from ssb_rtc.sim.party import Party
 from ssb_rtc.sim.world import World
+from ssb_rtc.types import behind
 
 LOOK_S: Final = 1.0
+ADDRESSES: Final = 2
+"""Friends whose address a peer knows where there is no hub any longer."""
 
 
 class Story:
@@ -98,6 +101,67 @@ class SeedHubsDie(Story):
         }
 
 
+class NoHubs(Story):
+    """All hubs die for good once everybody has met. Each peer, and whoever starts anew, has the addresses of two
+    friends to dial; all other links come about through peers that are linked with both.
+    """
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.died_s = world.scenario.faults_s / 4
+        self.apart = self.looks = 0
+        self.apart_s = 0.0
+        self._lives: dict[int, int] = {}
+        self._seen: dict[tuple[int, int], bool] = {}
+        world.at(self.died_s, self._die)
+
+    def _die(self) -> None:
+        for hub in self.world.hubs.values():
+            hub.die()
+            hub.gone = True
+        self._look()
+
+    def _look(self) -> None:
+        nodes = self._ours()
+        for node in nodes:
+            if self._lives.get(node.number) != node.lives:
+                self._lives[node.number] = node.lives
+                self._dial_friends(node)
+            for end in node.links.values():
+                self._seen[node.number, end.number] = behind(end.link.route.where) is not None
+        whole = len(mesh_parts(nodes)) == 1
+        self.apart_s = 0.0 if whole else self.apart_s + LOOK_S
+        self.apart += not whole
+        self.looks += 1
+        self.world.later(LOOK_S, self._look)
+
+    def _ours(self) -> list[Node]:
+        return [party for party in self.nodes() if isinstance(party, Node)]
+
+    def _dial_friends(self, node: Node) -> None:
+        ours = [peer for peer, hops in node.hops if hops == 1 and self.world.by_id[peer].introduces]
+        for friend in self.world.dice(f"addresses/{node.number}").some(ours, ADDRESSES):
+            node.act(a.ConnectToRemotePeer(friend, Route("address", f"net:{friend}")))
+
+    def done(self) -> bool:
+        """The mesh is one, and has been so for a while."""
+        return self.looks > 0 and self.apart_s == 0
+
+    def figures(self) -> dict[str, float]:
+        """Shares of time and of links since the hubs died."""
+        nodes = self._ours()
+        links = [end for node in nodes for end in node.links.values()]
+        through = sum(behind(end.link.route.where) is not None for end in links)
+        return {
+            "apart_share": round(self.apart / max(1, self.looks), 3),
+            "ends_seen": len(self._seen),
+            "ends_through_go_betweens": sum(self._seen.values()),
+            "links_a_node_in_the_end": round(len(links) / max(1, len(nodes)), 2),
+            "of_these_through_go_betweens": round(through / max(1, len(links)), 2),
+            "envelopes_passed_on": self.world.network.passed_on,
+        }
+
+
 class Partition(Story):
     """The network falls into two halves, hubs included, and becomes one again; nobody starts anew."""
 
@@ -157,6 +221,7 @@ class Sybils(Story):
 STORIES: dict[str, type[Story]] = {
     "": Story,
     "seed_hubs_die": SeedHubsDie,
+    "no_hubs": NoHubs,
     "partition": Partition,
     "sybils": Sybils,
 }

@@ -65,15 +65,19 @@ class Swarm:
             await swarm.converged()
 
     folder: takes a folder for each peer. way: "memory" (streams inside this process; starts fastest) or "loopback" (TCP
-    on 127.0.0.1). clock: the wall clock of all peers; see `Clock`.
+    on 127.0.0.1). clock: the wall clock of all peers; see `Clock`. introductions: friends who are not linked find each
+    other through those who are, over WebRTC; else the links are those that the test asks for.
 
     A peer's keys follow from its name, and times come from the clock, so messages that are written in the same order
     have the same ids in each run. Private ones don't: encryption takes fresh random bytes.
     """
 
-    def __init__(self, folder: Path | str, *, way: Way = "memory", clock: Clock | None = None) -> None:
+    def __init__(
+        self, folder: Path | str, *, way: Way = "memory", clock: Clock | None = None, introductions: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.clock = clock if clock is not None else Clock()
+        self._introductions = introductions
         self._wires = Wires(way)
         self._members: dict[str, _Member] = {}
         self._linked: dict[Pair, tuple[str, str]] = {}
@@ -131,6 +135,8 @@ class Swarm:
             settings = dataclasses.replace(settings, network_key=NETWORK_KEY)
         host, port = (name, 1) if self._wires.way == "memory" else ("127.0.0.1", 0)
         settings = dataclasses.replace(settings, host=host, net=port, ws=None, hub=(), with_hub=None)
+        if not self._introductions:
+            settings = dataclasses.replace(settings, introducers=0)
         member = _Member(name, settings, tuple(plugins), self.folder / name, online)
         if not files.has_identity(member.folder):
             member.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -144,6 +144,10 @@ class RtcTransport(Transport):
         self._listening.setdefault(hub, None)
 
     async def unlisten(self, hub: HubUrl) -> None:
+        """As `stop_listening`."""
+        self.stop_listening(hub)
+
+    def stop_listening(self, hub: HubUrl) -> None:
         """Takes no offers over this hub any more. Attempts and streams live on."""
         self._listening.pop(hub, None)
         self._held.drop_hub(hub)

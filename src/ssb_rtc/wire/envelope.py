@@ -176,6 +176,14 @@ def open_announcement(text: str, network_key: bytes) -> Letter:
     return letter
 
 
+def looks_sealed(text: object) -> bool:
+    """Whether this has the length and the spelling of what a hub carries; who can't open it sees no more of it."""
+    try:
+        return isinstance(text, str) and bool(_block(text))
+    except SignalInvalid:
+        return False
+
+
 def is_fresh(letter: Letter, wall_ms: float) -> bool:
     """Whether the letter's time is within 15 min of ours: required of a knock, an announcement and a goodbye.
 
