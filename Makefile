@@ -19,7 +19,7 @@ demo: $(VENV)/.run ## a hub and two peers on this machine: they meet, connect ov
 	@$(BIN)/ssb-rtc demo --once
 
 test: dev check ## set-up, static checks, all tests, and a table of what was skipped
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
 
 check: $(VENV)/.dev ## style, types and the import contract
 	@$(BIN)/ruff check .

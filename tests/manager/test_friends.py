@@ -47,7 +47,7 @@ def test_a_friend_that_was_met_before_comes_before_names_that_never_were() -> No
     names = [peer_id(0x90, number) for number in range(100)]
     story.do(a.HopsDidChange(tuple((name, 2) for name in (*names, AMY))))
     story.meet(AMY)
-    for _ in range(20):
+    for _ in range(8):
         for name in names:
             story.announce(name)
         story.pass_time(31)

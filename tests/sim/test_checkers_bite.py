@@ -55,6 +55,7 @@ NOT_CAUGHT = (
 """What the worlds above let pass, and why."""
 
 
+@pytest.mark.timeout(180)
 def test_how_many_of_the_others_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
     found = {mutation.name: caught_by(mutation) for mutation in (*CHOSEN, *CHOSEN_LATER)}
     with capsys.disabled():

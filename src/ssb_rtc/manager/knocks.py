@@ -27,7 +27,7 @@ def arrived(turn: Turn, hub: Hub) -> None:
         return None
     at_s = turn.mono_s if hub.knocked_s is None else hub.knocked_s + turn.settings.announce_reconnect_s
     if at_s > turn.mono_s:
-        return turn.arm(knock_timer(hub.url), at_s, "the hub is connected again, and friends were knocked at a moment ago")
+        return turn.arm(knock_timer(hub.url), at_s, "the hub is connected again, friends heard us a moment ago")
     return _knock(turn, replace(hub, knocks=0), "the hub is connected")
 
 

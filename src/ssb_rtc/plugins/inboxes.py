@@ -1,7 +1,7 @@
 """`inboxes.tell(secret)`: friends tell each other over a link how to find their inbox on hubs. Ours; not in JavaScript.
 
 Who follows each other exchanges secrets (32 bytes in base64). Whoever is no longer followed, or is blocked, knows the
-old secret: so there is a new one then, and the friends that are linked hear of it at once, the others when they meet us.
+old secret: so there is a new one then. The friends that are linked hear of it at once, the others when they meet us.
 """
 
 from __future__ import annotations

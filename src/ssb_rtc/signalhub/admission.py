@@ -77,8 +77,8 @@ class SeenCache:
 
 
 class SeenLetters:
-    """Remembers letters for `window_s`. Within it nothing is forgotten: where a sender's quota, or the whole, is used up,
-    what comes next is refused, because what was pushed out could be played again.
+    """Remembers letters for `window_s`. Within it nothing is forgotten: where a sender's quota, or the whole, is used
+    up, what comes next is refused, because what was pushed out could be played again.
     """
 
     def __init__(self, window_s: float, entries_max: int, of_a_sender_max: int) -> None:

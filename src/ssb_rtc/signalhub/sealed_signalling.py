@@ -1,8 +1,8 @@
 """The sealed dialect over many hubs: what goes over a hub can be delayed and dropped there, and nothing else.
 
 Letters (wire.letters) travel in envelopes (wire.envelope) to inboxes (wire.channels): a knock to the friend inbox where
-we know it, else to the public one; whatever answers a letter goes to the channel that the letter names. docs/signalling.md
-has the layout and says who can do what.
+we know it, else to the public one; whatever answers a letter goes to the channel that the letter names.
+docs/signalling.md has the layout and says who can do what.
 
 What crosses is settled here: of two knocks the one of the smaller key stands, because the owner of the greater key is
 to offer. So one of the two hears nothing and sends its knock again, the other one hears a knock and offers.
@@ -63,7 +63,7 @@ class Inboxes(Protocol):
 class SealedSignalling(Signalling):
     """The sealed dialect for one identity in one network."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords mostly, each of its own
         self,
         keys: Keys,
         network_key: bytes,
@@ -317,7 +317,7 @@ class SealedSignalling(Signalling):
 
     async def _knock(self, hub: HubUrl, key: Key, signal: Signal) -> None:
         to, raw = key[0], _raw(key[1])
-        while not (held := self._held(hub)).knocks.take(self._clock()):
+        while not (held := self._held(hub)).knocks.take(self._clock()):  # noqa: ASYNC110 - a bucket has no event
             await asyncio.sleep(1.0 / self._limits.knock_rate_s)
         now_s = self._clock()
         known = self._sessions.get(key, now_s) or self._sessions.begin(key, now_s, knocked=True)

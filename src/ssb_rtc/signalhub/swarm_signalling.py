@@ -170,8 +170,9 @@ class SwarmSignalling(Signalling):
     async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
         """See `Signalling.send`.
 
-        A knock, which this dialect does not have, is not said. A swarm's peer throws away a candidate that comes before its offer, and POSTs in flight at once overtake each
-        other: candidates wait until the last offer or answer to this peer is posted, then go at once.
+        A knock, which this dialect does not have, is not said. A swarm's peer throws away a candidate that comes
+        before its offer, and POSTs in flight at once overtake each other: candidates wait until the last offer or
+        answer to this peer is posted, then go at once.
         """
         if signal.kind == "knock":
             return
