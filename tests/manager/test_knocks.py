@@ -30,6 +30,7 @@ def arrive(story: Story) -> tuple[e.Effect, ...]:
 
 def knocked(story: Story, duration_s: float) -> list[float]:
     """When there were knocks while time passed."""
+
     def on_hubs(effects: tuple[e.Effect, ...]) -> bool:
         return any(isinstance(effect, e.ScheduleKnock) and effect.hub == ONE for effect in effects)
 

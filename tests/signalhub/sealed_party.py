@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import aiohttp
 
 from ssb_rtc.feeds.keys import Keys
+from ssb_rtc.signalhub.carriers import SealedLimits
 from ssb_rtc.signalhub.client import ClientLimits
-from ssb_rtc.signalhub.sealed_signalling import SealedLimits, SealedSignalling
+from ssb_rtc.signalhub.sealed_signalling import SealedSignalling
 from ssb_rtc.signalhub.signalling import SignallingEvent, SignalReceived
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import channels, envelope, letters
