@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.hub.server import HubServer, serve
+from ssb_rtc.signalhub.carriers import SealedLimits
 from ssb_rtc.signalhub.client import HubClient, open_session
-from ssb_rtc.signalhub.sealed_signalling import SealedLimits
 from ssb_rtc.signalhub.signalling import Announced, Busy, ClockDiffers, HubDown, HubUp, Left, SignalReceived
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import channels, envelope, letters
