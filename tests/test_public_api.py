@@ -56,7 +56,8 @@ PEER = {
 }
 
 SWARM = {
-    "__init__": "(folder: Path | str, *, way: Way = 'memory', clock: Clock | None = None) -> None",
+    "__init__": "(folder: Path | str, *, way: Way = 'memory', clock: Clock | None = None, introductions: bool = False)"
+    " -> None",
     "befriend": "async (*peers: Peer) -> None",
     "close": "async () -> None",
     "connect": "async (*how: Topology | tuple[Peer, Peer]) -> None",

@@ -30,12 +30,11 @@ def arrive(story: Story) -> tuple[e.Effect, ...]:
 
 def knocked(story: Story, duration_s: float) -> list[float]:
     """When there were knocks while time passed."""
-    times = []
-    for at in range(int(duration_s / 10)):
-        effects = [effect for effect in story.pass_time(10) if isinstance(effect, e.ScheduleKnock)]
-        if any(effect.hub == ONE for effect in effects):
-            times.append((at + 1) * 10.0)
-    return times
+
+    def on_hubs(effects: tuple[e.Effect, ...]) -> bool:
+        return any(isinstance(effect, e.ScheduleKnock) and effect.hub == ONE for effect in effects)
+
+    return [(at + 1) * 10.0 for at in range(int(duration_s / 10)) if on_hubs(story.pass_time(10))]
 
 
 def test_on_arrival_friends_are_knocked_at_the_best_first() -> None:
