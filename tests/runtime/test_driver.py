@@ -162,7 +162,13 @@ def test_every_effect_that_may_fail_has_an_answer(kind: Any) -> None:
     }
     effect = kind(**{name: fields.get(name, "x") for name in kind.__struct_fields__})
     action = failed(effect, "why")
-    if kind in (e.ArmTimer, e.SchedulePeersUpdateTick, e.ScheduleDisconnectFromRemotePeer, e.CheckLink, e.ScheduleKnock):
+    if kind in (
+        e.ArmTimer,
+        e.SchedulePeersUpdateTick,
+        e.ScheduleDisconnectFromRemotePeer,
+        e.CheckLink,
+        e.ScheduleKnock,
+    ):
         assert action is None, "timers can't fail, a link tells of its own end, and a knock is best effort"
     else:
         assert type(action) in e.ANSWERS[kind]
