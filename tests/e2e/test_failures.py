@@ -7,6 +7,8 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from ssb_rtc.peer import Peer
 from tests.e2e.processes import Running, connected, eventually, holds, run, run_ok, running, status
 
@@ -15,6 +17,7 @@ async def _identity(path: Path) -> str:
     return str((await run_ok("init", "--json", "--path", str(path))).json["id"])
 
 
+@pytest.mark.timeout(240)
 async def test_three_peers_and_two_hubs_one_of_which_dies_and_comes_back(tmp_path: Path) -> None:
     """A meets on hub 1, C on hub 2, B on both; hub 1 is killed and started again while they gossip."""
     logs = tmp_path / "logs"
@@ -50,7 +53,7 @@ async def test_three_peers_and_two_hubs_one_of_which_dies_and_comes_back(tmp_pat
                         hubs_of_a = (await status(paths["a"]))["hubs"]
                         return [hub["state"] for hub in hubs_of_a] == ["CONNECTED"]
 
-                    await eventually("A being back on hub 1", back, limit_s=60)
+                    await eventually("A being back on hub 1", back, limit_s=150)  # `hub_backoff_offline_max_s` and more
                     await run_ok("publish", "hub 1 is back", "--path", str(paths["b"]))
                     await asyncio.gather(*(holds(path, {**everything, ids["b"]: 4}) for path in paths.values()))
 

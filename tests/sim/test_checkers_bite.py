@@ -45,6 +45,8 @@ NOT_CAUGHT = (
     "there is no back-off",
     # An attempt over a hub that is down fails as it would have waited.
     "nobody is parked",
+    # Everybody replicates everything here, so that nobody needs a particular other one.
+    "nobody rotates",
     # The floor rate finds the same a little later.
     "stalls are ignored",
     # No world of these lasts as long as an announcement lives.
