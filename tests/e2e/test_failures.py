@@ -52,7 +52,7 @@ async def test_three_peers_and_two_hubs_one_of_which_dies_and_comes_back(tmp_pat
                     async def back() -> bool:
                         # Meanwhile B may have told it of hub 2.
                         states = {hub["url"]: hub["state"] for hub in (await status(paths["a"]))["hubs"]}
-                        return states[hub_1.ready["url"]] == "CONNECTED"
+                        return bool(states[hub_1.ready["url"]] == "CONNECTED")
 
                     await eventually("A being back on hub 1", back, limit_s=150)  # `hub_backoff_offline_max_s` and more
                     await run_ok("publish", "hub 1 is back", "--path", str(paths["b"]))
