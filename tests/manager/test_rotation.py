@@ -460,3 +460,15 @@ def test_a_stranger_that_waits_leaves_nothing_to_chance() -> None:
     story.meet(AMY, BOB)
     story.announce(CAROL)
     assert disconnects(story, 2_000) == []
+
+
+def test_offers_that_are_being_answered_cost_no_friend_its_link() -> None:
+    """Anybody can make up any number of them, and each takes a slot for a while."""
+    story = Story(replace(FEW, explore_s=300, lifetime_s=100_000))
+    story.do(a.HopsDidChange(tuple((peer, 1) for peer in (AMY, BOB, CAROL))))
+    story.meet(AMY)
+    for number in range(20):
+        story.offer(BOB, f"made up {number}")
+        story.announce(CAROL)
+        assert none(story.pass_time(29), GONE)
+    assert story.state.linked == (AMY,)

@@ -100,7 +100,11 @@ def rotate(turn: Turn) -> None:
 
 
 def _explores(turn: Turn) -> bool:
-    """Whether nothing has changed for so long that chance decides: cliques don't open by themselves."""
+    """Whether nothing has changed for so long that chance decides: cliques don't open by themselves. Links have to fill
+    the house: offers in made-up names, which take slots too while they are answered, must not cost a friend its link.
+    """
+    if len(turn.linked) - count(turn).stuck < turn.settings.peers_max:
+        return False
     explore_s, stood_s = turn.settings.explore_s, turn.mono_s - turn.started_s
     return explore_s > 0 and turn.mono_s - max(turn.rotated_s, turn.started_s) >= min(explore_s, stood_s / 2)
 
