@@ -34,6 +34,8 @@ SAMPLE: Final = {1_000: 20, 10_000: 10}
 """How many managers are run of a crowd of more than so many."""
 WARM_S: Final = 1_200.0
 MEASURED_S: Final = 1_800.0
+ACQUAINTED_S: Final = 300.0
+"""So long the sample is alone: in the crowd its few would not find one another, and nobody else has a slot for them."""
 ECHO_S: Final = 300.0
 """Echoes announce themselves within this time after whom they echo."""
 URL: Final = HubUrl("https://hub-0.example")
@@ -74,7 +76,7 @@ class _EchoingNode(Node):
         """Announce itself; its echoes follow."""
         self.announced.append(self.world.now_s)
         super().announce(effect)
-        for echo in self.echoes:
+        for echo in self.echoes if self.world.now_s >= ACQUAINTED_S else ():
             self.world.later(self._echo_dice.uniform(0.0, ECHO_S), self._echo, echo, effect.free_slots)
 
     def _echo(self, echo: PeerId, free_slots: int) -> None:
