@@ -151,6 +151,45 @@ async def test_of_two_knocks_that_cross_the_greater_key_answers_the_other(
     assert low.dropped == ({"crossing": 1} if first == "lesser" else {})
 
 
+async def test_of_two_offers_that_cross_the_greater_key_s_stands(pair: tuple[Party, Party], hub: HubUrl) -> None:
+    """Each hears the other's knock before its own goes out, so no knock crosses, and both offer."""
+    low, high = pair
+    ours, theirs = fresh_session(), fresh_session()
+    await high.say(hub, low, theirs, KNOCK)
+    await low.until_heard("knock")
+    await low.say(hub, high, ours, KNOCK)
+    await high.until_heard("knock")
+    await low.say(hub, high, theirs, OFFER)
+    await high.say(hub, low, ours, Signal("offer", sdp="v=0\r\nhigh"))
+    assert (await low.until_heard("offer")).session == ours
+    await low.say(hub, high, ours, ANSWER)
+    assert (await high.until_heard("answer")).session == ours
+    assert len(low.heard("offer")) == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_an_offer_that_stands_is_said_once_more(pair: tuple[Party, Party], hub: HubUrl, lost: bool) -> None:
+    low, high = pair
+    ours, theirs = fresh_session(), fresh_session()
+    await high.say(hub, low, theirs, KNOCK)
+    await low.until_heard("knock")
+    await low.say(hub, high, ours, KNOCK)
+    await high.until_heard("knock")
+    for bucket in low.signalling._hubs[hub].buckets.values() if lost else ():
+        while bucket.take(low.now_s):
+            pass  # whatever comes now is dropped
+    await high.say(hub, low, ours, OFFER)
+    if lost:
+        await low.until_dropped("flood")
+        low.now_s += 1
+    else:
+        await low.until_heard("offer")
+    await low.say(hub, high, theirs, Signal("offer", sdp="v=0\r\nlow"))
+    await high.until_dropped("crossing")
+    assert (await low.until_heard("offer")).session == ours
+    assert high.heard("offer") == []
+
+
 async def test_whoever_knocks_all_the_time_uses_up_none_of_our_knocks(
     session: aiohttp.ClientSession, pair: tuple[Party, Party], hub: HubUrl
 ) -> None:

@@ -5,7 +5,8 @@ we know it, else to the public one; whatever answers a letter goes to the channe
 where they were heard. docs/signalling.md has the layout and says who can do what.
 
 What crosses is settled here: of two knocks the one of the smaller key stands, because the owner of the greater key is
-to offer. So one of the two hears nothing and sends its knock again, the other one hears a knock and offers.
+to offer. So one of the two hears nothing and sends its knock again, the other one hears a knock and offers. Where each
+has heard the other's knock before its own went out, both offer: then the offer of the greater key stands.
 """
 
 from __future__ import annotations
@@ -289,6 +290,7 @@ class SealedSignalling(Signalling):
         match signal.kind:
             case "offer":
                 secret = known.secret = known.secret or secrets.token_bytes(32)
+                known.ours_s = self._clock()
 
                 def offer(at: HubUrl) -> Letter:
                     reply = self._reply(self._held(at), to)
@@ -525,10 +527,12 @@ class SealedSignalling(Signalling):
                 self._note_route(hub, key, known, offer.reply)
                 if offer.sdp == known.offered:
                     return "copy"
+                if self._outranked(hub, peer):
+                    return "crossing"
                 known.offered = offer.sdp
                 self._emit(SignalReceived(hub, peer, session, Signal("offer", sdp=offer.sdp)))
             case Kind.ANSWER if not known.knocked and secret:
-                sdp = letters.parse_answer(letter.payload, secret)
+                sdp, known.ours_s = letters.parse_answer(letter.payload, secret), float("-inf")
                 self._emit(SignalReceived(hub, peer, session, Signal("answer", sdp=sdp)))
             case Kind.CANDIDATE if secret:
                 self._emit(SignalReceived(hub, peer, session, letters.parse_candidate(letter.payload, secret)))
@@ -539,6 +543,15 @@ class SealedSignalling(Signalling):
             case _:
                 return "unknown"
         return ""
+
+    def _outranked(self, hub: HubUrl, peer: PeerId) -> bool:
+        """Whether an offer of ours stands and theirs does not; ours is said to them once more."""
+        ours = self._sessions.offering(peer, self._clock())
+        known = None if ours is None else self._sessions.get(ours, self._clock())
+        if known is None or self._keys.public < public_key(peer):
+            return False
+        self._spawn(self._say_again(hub, peer, known))
+        return True
 
     # --- clocks ---
 

@@ -25,7 +25,7 @@ SAID_MAX = 32
 LETTERS_OF_A_SESSION_MAX = 256
 """From the other side: an offer and 20 candidates, each sent again a few times."""
 CROSSING_S = 10.0
-"""A knock of ours that is older has been answered, refused or lost."""
+"""A knock or an offer of ours that is older has been answered, refused or lost."""
 
 Key = tuple[PeerId, str]
 """The other side, and the session as it is named above the dialect."""
@@ -56,6 +56,8 @@ class Session:
     """The sequences of their letters."""
     said: list[Callable[[HubUrl], Letter]] = field(default_factory=list)
     """What we said to them there, to be said over a hub where they are heard only later, too."""
+    ours_s: float = float("-inf")
+    """When we offered, as long as nobody has answered."""
     offered: str = ""
     """The SDP of their offer. It comes as a letter of its own over each hub, because each names a reply channel."""
 
@@ -107,6 +109,15 @@ class Sessions:
         Else a hub could keep a knock back, and let it take the place of one that is being answered over another hub.
         """
         return time_ms < self._newest_ms.get(peer, 0)
+
+    def offering(self, peer: PeerId, now_s: float) -> Key | None:
+        """The session in which an offer of ours to this peer is under way."""
+        self._expire(now_s)
+        if peer in self._of_peer:
+            for key, session in self._sessions.items():
+                if key[0] == peer and now_s - session.ours_s < CROSSING_S:
+                    return key
+        return None
 
     def crossing(self, peer: PeerId, now_s: float) -> str | None:
         """The name of a knock of ours at this peer that is under way, the newest."""
