@@ -164,7 +164,7 @@ async def test_of_two_offers_that_cross_the_greater_key_s_stands(pair: tuple[Par
     assert (await low.until_heard("offer")).session == ours
     await low.say(hub, high, ours, ANSWER)
     assert (await high.until_heard("answer")).session == ours
-    assert len(low.heard("offer")) == 1
+    assert (len(low.heard("offer")), high.heard("offer")) == (1, [])
 
 
 @pytest.mark.parametrize("lost", [True, False])
