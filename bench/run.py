@@ -36,6 +36,7 @@ BENCHES: dict[str, Callable[[], str | None]] = {
     "channel": no_wrtc,
     "link": lambda: None,
     "hub": no_linux,
+    "meet": no_wrtc,
     "storage": lambda: None,
     "replicate": lambda: no_linux() or no_wrtc(),
     "many_feeds": no_linux,
