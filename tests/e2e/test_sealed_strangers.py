@@ -52,7 +52,7 @@ async def knock_as(hub: RogueHub, keys: Keys, to: Watched, channel: str) -> str:
     """Knocks at a peer; the channel where its answer would come."""
     reply = secrets.token_bytes(16)
     payload = letters.knock(letters.public_of(secrets.token_bytes(32)), reply)
-    wall_ms = int(to.network._sealed._wall() * 1000)
+    wall_ms = int(to.network._sealed._desk._wall() * 1000)
     letter = Letter(Kind.KNOCK, PeerId(keys.id), secrets.token_bytes(16), 0, wall_ms, payload)
     body = envelope.seal(letter, keys, peer_of(to.peer.id), NETWORK, secrets.token_bytes(32))
     await hub.say((channel, body))
@@ -61,7 +61,7 @@ async def knock_as(hub: RogueHub, keys: Keys, to: Watched, channel: str) -> str:
 
 def inboxes(watched: Watched) -> tuple[str, str]:
     """The friend inbox and the public one of today."""
-    day = channels.day_of(watched.network._sealed._wall())
+    day = channels.day_of(watched.network._sealed._desk._wall())
     own = watched.peer._inboxes.inboxes.own
     return channels.friend_inbox(own, day), channels.public_inbox(NETWORK, peer_of(watched.peer.id), day)
 
@@ -135,7 +135,7 @@ async def test_sybils_who_announce_themselves_and_fill_the_inbox_keep_no_friend_
     async with friends_on(tmp_path, [hub.url], strangers_max=3, names=["ann"]) as (ann,):
         await hub.until(lambda known: len(known["listeners"]) == 2)
         everybody = channels.announce_channel(NETWORK, 0, 0)
-        wall_ms = int(ann.network._sealed._wall() * 1000)
+        wall_ms = int(ann.network._sealed._desk._wall() * 1000)
         crowd = []
         for keys in sybils():
             letter = Letter(Kind.ANNOUNCE, PeerId(keys.id), bytes(16), 0, wall_ms, letters.announce(64))
@@ -170,7 +170,7 @@ async def test_candidates_that_point_at_others_are_not_tried(
         async with friends_on(tmp_path, [hub.url], strangers_max=3, names=["ann"]) as (ann,):
             template, caller = (Party(keys, session) for keys in (keys_of(8), STRANGER))
             for party in (template, caller):
-                party.wall_s = ann.network._sealed._wall()
+                party.wall_s = ann.network._sealed._desk._wall()
                 await party.signalling.connect(hub.url)
             attempt = fresh_session()
             await template.signalling.send(hub.url, peer_of(ann.peer.id), attempt, KNOCK)
@@ -217,7 +217,7 @@ async def test_a_goodbye_in_a_friend_s_name_ends_nothing(tmp_path: Path, hub: Ro
     async with friends_on(tmp_path, [hub.url], strangers_max=3) as (ann, ben):
         await linked(ann, ben.peer.id)
         before = ann.state.peers[peer_of(ben.peer.id)].routes
-        wall_ms = int(ann.network._sealed._wall() * 1000)
+        wall_ms = int(ann.network._sealed._desk._wall() * 1000)
         letter = Letter(Kind.LEAVE, PeerId(STRANGER.id), bytes(16), 0, wall_ms, b"")
         body = envelope.seal_announcement(letter, STRANGER, NETWORK, secrets.token_bytes(24))
         flipped = body[:60] + ("A" if body[60] != "A" else "B") + body[61:]

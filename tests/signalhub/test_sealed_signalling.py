@@ -159,8 +159,9 @@ async def test_of_two_offers_that_cross_the_greater_key_s_stands(pair: tuple[Par
     await low.until_heard("knock")
     await low.say(hub, high, ours, KNOCK)
     await high.until_heard("knock")
-    await low.say(hub, high, theirs, OFFER)
-    await high.say(hub, low, ours, Signal("offer", sdp="v=0\r\nhigh"))
+    high_offers = high.say(hub, low, ours, Signal("offer", sdp="v=0\r\nhigh"))
+    await asyncio.gather(high_offers, low.say(hub, high, theirs, OFFER))
+    await high.until_dropped("crossing")
     assert (await low.until_heard("offer")).session == ours
     await low.say(hub, high, ours, ANSWER)
     assert (await high.until_heard("answer")).session == ours
@@ -306,7 +307,7 @@ async def test_who_wants_no_strangers_says_and_hears_nothing_public(
     befriend(shy, friend)
     await shy.signalling.connect(hub)
     await friend.signalling.connect(hub)
-    assert set(shy.signalling._wanted(shy.signalling._hubs[hub])["open"]) == set()
+    assert set(shy.signalling._desk.channels(shy.signalling._hubs[hub])["open"]) == set()
     await shy.signalling.announce(hub, 3)
     await shy.signalling.leave(hub)
     everybody = channels.announce_channel(NETWORK, 0, 0)

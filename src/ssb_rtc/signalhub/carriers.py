@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from ssb_rtc.signalhub.admission import TokenBucket
 from ssb_rtc.signalhub.crowd import Crowd
+from ssb_rtc.signalhub.over_hubs import Held
 from ssb_rtc.signalhub.streams import HubStreams, StreamName
 from ssb_rtc.types import PeerId
 from ssb_rtc.wire import channels
@@ -49,18 +50,16 @@ class SealedLimits:
     posts_waiting_max: int = 256
 
 
-class Carrier(ABC):
+class Carrier(Held, ABC):
     """One of them."""
 
     def __init__(self, limits: SealedLimits, now_s: float, buckets: Mapping[Source, TokenBucket]) -> None:
+        super().__init__(limits.posts_max)
         self.reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
         self.open_reply = channels.reply_channel(secrets.token_bytes(channels.REPLY_BYTES))
         """Named to those who are no friends: what they send there can't crowd out what friends send."""
         self.buckets = buckets
         self.knocks = TokenBucket(limits.knock_rate_s, limits.knock_burst, now_s)
-        self.posts = asyncio.Semaphore(limits.posts_max)
-        self.waiting = 0
-        self.up = False
 
     @abstractmethod
     async def carry(self, to: PeerId, channel: str, body: str) -> None:

@@ -13,32 +13,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 
 import aiohttp
 
 from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
 from ssb_rtc.feeds.keys import Keys
-from ssb_rtc.feeds.refs import public_key
 from ssb_rtc.signalhub.admission import BucketTable, SeenLetters
 from ssb_rtc.signalhub.carriers import Carrier, GoBetween, Hub, PassOn, SealedLimits, Source
-from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
+from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused
+from ssb_rtc.signalhub.desk import Desk, Inboxes
+from ssb_rtc.signalhub.over_hubs import OverHubs, not_subscribed
 from ssb_rtc.signalhub.sessions import SAID_MAX, Key, Session, Sessions
 from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
     ClockDiffers,
-    HubDown,
-    HubUp,
     Left,
-    Signalling,
     SignallingEvent,
     SignalReceived,
 )
-from ssb_rtc.signalhub.streams import HubStreams, StreamName
+from ssb_rtc.signalhub.streams import HubStreams
 from ssb_rtc.types import HubUrl, PeerId, go_between
 from ssb_rtc.wire import channels, envelope, letters
 from ssb_rtc.wire.envelope import Kind, Letter
@@ -50,19 +48,12 @@ CLOCK_NOTE_S: Final = 60.0
 """A friend whose clock is wrong is told so at most so often."""
 
 
-class Inboxes(Protocol):
-    """The secrets of friend inboxes."""
+class SealedSignalling(OverHubs[Hub]):
+    """The sealed dialect for one identity in one network.
 
-    @property
-    def own(self) -> bytes:
-        """Ours, 32 bytes."""
-
-    def of(self, peer: PeerId) -> bytes | None:
-        """That of a friend who told us."""
-
-
-class SealedSignalling(Signalling):
-    """The sealed dialect for one identity in one network."""
+    Letters are dropped as: flood, invalid, own, stale, copy, unknown (of no session of ours), full (no room for another
+    session), crossing.
+    """
 
     def __init__(  # noqa: PLR0913 - keywords mostly, each of its own
         self,
@@ -81,18 +72,14 @@ class SealedSignalling(Signalling):
         """`session` comes from `open_session` and stays the caller's; `clock` gives monotonic seconds, `wall` those
         since 1970. strangers: whether we announce ourselves and listen to our public inbox.
         """
-        super().__init__(on_event)
-        self._keys = keys
-        self._own = PeerId(keys.id)
-        self._network_key = network_key
+        limits = limits or SealedLimits()
+        super().__init__(on_event, hubs_max=limits.hubs_max, posts_waiting_max=limits.posts_waiting_max)
+        self._desk = Desk(keys, network_key, inboxes, wall, strangers=strangers, clocks=limits.senders_max)
+        self._app = app_name(network_key)
         self._http = session
-        self._inboxes = inboxes
-        self._strangers = strangers
         self._clock = clock
-        self._wall = wall
-        self._limits = limits = limits or SealedLimits()
+        self._limits = limits
         self._client_limits = client_limits
-        self._hubs: dict[HubUrl, Hub] = {}
         self._between: dict[HubUrl, GoBetween] = {}
         self._sessions = Sessions()
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
@@ -100,23 +87,8 @@ class SealedSignalling(Signalling):
         names: tuple[Source, ...] = ("own", "open", "passed")
         self._seen = {name: _seen(limits) for name in names}
         """Knocks and announcements. Apart, so that strangers who fill the one don't keep friends out of the other."""
-        self._ahead_s: dict[PeerId, float] = {}
-        """By how much the clocks of friends are ahead of ours, as they say: what we send them is dated so."""
-        self._dropped: Counter[str] = Counter()
         self._posting: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
-
-    @property
-    def hubs(self) -> frozenset[HubUrl]:
-        """The hubs whose subscriptions stand."""
-        return frozenset(hub for hub, held in self._hubs.items() if held.up)
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """How many letters were dropped, by reason: flood, invalid, own, stale, copy, unknown (of no session of ours),
-        full (no room for another session), crossing.
-        """
-        return self._dropped
 
     def knocks(self, hub: HubUrl) -> bool:
         """See `Signalling.knocks`."""
@@ -127,36 +99,16 @@ class SealedSignalling(Signalling):
 
     async def connect(self, hub: HubUrl) -> None:
         """See `Signalling.connect`."""
+        await super().connect(hub)
         held = self._hubs.get(hub)
-        if held is not None:
-            if held.up:
-                self._emit(HubUp(hub))
-            return
-        if len(self._hubs) >= self._limits.hubs_max:
-            raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
-        held = self._hubs[hub] = self._make(hub)
-        wanted = self._wanted(held)
-        try:
-            await held.streams.subscribe(wanted)
-        except TransportFault as fault:
-            self._lost(hub, held, fault)
-        else:
-            if self._hubs.get(hub) is held:
-                held.up = True
-                self._emit(HubUp(hub))
-                if self._wanted(held) != wanted:
-                    self._spawn(self._renew_on(hub, held))
-        finally:
-            if not held.up:
-                await held.streams.close()
-                if self._hubs.get(hub) is held:
-                    del self._hubs[hub]
+        if held is not None and held.up:
+            self._spawn(self._renew_on(hub, held))  # other channels may be wanted since it was asked
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_for_ever(), name="channels of the day")
 
     def _make(self, hub: HubUrl) -> Hub:
         def client() -> HubClient:
-            return HubClient(hub, app_name(self._network_key), self._http, limits=self._client_limits)
+            return HubClient(hub, self._app, self._http, limits=self._client_limits)
 
         held: Hub
         streams = HubStreams(
@@ -167,12 +119,17 @@ class SealedSignalling(Signalling):
         held = Hub(streams, self._limits, self._clock())
         return held
 
-    async def disconnect(self, hub: HubUrl) -> None:
-        """See `Signalling.disconnect`."""
-        held = self._hubs.pop(hub, None)
-        if held is not None:
-            held.up = False
-            await held.streams.close()
+    async def _subscribe(self, hub: HubUrl, held: Hub) -> None:
+        del hub
+        await held.streams.subscribe(self._desk.channels(held))
+
+    async def _give_up(self, held: Hub) -> None:
+        await held.streams.close()
+
+    def _lost(self, hub: HubUrl, held: Hub, fault: TransportFault) -> None:
+        if self._hubs.get(hub) is held:
+            self._spawn(held.streams.close())  # one of the two streams may still be open
+        super()._lost(hub, held, fault)
 
     async def close(self) -> None:
         """See `Signalling.close`."""
@@ -180,30 +137,7 @@ class SealedSignalling(Signalling):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for hub in list(self._hubs):
-            await self.disconnect(hub)
-
-    def _lost(self, hub: HubUrl, held: Hub, fault: TransportFault) -> None:
-        if self._hubs.get(hub) is not held:
-            return
-        del self._hubs[hub]
-        held.up = False
-        self._spawn(held.streams.close())
-        self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
-
-    def _wanted(self, held: Hub) -> dict[StreamName, list[str]]:
-        """The channels to listen to now."""
-        days = channels.days_heard(self._wall())
-        own = [channels.friend_inbox(self._inboxes.own, day) for day in days]
-        opened: dict[str, None] = {}
-        if self._strangers:
-            opened[held.open_reply] = None
-            for day in days:
-                opened[channels.public_inbox(self._network_key, self._own, day)] = None
-                path = channels.announce_path(self._network_key, self._own, day)
-                for depth in range(held.crowd.depth + 1):
-                    opened[channels.announce_channel(self._network_key, path, depth)] = None
-        return {"own": [*own, held.reply], "open": list(opened)}
+        await super().close()
 
     async def renew(self) -> None:
         """Listen to the channels of now, wherever we are: the day, our inbox or the crowd may be another one."""
@@ -216,7 +150,7 @@ class SealedSignalling(Signalling):
             if not held.up:
                 return
             try:
-                await held.streams.subscribe(self._wanted(held))
+                await held.streams.subscribe(self._desk.channels(held))
             except HubRefused as fault:
                 if fault.retry_after_s is None:
                     self._lost(hub, held, fault)
@@ -256,7 +190,7 @@ class SealedSignalling(Signalling):
     async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
         """See `Signalling.announce`. Says nothing where strangers are not welcome."""
         held = self._hubs.get(hub)
-        if self._strangers and held is not None:
+        if self._desk.strangers and held is not None:
             payload = letters.announce(free_slots or 0)
             held.announced_on = await self._announce(hub, held, Kind.ANNOUNCE, payload)
 
@@ -267,13 +201,8 @@ class SealedSignalling(Signalling):
             await self._announce(hub, held, Kind.LEAVE, b"")
 
     async def _announce(self, hub: HubUrl, held: Hub, kind: Kind, payload: bytes) -> str:
-        day = channels.day_of(self._wall())
-        path = channels.announce_path(self._network_key, self._own, day)
-        channel = channels.announce_channel(self._network_key, path, held.crowd.depth)
-        letter = Letter(kind, self._own, secrets.token_bytes(16), 0, self._time_ms(), payload)
-        nonce = secrets.token_bytes(envelope.NONCE_BYTES)
-        body = envelope.seal_announcement(letter, self._keys, self._network_key, nonce)
-        await self._post(hub, self._own, channel, body)
+        channel, body = self._desk.announcement(held, kind, payload)
+        await self._post(hub, self._desk.own, channel, body)
         return channel
 
     async def send(self, hub: HubUrl, to: PeerId, session: str, signal: Signal) -> None:
@@ -293,18 +222,18 @@ class SealedSignalling(Signalling):
                 known.ours_s = self._clock()
 
                 def offer(at: HubUrl) -> Letter:
-                    reply = self._reply(self._held(at), to)
+                    reply = self._desk.reply(self._held(at), to)
                     payload = letters.offer(
                         letters.public_of(secret), reply, signal.sdp, theirs, secrets.token_bytes(32)
                     )
-                    return self._letter(to, raw, known, Kind.OFFER, payload)
+                    return self._desk.letter(to, raw, known, Kind.OFFER, payload)
 
                 await self._spread(hubs, to, known, offer)
             case "answer":
-                answer = self._letter(to, raw, known, Kind.ANSWER, letters.answer(signal.sdp, theirs, seed))
+                answer = self._desk.letter(to, raw, known, Kind.ANSWER, letters.answer(signal.sdp, theirs, seed))
                 await self._spread(hubs, to, known, lambda _: answer)
             case _:
-                candidate = self._letter(to, raw, known, Kind.CANDIDATE, letters.candidate(signal, theirs, seed))
+                candidate = self._desk.letter(to, raw, known, Kind.CANDIDATE, letters.candidate(signal, theirs, seed))
                 await self._spread(hubs, to, known, lambda _: candidate)
 
     async def _spread(
@@ -331,15 +260,15 @@ class SealedSignalling(Signalling):
         if known is None:
             raise TransportFault("too many attempts are under way")
         known.secret, known.began_s = known.secret or secrets.token_bytes(32), now_s
-        payload = letters.knock(letters.public_of(known.secret), self._reply(held, to), alone=signal.alone)
-        body = self._sealed(to, self._letter(to, raw, known, Kind.KNOCK, payload))
-        await self._post(hub, to, self._inbox(to), body)
+        payload = letters.knock(letters.public_of(known.secret), self._desk.reply(held, to), alone=signal.alone)
+        body = self._desk.sealed(to, self._desk.letter(to, raw, known, Kind.KNOCK, payload))
+        await self._post(hub, to, self._desk.inbox(to), body)
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """See `Signalling.say_busy`."""
         known = self._sessions.get((to, session), self._clock())
         if known is not None:
-            letter = self._letter(to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
+            letter = self._desk.letter(to, _raw(session), known, Kind.BUSY, letters.busy(not_before_s))
             await self._send(hub, to, known, letter)
 
     def _note_route(self, hub: HubUrl, key: Key, known: Session, reply: bytes) -> bool:
@@ -354,31 +283,9 @@ class SealedSignalling(Signalling):
         with suppress(TransportFault):
             await asyncio.gather(*(self._send(hub, to, known, letter(hub)) for letter in list(known.said)))
 
-    def _letter(self, to: PeerId, raw: bytes, known: Session, kind: Kind, payload: bytes) -> Letter:
-        letter = Letter(kind, self._own, raw, known.sequence, self._time_ms(to), payload)
-        known.sequence += 1
-        return letter
-
-    def _sealed(self, to: PeerId, letter: Letter) -> str:
-        return envelope.seal(letter, self._keys, to, self._network_key, secrets.token_bytes(32))
-
     async def _send(self, hub: HubUrl, to: PeerId, known: Session, letter: Letter) -> None:
         """To the channel that they named, else to their inbox."""
-        await self._post(hub, to, known.replies.get(hub) or self._inbox(to), self._sealed(to, letter))
-
-    def _reply(self, held: Carrier, to: PeerId) -> bytes:
-        friend = not self._strangers or self._inboxes.of(to) is not None
-        return channels.reply_bytes(held.reply if friend else held.open_reply)
-
-    def _inbox(self, peer: PeerId) -> str:
-        day, secret = channels.day_of(self._time_ms(peer) / 1000), self._inboxes.of(peer)
-        if secret is not None:
-            return channels.friend_inbox(secret, day)
-        return channels.public_inbox(self._network_key, peer, day)
-
-    def _time_ms(self, to: PeerId | None = None) -> int:
-        ahead_s = self._ahead_s.get(to, 0.0) if to is not None else 0.0
-        return max(0, int((self._wall() + ahead_s) * 1000))
+        await self._post(hub, to, known.replies.get(hub) or self._desk.inbox(to), self._desk.sealed(to, letter))
 
     def _carrier(self, hub: HubUrl) -> Carrier | None:
         return self._hubs.get(hub) or self._between.get(hub)
@@ -386,22 +293,12 @@ class SealedSignalling(Signalling):
     def _held(self, hub: HubUrl) -> Carrier:
         held = self._carrier(hub)
         if held is None or not held.up:
-            raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
+            raise not_subscribed(hub)
         return held
 
     async def _post(self, hub: HubUrl, to: PeerId, channel: str, body: str) -> None:
         held = self._held(hub)
-        if held.waiting >= self._limits.posts_waiting_max:
-            raise TransportFault(f"the hub {shown(hub)} takes nothing: {held.waiting} messages wait already")
-        held.waiting += 1
-        try:
-            await held.posts.acquire()
-        finally:
-            held.waiting -= 1
-        try:
-            await held.carry(to, channel, body)
-        finally:
-            held.posts.release()
+        await self._in_turn(hub, held, partial(held.carry, to, channel, body))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -418,10 +315,10 @@ class SealedSignalling(Signalling):
         if not held.buckets[name].take(now_s):
             self._dropped["flood"] += 1
             return
-        letter = self._opened(name, text)
+        letter = self._desk.opened(name, text)
         if letter is None:
             self._dropped["invalid"] += 1
-        elif letter.sender == self._own:
+        elif letter.sender == self._desk.own:
             self._dropped["own"] += 1
         elif not self._senders.take((hub, name, letter.sender), now_s):
             # For each hub and stream: copies of a peer's letters must not use up what it may say elsewhere.
@@ -434,18 +331,9 @@ class SealedSignalling(Signalling):
             if reason:
                 self._dropped[reason] += 1
 
-    def _opened(self, name: Source, text: str) -> Letter | None:
-        if name == "open":
-            # The symmetric seal is tried first, because it costs next to nothing.
-            with suppress(SignalInvalid):
-                return envelope.open_announcement(text, self._network_key)
-        with suppress(SignalInvalid):
-            return envelope.open_envelope(text, self._keys, self._network_key)
-        return None
-
     def _take(self, hub: HubUrl, held: Carrier, name: Source, letter: Letter) -> str:
         """Act on a letter whose sender is proven; why it was dropped, or nothing. Raises SignalInvalid."""
-        now_s, fresh = self._clock(), envelope.is_fresh(letter, self._wall() * 1000)
+        now_s, fresh = self._clock(), self._desk.is_fresh(letter)
         key = (letter.sender, letter.session.hex())
         match letter.kind:
             case Kind.ANNOUNCE | Kind.LEAVE:
@@ -495,7 +383,7 @@ class SealedSignalling(Signalling):
         if self._note_route(hub, key, known, knock.reply):
             return ""
         ours = self._sessions.crossing(letter.sender, now_s)
-        if ours is not None and self._keys.public < public_key(letter.sender):
+        if ours is not None and not self._desk.outranks(letter.sender):
             self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
             return "crossing"
         self._emit(SignalReceived(hub, letter.sender, key[1], Signal("knock", alone=knock.alone)))
@@ -548,7 +436,7 @@ class SealedSignalling(Signalling):
         """Whether an offer of ours stands and theirs does not; ours is said to them once more."""
         ours = self._sessions.offering(peer, self._clock())
         known = None if ours is None else self._sessions.get(ours, self._clock())
-        if known is None or self._keys.public < public_key(peer):
+        if known is None or not self._desk.outranks(peer):
             return False
         self._spawn(self._say_again(hub, peer, known))
         return True
@@ -558,7 +446,7 @@ class SealedSignalling(Signalling):
     def _note_clock(self, hub: HubUrl, letter: Letter, knock: letters.Knock) -> None:
         """Tell a friend, and nobody else, that its clock or ours is wrong."""
         peer, now_s = letter.sender, self._clock()
-        if self._inboxes.of(peer) is None or not self._notes.take(peer, now_s):
+        if not self._desk.is_friend(peer) or not self._notes.take(peer, now_s):
             return
         known = self._sessions.begin((peer, letter.session.hex()), now_s, knocked=False)
         if known is not None:
@@ -568,18 +456,15 @@ class SealedSignalling(Signalling):
     async def _say_clock(self, hub: HubUrl, peer: PeerId, raw: bytes, known: Session) -> None:
         with suppress(TransportFault):
             await self._send(
-                hub, peer, known, self._letter(peer, raw, known, Kind.CLOCK, letters.clock(self._time_ms()))
+                hub, peer, known, self._desk.letter(peer, raw, known, Kind.CLOCK, letters.clock(self._desk.time_ms()))
             )
 
     def _take_clock_note(self, hub: HubUrl, peer: PeerId, session: str, time_ms: int) -> None:
         """A friend reads another time than we do: date our letters to it so, and knock once more."""
-        ahead_s = time_ms / 1000 - self._wall()
-        if abs(ahead_s - self._ahead_s.get(peer, 0.0)) < envelope.WINDOW_S:
+        ahead_s = self._desk.note_clock(peer, time_ms)
+        if ahead_s is None:
             return
-        if abs(ahead_s) < envelope.WINDOW_S:
-            del self._ahead_s[peer]  # one of the two clocks was set right since
-        elif peer in self._ahead_s or len(self._ahead_s) < self._limits.senders_max:
-            self._ahead_s[peer] = ahead_s
+        if ahead_s:
             self._emit(ClockDiffers(hub, peer, ahead_s))
         self._knock_again(hub, (peer, session), alone=False)
 

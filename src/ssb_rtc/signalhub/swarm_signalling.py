@@ -12,24 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import aiohttp
 
-from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
+from ssb_rtc.errors import SignalInvalid
 from ssb_rtc.signalhub.admission import BucketTable, SeenCache, TokenBucket
-from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, shown
+from ssb_rtc.signalhub.client import ClientLimits, HubClient
+from ssb_rtc.signalhub.over_hubs import Held, OverHubs, not_subscribed
 from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
-    HubDown,
-    HubUp,
     Left,
-    Signalling,
     SignallingEvent,
     SignalReceived,
 )
@@ -71,22 +68,21 @@ class SwarmLimits:
     """
 
 
-class _Hub:
+class _Hub(Held):
     """What is held for one hub."""
 
-    __slots__ = ("bucket", "busy", "client", "posts", "up", "waiting")
-
     def __init__(self, client: HubClient, limits: SwarmLimits, now_s: float) -> None:
+        super().__init__(limits.posts_max)
         self.client = client
         self.bucket = TokenBucket(limits.hub_rate_s, limits.hub_burst, now_s)
         self.busy = TokenBucket(limits.busy_rate_s, limits.busy_burst, now_s)
-        self.posts = asyncio.Semaphore(limits.posts_max)
-        self.waiting = 0
-        self.up = False
 
 
-class SwarmSignalling(Signalling):
-    """The swarm dialect for one identity and one app name."""
+class SwarmSignalling(OverHubs[_Hub]):
+    """The swarm dialect for one identity and one app name.
+
+    Messages are dropped as: flood, invalid, unknown, own, duplicate; unsaid was ours.
+    """
 
     def __init__(
         self,
@@ -100,18 +96,16 @@ class SwarmSignalling(Signalling):
         client_limits: ClientLimits | None = None,
     ) -> None:
         """`session` comes from `open_session` and stays the caller's; `clock` gives monotonic seconds."""
-        super().__init__(on_event)
+        self._limits = limits = limits or SwarmLimits()
+        super().__init__(on_event, hubs_max=limits.hubs_max, posts_waiting_max=limits.posts_waiting_max)
         self._own = own
         self._app = app
         self._session = session
         self._clock = clock
-        self._limits = limits = limits or SwarmLimits()
         self._client_limits = client_limits
-        self._hubs: dict[HubUrl, _Hub] = {}
         self._senders = BucketTable(limits.sender_rate_s, limits.sender_burst, limits.senders_max)
         self._announcers = BucketTable(limits.announce_rate_s, limits.announce_burst, limits.senders_max)
         self._seen = SeenCache(limits.seen_window_s, limits.seen_max)
-        self._dropped: Counter[str] = Counter()
         self._described: dict[tuple[HubUrl, PeerId], asyncio.Future[None]] = {}
 
     def knocks(self, hub: HubUrl) -> bool:
@@ -119,47 +113,16 @@ class SwarmSignalling(Signalling):
         del hub
         return False
 
-    @property
-    def hubs(self) -> frozenset[HubUrl]:
-        """The hubs whose subscription stands."""
-        return frozenset(hub for hub, held in self._hubs.items() if held.up)
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """How many messages were dropped, by reason: flood, invalid, unknown, own, duplicate; unsaid was ours."""
-        return self._dropped
-
-    async def connect(self, hub: HubUrl) -> None:
-        """See `Signalling.connect`."""
-        held = self._hubs.get(hub)
-        if held is not None:
-            if held.up:
-                self._emit(HubUp(hub))
-            return
-        if len(self._hubs) >= self._limits.hubs_max:
-            raise MisuseError(f"no more than {self._limits.hubs_max} hubs at once")
+    def _make(self, hub: HubUrl) -> _Hub:
         client = HubClient(http_url(hub), self._app, self._session, limits=self._client_limits)
-        held = self._hubs[hub] = _Hub(client, self._limits, self._clock())
-        try:
-            await client.subscribe(
-                [swarm.ALL, swarm.inbox(self._own)], partial(self._hear, hub, held), partial(self._lost, hub, held)
-            )
-        except TransportFault as fault:
-            self._lost(hub, held, fault)
-        else:
-            if self._hubs.get(hub) is held:
-                held.up = True
-                self._emit(HubUp(hub))
-        finally:
-            if not held.up and self._hubs.get(hub) is held:
-                del self._hubs[hub]
+        return _Hub(client, self._limits, self._clock())
 
-    async def disconnect(self, hub: HubUrl) -> None:
-        """See `Signalling.disconnect`."""
-        held = self._hubs.pop(hub, None)
-        if held is not None:
-            held.up = False
-            await held.client.close()
+    async def _subscribe(self, hub: HubUrl, held: _Hub) -> None:
+        names = [swarm.ALL, swarm.inbox(self._own)]
+        await held.client.subscribe(names, partial(self._hear, hub, held), partial(self._lost, hub, held))
+
+    async def _give_up(self, held: _Hub) -> None:
+        await held.client.close()
 
     async def announce(self, hub: HubUrl, free_slots: int | None = None) -> None:
         """Says nothing: see the module."""
@@ -204,33 +167,11 @@ class SwarmSignalling(Signalling):
                 return
         await self._post(hub, swarm.inbox(to), swarm.format_busy(self._own, session, not_before_s))
 
-    async def close(self) -> None:
-        """See `Signalling.close`."""
-        for hub in list(self._hubs):
-            await self.disconnect(hub)
-
     async def _post(self, hub: HubUrl, channel: str, body: str) -> None:
         held = self._hubs.get(hub)
         if held is None or not held.up:
-            raise TransportFault(f"there is no subscription to the hub {shown(hub)}")
-        if held.waiting >= self._limits.posts_waiting_max:
-            raise TransportFault(f"the hub {shown(hub)} takes nothing: {held.waiting} messages wait already")
-        held.waiting += 1
-        try:
-            await held.posts.acquire()
-        finally:
-            held.waiting -= 1
-        try:
-            await held.client.broadcast(channel, body)
-        finally:
-            held.posts.release()
-
-    def _lost(self, hub: HubUrl, held: _Hub, fault: TransportFault) -> None:
-        if self._hubs.get(hub) is not held:
-            return
-        del self._hubs[hub]
-        held.up = False
-        self._emit(HubDown(hub, str(fault), fault.retry_after_s if isinstance(fault, HubRefused) else None))
+            raise not_subscribed(hub)
+        await self._in_turn(hub, held, partial(held.client.broadcast, channel, body))
 
     def _hear(self, hub: HubUrl, held: _Hub, text: str) -> None:
         """One event of a hub: a flood is cut before anything is parsed, and nothing of it raises."""
