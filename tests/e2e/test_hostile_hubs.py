@@ -281,7 +281,6 @@ async def test_forged_offers_with_garbage_descriptions(peer: Victim, friend: Vic
                 return bool(heard)
 
             await eventually("an answer to a good offer over the good hub", answered, limit_s=10, pause_s=0.2)
-            await post(good_hub(friend), "all", {"type": "leave", "from": caller})
 
 
 async def test_candidates_that_point_at_others_are_not_tried(peer: Victim, friend: Victim) -> None:

@@ -16,7 +16,8 @@ from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.types import peer_of
 from ssb_rtc.wire import letters
 from ssb_rtc.wire.envelope import PAYLOAD_MAX_BYTES, Kind, Letter, open_envelope, seal, seal_to
-from ssb_rtc.wire.swarm import FREE_MAX, Signal
+from ssb_rtc.wire.letters import FREE_MAX
+from ssb_rtc.wire.swarm import Signal
 
 OURS, THEIRS = sha256(b"ours").digest(), sha256(b"theirs").digest()
 OUR_KEY, THEIR_KEY = letters.public_of(OURS), letters.public_of(THEIRS)

@@ -17,19 +17,13 @@ from ssb_rtc.wire.sse import Parser
 from ssb_rtc.wire.swarm import (
     ALL,
     BODY_LIMIT_BYTES,
-    BUSY_MAX_S,
     CANDIDATE_LIMIT_BYTES,
-    FREE_MAX,
     SDP_LIMIT_BYTES,
-    Busy,
     Connect,
-    Leave,
     Signal,
     SignalFrom,
     app_name,
-    format_busy,
     format_connect,
-    format_leave,
     format_signal,
     inbox,
     is_peer_id,
@@ -43,7 +37,7 @@ BOB = PeerId("@6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=.ed25519")
 
 short_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=50)
 signals = st.one_of(
-    st.builds(Signal, st.just("offer"), sdp=short_text, alone=st.booleans()),
+    st.builds(Signal, st.just("offer"), sdp=short_text),
     st.builds(Signal, st.just("answer"), sdp=short_text),
     st.builds(
         Signal,
@@ -104,77 +98,15 @@ def test_the_signals_of_simple_peer_9(wire_captures: Path) -> None:
 def test_what_is_said_on_all() -> None:
     assert ALL == "all"
     assert format_connect(ALICE) == f'{{"type":"connect","from":"{ALICE}"}}'
-    assert format_leave(ALICE) == f'{{"type":"leave","from":"{ALICE}"}}'
     assert parse_message(format_connect(ALICE)) == Connect(ALICE)
-    assert parse_message(format_leave(ALICE)) == Leave(ALICE)
-    assert format_connect(ALICE, 3) == f'{{"type":"connect","from":"{ALICE}","free":3}}'
-
-
-@given(st.integers(0, FREE_MAX))
-def test_free_slots_read_back_the_same(free: int) -> None:
-    assert parse_message(format_connect(BOB, free)) == Connect(BOB, free)
-
-
-@pytest.mark.parametrize(("free", "told"), [(-1, 0), (FREE_MAX + 1, FREE_MAX), (10**9, FREE_MAX)])
-def test_we_say_no_number_that_others_would_not_take(free: int, told: int) -> None:
-    assert parse_message(format_connect(BOB, free)) == Connect(BOB, told)
-
-
-@pytest.mark.parametrize("free", [None, True, "3", 3.0, -1, FREE_MAX + 1, 10**30, [3], {}])
-def test_malformed_free_slots_are_none(free: Any) -> None:
-    assert parse_message(body(type="connect", free=free)) == Connect(ALICE, None)
-
-
-@pytest.mark.parametrize("alone", [False, None, 1, "true", [True], {}])
-def test_alone_is_true_or_nothing(alone: Any) -> None:
-    offer = {"type": "offer", "sdp": "v=0"}
-    assert parse_message(body(signal=offer, alone=alone)) == SignalFrom(ALICE, None, Signal("offer", sdp="v=0"))
-
-
-def test_only_an_offer_says_alone() -> None:
-    assert parse_message(body(signal={"type": "offer", "sdp": "v=0"}, alone=True)) == SignalFrom(
-        ALICE, None, Signal("offer", sdp="v=0", alone=True)
-    )
-    assert parse_message(body(signal={"type": "answer", "sdp": "v=0"}, alone=True)) == SignalFrom(
-        ALICE, None, Signal("answer", sdp="v=0")
-    )
-    assert "alone" not in json.loads(format_signal(BOB, "s", Signal("answer", sdp="v=0", alone=True)))
+    assert parse_message(body(type="connect", more=[1])) == Connect(ALICE)
+    assert parse_message(body(type="leave")) is None
 
 
 @given(signals, st.none() | st.text("abc0", min_size=1, max_size=64))
 def test_our_own_signals_read_back_the_same(signal: Signal, session: str | None) -> None:
     assert parse_message(format_signal(BOB, session, signal)) == SignalFrom(BOB, session, signal)
     assert ("session" in json.loads(format_signal(BOB, session, signal))) == (session is not None)
-
-
-@given(st.text("abc0", min_size=1, max_size=64), st.floats(0, BUSY_MAX_S))
-def test_busy_reads_back_the_same_to_a_thousandth(session: str, busy_s: float) -> None:
-    text = format_busy(BOB, session, busy_s)
-    assert parse_message(text) == Busy(BOB, session, round(busy_s, 3))
-    assert "signal" not in json.loads(text)
-
-
-@given(st.floats(allow_nan=False))
-def test_we_say_no_time_that_others_would_not_take(busy_s: float) -> None:
-    told = parse_message(format_busy(BOB, "s", busy_s))
-    assert isinstance(told, Busy)
-    assert 0 <= told.not_before_s <= BUSY_MAX_S
-
-
-@pytest.mark.parametrize("busy", [None, True, "60", -1, -1e-9, 3600.001, 10**400, [60], {}])
-def test_a_busy_without_a_time_is_ignored(busy: Any) -> None:
-    assert parse_message(body(session="s", busy=busy)) is None
-
-
-@pytest.mark.parametrize("session", [None, 7, "", "s" * 65, {}])
-def test_a_busy_for_no_session_is_ignored(session: Any) -> None:
-    assert parse_message(body(session=session, busy=60)) is None
-
-
-def test_a_signal_with_a_busy_beside_it_is_a_signal() -> None:
-    offer = {"type": "offer", "sdp": "v=0"}
-    message = parse_message(body(signal=offer, session="s", busy=60))
-    assert message == SignalFrom(ALICE, "s", Signal("offer", sdp="v=0"))
 
 
 def test_both_shapes_of_candidates() -> None:
@@ -279,40 +211,16 @@ def test_outside_bytes_only_ever_raise_signal_invalid(text: str | bytes) -> None
         parse_message(text)
 
 
-@given(st.dictionaries(st.sampled_from(["type", "sdp", "candidate", "renegotiate"]), jsons), jsons, jsons)
-def test_outside_signals_only_ever_raise_signal_invalid(signal: dict[str, Any], session: Any, alone: Any) -> None:
+@given(st.dictionaries(st.sampled_from(["type", "sdp", "candidate", "renegotiate"]), jsons), jsons)
+def test_outside_signals_only_ever_raise_signal_invalid(signal: dict[str, Any], session: Any) -> None:
     try:
-        message = parse_message(body(signal=signal, session=session, alone=alone))
+        message = parse_message(body(signal=signal, session=session))
     except SignalInvalid:
         return
     assert message is None or isinstance(message, SignalFrom)
 
 
-@given(jsons)
-def test_outside_announcements_are_taken_whatever_they_say_of_slots(free: Any) -> None:
-    try:
-        message = parse_message(body(type="connect", free=free))
-    except SignalInvalid:
-        return  # Infinity is no JSON
-    assert isinstance(message, Connect)
-    assert message.free is None or 0 <= message.free <= FREE_MAX
-
-
-@given(jsons, jsons)
-def test_outside_refusals_are_a_time_and_a_session_or_nothing(session: Any, busy: Any) -> None:
-    try:
-        message = parse_message(body(session=session, busy=busy))
-    except SignalInvalid:
-        return  # Infinity is no JSON
-    if message is not None:
-        assert isinstance(message, Busy)
-        assert message.session == session
-        assert 0 <= message.not_before_s <= BUSY_MAX_S
-
-
 def test_our_own_mistakes() -> None:
-    with pytest.raises(MisuseError, match="session"):
-        format_busy(ALICE, "", 60.0)
     with pytest.raises(MisuseError, match="session"):
         format_signal(ALICE, "", Signal("offer", sdp="v=0"))
     with pytest.raises(MisuseError, match="breaks the rules"):

@@ -3,9 +3,8 @@
 For JavaScript peers; spoken on hubs whose address begins with `swarm+`. There every hearer of a `connect` offers, and
 glare has no rule: so we never announce ourselves, and offer to each `connect` that we hear.
 
-Channel `all` carries `{"type":"connect","from":id}` (and our own `{"type":"leave","from":id}`, which JavaScript
-ignores); a peer's id is its channel and carries `{"from":id,"signal":...}`; see wire.swarm for the rest. Nothing here
-proves who speaks: the secret handshake on the opened channel does.
+Channel `all` carries `{"type":"connect","from":id}`; a peer's id is its channel and carries `{"from":id,"signal":...}`;
+see wire.swarm for the rest. Nothing here proves who speaks: the secret handshake on the opened channel does.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import aiohttp
 
@@ -25,8 +23,6 @@ from ssb_rtc.signalhub.client import ClientLimits, HubClient
 from ssb_rtc.signalhub.over_hubs import Held, OverHubs, not_subscribed
 from ssb_rtc.signalhub.signalling import (
     Announced,
-    Busy,
-    Left,
     SignallingEvent,
     SignalReceived,
 )
@@ -34,11 +30,6 @@ from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import swarm
 from ssb_rtc.wire.hub_url import http_url
 from ssb_rtc.wire.swarm import Signal
-
-BUSY_BELIEVED_S: Final = 300.0
-"""The most that a `busy` is believed: anybody on a hub can forge one, and keeps us from a peer no longer than this with
-it. Honest ones name about a minute.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +47,9 @@ class SwarmLimits:
     senders_max: int = 4096
     seen_window_s: float = 60.0
     seen_max: int = 16 * 1024
-    busy_rate_s: float = 10.0
-    busy_burst: float = 50.0
-    """Of what we say to each hub about being busy: offers from made-up ids must not use up what a hub takes from us."""
     posts_max: int = 4
     """In flight to one hub; half of the connections that the client may have."""
     posts_waiting_max: int = 256
-    busy_waiting_max: int = 32
-    """Who wait for their turn at one hub, and how many may for one of ours about being busy to join them: a hub that
-    takes nothing must not fill our memory with what others have us say there.
-    """
 
 
 class _Hub(Held):
@@ -75,13 +59,12 @@ class _Hub(Held):
         super().__init__(limits.posts_max)
         self.client = client
         self.bucket = TokenBucket(limits.hub_rate_s, limits.hub_burst, now_s)
-        self.busy = TokenBucket(limits.busy_rate_s, limits.busy_burst, now_s)
 
 
 class SwarmSignalling(OverHubs[_Hub]):
     """The swarm dialect for one identity and one app name.
 
-    Messages are dropped as: flood, invalid, unknown, own, duplicate; unsaid was ours.
+    Messages are dropped as: flood, invalid, unknown, own, duplicate.
     """
 
     def __init__(
@@ -158,14 +141,7 @@ class SwarmSignalling(OverHubs[_Hub]):
                 del self._described[key]
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
-        """See `Signalling.say_busy`."""
-        held = self._hubs.get(hub)
-        if held is not None:
-            much = held.waiting >= self._limits.busy_waiting_max
-            if much or not held.busy.take(self._clock()):
-                self._dropped["unsaid"] += 1
-                return
-        await self._post(hub, swarm.inbox(to), swarm.format_busy(self._own, session, not_before_s))
+        """Says nothing: simple-peer throws at what it does not know."""
 
     async def _post(self, hub: HubUrl, channel: str, body: str) -> None:
         held = self._hubs.get(hub)
@@ -193,27 +169,19 @@ class SwarmSignalling(OverHubs[_Hub]):
             self._dropped["own"] += 1
             return
         match message:
-            case swarm.Connect() | swarm.Leave():
-                self._hear_on_all(hub, message, now_s)
-            case swarm.SignalFrom() | swarm.Busy():
-                self._hear_on_ours(hub, message, text, now_s)
+            case swarm.Connect(sender):
+                if self._announcers.take((hub, sender), now_s):
+                    self._emit(Announced(hub, sender))
+                else:
+                    self._dropped["flood"] += 1
+            case swarm.SignalFrom():
+                self._hear_signal(hub, message, text, now_s)
 
-    def _hear_on_all(self, hub: HubUrl, message: swarm.Connect | swarm.Leave, now_s: float) -> None:
-        if not self._announcers.take((hub, message.sender), now_s):
-            self._dropped["flood"] += 1
-        elif isinstance(message, swarm.Connect):
-            self._emit(Announced(hub, message.sender, message.free))
-        else:
-            self._emit(Left(hub, message.sender))
-
-    def _hear_on_ours(self, hub: HubUrl, message: swarm.SignalFrom | swarm.Busy, text: str, now_s: float) -> None:
+    def _hear_signal(self, hub: HubUrl, message: swarm.SignalFrom, text: str, now_s: float) -> None:
         digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
         if not self._senders.take(message.sender, now_s):
             self._dropped["flood"] += 1
         elif not self._seen.first((message.sender, message.session, digest), now_s):
             self._dropped["duplicate"] += 1
-        elif isinstance(message, swarm.SignalFrom):
-            self._emit(SignalReceived(hub, message.sender, message.session, message.signal))
         else:
-            believed_s = min(message.not_before_s, BUSY_BELIEVED_S)
-            self._emit(Busy(hub, message.sender, message.session, believed_s))
+            self._emit(SignalReceived(hub, message.sender, message.session, message.signal))

@@ -33,10 +33,12 @@ from ssb_rtc.wire.envelope import (
     require_bytes,
     seal_to,
 )
-from ssb_rtc.wire.swarm import CANDIDATE_LIMIT_BYTES, FREE_MAX, Signal, parse_signal
+from ssb_rtc.wire.swarm import CANDIDATE_LIMIT_BYTES, Signal, parse_signal
 from ssb_rtc.wire.values import encode_json, parse_json
 
 BUSY_MAX_S: Final = 3600
+FREE_MAX: Final = 64
+"""No peer has room for more links than this."""
 SDP_MAX_BYTES: Final = PAYLOAD_MAX_BYTES - KEY_BYTES - REPLY_BYTES - SEAL_BYTES
 """What fits beside an offer's keys in the largest block; an answer keeps to it as well."""
 CANDIDATE_JSON_MAX_BYTES: Final = 2 * CANDIDATE_LIMIT_BYTES

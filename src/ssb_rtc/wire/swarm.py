@@ -1,13 +1,7 @@
 """The swarm dialect of signalling: the JSON of npm webrtc-swarm 2.9, with simple-peer's signal objects.
 
 Channel `all` carries `{"type":"connect","from":id}`; a peer's own id is its channel and carries
-`{"from":id,"signal":{...}}`. Ours besides, which JavaScript ignores: `{"type":"leave","from":id}`, `free` in a connect,
-how many links its sender could take, `session`, the name of an attempt, and `alone`, beside an offer of who has no link
-at all.
-
-Ours too is `{"from":id,"session":...,"busy":seconds}` on a peer's own channel: its offer is refused. It answers only
-offers that named a session, because JavaScript must never get it: webrtc-swarm hands the `signal` of whatever comes on
-that channel to simple-peer, which throws where there is none.
+`{"from":id,"signal":{...}}`. Ours besides, which JavaScript ignores: `session`, the name of an attempt.
 
 Ids are feed ids, spelled `@...=.ed25519`; a sender that is none can't be one of our peers. `from` proves nothing before
 the secret handshake.
@@ -16,7 +10,7 @@ the secret handshake.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
@@ -35,10 +29,6 @@ CANDIDATE_LIMIT_BYTES: Final = 1024
 MID_LIMIT_CHARS: Final = 64
 SESSION_LIMIT_CHARS: Final = 64
 LINE_INDEX_MAX: Final = 65_535
-FREE_MAX: Final = 64
-"""No peer has room for more links than this."""
-BUSY_MAX_S: Final = 3600.0
-"""Who names a longer time has said nothing."""
 
 SignalKind: TypeAlias = Literal["knock", "offer", "answer", "candidate"]
 
@@ -66,15 +56,6 @@ class Connect:
     """Somebody says that it is there; in this dialect every hearer offers."""
 
     sender: PeerId
-    free: int | None = None
-    """How many links it could take; None from JavaScript."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Somebody says that it goes."""
-
-    sender: PeerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +67,7 @@ class SignalFrom:
     signal: Signal
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """The offer of this session is refused: its sender is full, and may be tried again after so many seconds."""
-
-    sender: PeerId
-    session: str
-    not_before_s: float
-
-
-SwarmMessage: TypeAlias = Connect | Leave | SignalFrom | Busy
+SwarmMessage: TypeAlias = Connect | SignalFrom
 
 
 def app_name(network_key: bytes) -> str:
@@ -115,8 +87,7 @@ def is_peer_id(value: object) -> bool:
 
 def parse_message(body: str | bytes) -> SwarmMessage | None:
     """What a hub's frame says. None for what is well-formed and not for us: unknown types and signals
-    (simple-peer's `renegotiate` and `transceiverRequest`), the empty candidate that ends a list, a `busy` that names
-    no session or no time.
+    (simple-peer's `renegotiate` and `transceiverRequest`), the empty candidate that ends a list.
 
     Raises SignalInvalid for everything else: not JSON, too large, a sender that is no feed id.
     """
@@ -132,15 +103,9 @@ def parse_message(body: str | bytes) -> SwarmMessage | None:
     sender = _sender(value.get("from"))
     if "signal" in value:
         signal = parse_signal(value["signal"])
-        if signal is not None and signal.kind == "offer" and value.get("alone") is True:
-            signal = replace(signal, alone=True)
         return None if signal is None else SignalFrom(sender, _session(value.get("session")), signal)
-    if "busy" in value:
-        return _busy(sender, _session(value.get("session")), value["busy"])
     if value.get("type") == "connect":
-        return Connect(sender, _free(value.get("free")))
-    if value.get("type") == "leave":
-        return Leave(sender)
+        return Connect(sender)
     return None
 
 
@@ -161,17 +126,9 @@ def parse_signal(value: Json) -> Signal | None:
     raise SignalInvalid("a signal has no type")
 
 
-def format_connect(sender: PeerId, free: int | None = None) -> str:
-    """The body that says on `all` that we are there, and how many links we could take."""
-    message: dict[str, Any] = {"type": "connect", "from": sender}
-    if free is not None:
-        message["free"] = max(0, min(free, FREE_MAX))
-    return _text_of(message)
-
-
-def format_leave(sender: PeerId) -> str:
-    """The body that says on `all` that we go."""
-    return _text_of({"type": "leave", "from": sender})
+def format_connect(sender: PeerId) -> str:
+    """The body that says on `all` that somebody is there."""
+    return _text_of({"type": "connect", "from": sender})
 
 
 def format_signal(sender: PeerId, session: str | None, signal: Signal) -> str:
@@ -182,23 +139,12 @@ def format_signal(sender: PeerId, session: str | None, signal: Signal) -> str:
     message: dict[str, Any] = {"from": sender}
     if session is not None:
         message["session"] = _our_session(session)
-    if signal.alone and signal.kind == "offer":
-        message["alone"] = True
     message["signal"] = signal_to_json(signal)
     try:
         parse_signal(message["signal"])
     except SignalInvalid as error:
         raise MisuseError(f"our own signal breaks the rules: {error}") from error
     return _text_of(message)
-
-
-def format_busy(sender: PeerId, session: str, not_before_s: float) -> str:
-    """The body that says on another peer's channel that its offer of this session is refused, and for how long.
-
-    Only for who named the session itself: see the module. Raises MisuseError where the session is none.
-    """
-    busy_s = round(max(0.0, min(not_before_s, BUSY_MAX_S)), 3)
-    return _text_of({"from": sender, "session": _our_session(session), "busy": busy_s})
 
 
 def signal_to_json(signal: Signal) -> JsonObject:
@@ -253,18 +199,6 @@ def _our_session(session: str) -> str:
     if not 0 < len(session) <= SESSION_LIMIT_CHARS:
         raise MisuseError(f"a session has 1 to {SESSION_LIMIT_CHARS} characters")
     return session
-
-
-def _busy(sender: PeerId, session: str | None, value: Json) -> Busy | None:
-    # True is an int to Python, and no time; NaN lies in no range.
-    if session is None or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= BUSY_MAX_S:
-        return None
-    return Busy(sender, session, float(value))
-
-
-def _free(value: Json) -> int | None:
-    # As with a session: whoever says nothing that makes sense has said nothing.
-    return value if type(value) is int and 0 <= value <= FREE_MAX else None
 
 
 def _text_of(message: JsonObject) -> str:
