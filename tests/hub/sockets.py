@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.limits import HubLimits
@@ -33,6 +33,10 @@ class Raw:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+
+    def stop_reading(self) -> None:
+        """From now on this end takes nothing; what comes fills the buffers of the kernel."""
+        cast(asyncio.Transport, self.writer.transport).pause_reading()
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)

@@ -111,11 +111,11 @@ async def test_connections_that_reset_leave_nothing_behind() -> None:
 
 async def stuck_readers(hub: HubServer, count: int, stack: list[Raw]) -> None:
     for _ in range(count):
-        raw = await asyncio.open_connection("127.0.0.1", hub.port)
-        stack.append(Raw(*raw))
-        raw[1].write(b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
-        await raw[0].readuntil(b"\r\n\r\n")
-        raw[1].transport.pause_reading()  # type: ignore[attr-defined]
+        raw = Raw(*await asyncio.open_connection("127.0.0.1", hub.port))
+        stack.append(raw)
+        raw.writer.write(b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
+        await raw.reader.readuntil(b"\r\n\r\n")
+        raw.stop_reading()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def test_who_does_not_read_is_not_read_until_it_has_caught_up() -> None:
 async def test_a_client_that_asks_and_never_reads_is_not_read_further() -> None:
     async with running(HubLimits(header_s=0.5, keep_alive_s=0.5, close_s=0.2, sweep_s=0.05)) as hub:
         async with connected(hub.port) as raw:
-            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            raw.stop_reading()
             raw.writer.transport.set_write_buffer_limits(high=2**30)
             for _ in range(40):
                 raw.writer.write((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 1000)
@@ -182,7 +182,7 @@ async def test_a_subscriber_that_keeps_talking_is_cut() -> None:
 
 
 async def test_a_subscriber_keeps_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Watched(httptools.HttpRequestParser):  # type: ignore[misc]
+    class Watched(httptools.HttpRequestParser):  # type: ignore[misc]  # httptools has no types
         """A parser that can be watched going away."""
 
     parsers: list[weakref.ref[Watched]] = []

@@ -199,7 +199,8 @@ def _amount(options: Json, name: str) -> float | None:
         return None
     if type(number) not in (int, float) or not 0 <= number <= NUMBER_MAX:
         raise MisuseError(f"{name} takes a number")
-    return number  # type: ignore[no-any-return]
+    amount: float = number
+    return amount
 
 
 def _shown(record: BlobRecord, long: bool) -> Json:

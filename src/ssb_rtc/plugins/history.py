@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
@@ -204,7 +205,7 @@ class History:
                 fetching.rest[feed] = None
                 continue
             task = fetching.live[feed] = self._spawn(self._fetch(fetching.link, feed, live=True), f"history {feed}")
-            task.add_done_callback(lambda ended, feed=feed: _forget(fetching.live, feed, ended))  # type: ignore[misc]
+            task.add_done_callback(partial(_forget, fetching.live, feed))
         if fetching.rest and fetching.turns is None:
             logger.info("%s has no EBT: %d feeds are asked of it in turns", fetching.link.remote, len(fetching.rest))
             fetching.turns = self._spawn(self._take_turns(fetching), f"histories of {fetching.link.remote}")

@@ -138,8 +138,7 @@ class Signalling(ABC):
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """Tell a peer that its offer of this session is refused, and for how long.
 
-        Only for an offer that named its session itself: stock JavaScript peers could break on it. Where too many such
-        answers go out, nothing is said. Raises TransportFault.
+        Says nothing in a dialect that has no word for it. Raises TransportFault.
         """
 
     @abstractmethod

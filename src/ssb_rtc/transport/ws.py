@@ -12,6 +12,7 @@ import contextlib
 import logging
 import re
 import ssl
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -68,13 +69,13 @@ class WsStream(SocketStream):
         self._counted_frames = 0
         self._counted_bytes = 0
 
+    @abstractmethod
     def _take_head(self, head: bytes) -> None:
         """Called once, with all up to the empty line; calls `_begin` or gives the connection up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _refuse_head(self, why: str) -> None:
         """Called when there is no head to be had."""
-        raise NotImplementedError
 
     @property
     def _opened(self) -> bool:

@@ -111,6 +111,7 @@ class Manifest:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and self._kinds == other._kinds
 
+    # It may not be a key; mypy does not know Python's way to say so.
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
