@@ -11,13 +11,13 @@ import aiohttp
 
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.signalhub.carriers import SealedLimits
-from ssb_rtc.signalhub.client import ClientLimits
+from ssb_rtc.signalhub.client import ClientLimits, HubClient
 from ssb_rtc.signalhub.sealed_signalling import SealedSignalling
 from ssb_rtc.signalhub.signalling import SignallingEvent, SignalReceived
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import channels, envelope, letters
 from ssb_rtc.wire.envelope import Kind, Letter
-from ssb_rtc.wire.swarm import Signal
+from ssb_rtc.wire.swarm import Signal, app_name
 from tests.storage.feedmaker import keys_of
 
 NETWORK = bytes(range(32))
@@ -190,3 +190,10 @@ class Signer:
 
     public: bytes
     secret: bytes
+
+
+async def post(session: aiohttp.ClientSession, hub: HubUrl, channel: str, *bodies: str) -> None:
+    """Says something there, as anybody may."""
+    client = HubClient(hub, app_name(NETWORK), session)
+    for body in bodies:
+        await client.broadcast(channel, body)

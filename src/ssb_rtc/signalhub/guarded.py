@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import aiohttp
+import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -173,8 +173,8 @@ async def _get(url: URL, places: list[ResolveResult]) -> tuple[int, bytes]:
 def is_hub_status(body: bytes) -> bool:
     """Whether this is what a signalhub says of itself: JSON with name, version and subscribers (signalhub 4.9.0)."""
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = orjson.loads(body)  # which gives up on deep nesting in good order
+    except orjson.JSONDecodeError:
         return False
     if not isinstance(found, dict):
         return False
