@@ -8,7 +8,6 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
@@ -176,7 +175,7 @@ def _size_bytes(source: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-async def _send_file(duplex: Duplex, source: BinaryIO, show: Callable[[int], None]) -> JsonObject:
+async def _send_file(duplex: Duplex, source: BinaryIO, show: output.Progress) -> JsonObject:
     """Stream the bytes of a file to the peer, which splits and checks them; gives the peer's summary."""
 
     async def send() -> None:

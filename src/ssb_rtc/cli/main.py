@@ -84,6 +84,10 @@ def _sync(parser: Parser) -> None:
     answers = parser.add_mutually_exclusive_group()
     answers.add_argument("--accept", action="store_true", help="fetch all feeds within --hops, however large")
     answers.add_argument("--decline", action="store_true", help="fetch only whom we follow directly")
+    parser.add_argument(
+        "--wait", action="store_true", help="show the progress until all is here that linked peers have (needs a peer)"
+    )
+    parser.add_argument("--timeout", metavar="S", type=float, help="how long --wait waits (default: until it is done)")
 
 
 def _log(parser: Parser) -> None:
@@ -165,6 +169,12 @@ def _hubs(parser: Parser) -> None:
     parser.add_argument("--why", metavar="URL", help="tell why this hub is connected or not")
 
 
+def _status(parser: Parser) -> None:
+    parser.add_argument(
+        "--watch", action="store_true", help="stay, and show what changes; on a pipe a line for each change"
+    )
+
+
 def _trace(parser: Parser) -> None:
     parser.add_argument(
         "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
@@ -193,6 +203,10 @@ def _demo(parser: Parser) -> None:
     parser.add_argument("--import", dest="source", metavar="FILE", help="serve the messages of this file instead")
     parser.add_argument("--hub", dest="meet_on", metavar="URL", help="meet on this hub instead of starting one")
     parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="give up after this time (default 60)")
+
+
+def _completion(parser: Parser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that it is for")
 
 
 NETWORK = (
@@ -236,7 +250,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "sync", "show what limits fetching, and agree to a large first sync", "friends:sync",
-        ("ssb-rtc sync", "ssb-rtc sync --accept"), _sync, settings=("hops", "storage_max"),
+        ("ssb-rtc sync", "ssb-rtc sync --accept --wait"), _sync, settings=("hops", "storage_max"),
     ),
     Command(
         "log", "print the messages that we hold", "feed:log",
@@ -295,7 +309,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "status", "show who we are, what we hold, and whom we are linked to", "network:status",
-        ("ssb-rtc status --json",),
+        ("ssb-rtc status --json", "ssb-rtc status --watch"), _status,
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
@@ -314,6 +328,13 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "demo", "a hub and two peers on this machine gossip a feed over WebRTC", "demo:demo",
         ("ssb-rtc demo", "ssb-rtc demo --once --json --messages 1000"), _demo, settings=("rtc_backend",),
+    ),
+    Command(
+        "completion", "print what completes this command in a shell", "completion:completion",
+        ("ssb-rtc completion bash > ~/.local/share/bash-completion/completions/ssb-rtc",
+         "ssb-rtc completion zsh > ~/.zfunc/_ssb-rtc",
+         "ssb-rtc completion fish > ~/.config/fish/completions/ssb-rtc.fish"),
+        _completion, json=False,
     ),
     Command(
         "simulate", "try the state manager in a simulated world, from a seed", "simulate:simulate",
@@ -342,7 +363,7 @@ def build_parser() -> Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.arguments(sub)
-        if command.name not in {"validate", "hub", "demo", "simulate"}:
+        if command.name not in {"validate", "hub", "demo", "completion", "simulate"}:
             flags.add_path(sub)
         if command.json:
             sub.add_argument("--json", action="store_true", help="print JSON, for programs")

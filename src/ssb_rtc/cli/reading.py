@@ -9,9 +9,18 @@ import threading
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
+from ssb_rtc.cli import output
 from ssb_rtc.errors import MisuseError
 
 CHUNK_BYTES = 1 << 16
+
+
+def somebody_types() -> bool:
+    """Whether standard input is a terminal that we may read: reading one from the background stops the process."""
+    try:
+        return os.tcgetpgrp(output.standard_input().fileno()) == os.getpgrp()
+    except (OSError, MisuseError):
+        return False
 
 
 async def chunks_of(source: BinaryIO) -> AsyncIterator[bytes]:

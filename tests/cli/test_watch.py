@@ -1,0 +1,120 @@
+"""`ssb-rtc status --watch` on a terminal and on a pipe, and what other commands do with colours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from ssb_rtc.cli.watch_view import Look, line, screen
+from tests.cli.terminal import COLOUR, terminal
+from tests.e2e.processes import run, run_ok, running
+
+
+async def test_watching_on_a_terminal_shows_what_changes_until_q(tmp_path: Path) -> None:
+    path = ["--path", str(tmp_path / "peer")]
+    async with running(tmp_path, "start", *path) as peer:
+        async with terminal("status", "--watch", *path) as seen:
+            await seen.shows(f"id        {peer.ready['id']}")
+            await seen.shows("no hub: add one")
+            assert COLOUR.search(seen.raw)
+            seen.forget()
+            await run_ok("hubs", "add", "http://127.0.0.1:9", *path)
+            await seen.shows("http://127.0.0.1:9")
+            seen.press("q")
+            assert await seen.end() == 0
+            assert seen.echoes
+            assert "\x1b[?1049l" in seen.raw, "the screen from before is back"
+        async with terminal("status", "--watch", *path, env={"NO_COLOR": "1"}) as plain:
+            await plain.shows("http://127.0.0.1:9")
+            assert not COLOUR.search(plain.raw)
+            plain.press("\x03")  # Ctrl-C
+            assert await plain.end() == 0
+        async with terminal("status", "--watch", *path) as orphan:
+            await orphan.shows(peer.ready["id"])
+            await peer.end()
+            assert await orphan.end() == 3
+            assert "the peer has ended" in orphan.text
+
+
+async def test_watching_on_a_pipe_prints_a_line_for_each_change(tmp_path: Path) -> None:
+    path = ["--path", str(tmp_path / "peer")]
+    async with (
+        running(tmp_path, "start", *path),
+        running(tmp_path, "status", "--watch", *path) as watching,
+    ):
+        assert (watching.ready["messages"], watching.ready["missing"]["messages"]) == (0, 0)
+        await run_ok("publish", "hello", *path)
+        assert watching.process.stdout is not None
+        async with asyncio.timeout(10):
+            assert json.loads(await watching.process.stdout.readline())["messages"] == 1
+        assert (await run_ok("hubs", "--path", path[1])).out == "no hubs: add one with `ssb-rtc hubs add https://...`\n"
+    assert (await run("status", "--watch", *path)).code == 3
+
+
+async def test_waiting_for_what_linked_peers_have(tmp_path: Path) -> None:
+    ours, theirs = str(tmp_path / "ours"), str(tmp_path / "theirs")
+    await run_ok("init", "--path", theirs)
+    friend = (await run_ok("whoami", "--path", theirs)).out.strip()
+    await run_ok("init", "--path", ours)
+    await run_ok("follow", friend, "--path", ours)
+    await run_ok("publish", "hello", "--path", theirs)
+    async with running(tmp_path, "start", "--path", ours):
+        alone = await run("sync", "--wait", "--timeout", "0.2", "--path", ours)
+        assert (alone.code, "no peer is linked" in alone.out) == (1, True)
+        async with running(tmp_path, "start", "--path", theirs, "--net", "0") as other:
+            await run_ok("connect", other.ready["addresses"][0], "--path", ours)
+            waited = await run_ok("sync", "--wait", "--timeout", "20", "--path", ours)
+            assert "all is here that linked peers have" in waited.out
+            assert (await run_ok("status", "--json", "--path", ours)).json["feeds"][friend] == 1
+    assert (await run("sync", "--timeout", "1", "--path", ours)).code == 2
+
+
+async def test_no_command_colours_what_goes_into_a_pipe(tmp_path: Path) -> None:
+    path = ["--path", str(tmp_path / "peer")]
+    await run_ok("init", *path)
+    for words in (["status"], ["index"], ["--help"], ["simulate", "--list"]):
+        done = await run_ok(*words, *(path if words[0] in {"status", "index"} else []))
+        assert "\x1b" not in done.out + done.err, words
+
+
+async def test_a_simulation_shows_how_far_it_is_on_a_terminal() -> None:
+    async with terminal("simulate", "--seeds", "2", "--peers", "4") as seen:
+        await seen.shows("calm, seeds")
+        await seen.shows("2 seeds from 1 on: none failed")
+        assert await seen.end() == 0
+
+
+def _look(peers: int, *, missing: int = 0) -> Look:
+    ids = [f"@{number:043}=.ed25519" for number in range(peers)]
+    status = {"id": ids[0], "messages": 30, "feeds": {ids[0]: 30}, "addresses": [], "warnings": ["\x1b[2Jbad"]}
+    rows = [
+        {"id": each, "state": "DISCONNECTED", "transport": None, "reason": "it \x1b]0;x\x07 waits", "pinned": False}
+        for each in ids
+    ]
+    rows[-1] |= {"state": "CONNECTED", "transport": "rtc"}
+    hubs = [{"url": "https://hub.example.org", "state": "CONNECTED", "error": None}]
+    indexes = {"start": 0, "current": 10, "target": 30}
+    return Look(1.0, status, rows, hubs, {"messages": missing, "feeds": 2}, indexes)
+
+
+def test_a_thousand_peers_fit_the_screen_and_nothing_of_theirs_steers_it() -> None:
+    look = _look(1_000, missing=70)
+    for width, height in ((80, 24), (200, 60), (40, 10)):
+        console = Console(width=width, height=height, force_terminal=True, color_system=None)
+        with console.capture() as captured:
+            console.print(screen(look, width, height))
+        text = captured.get()
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        assert "\x1b" not in plain
+        assert "\x07" not in plain
+        assert len(plain.splitlines()) <= max(height, 16)
+        assert "(1 linked in all)" in plain
+        assert "@0000" in plain
+    assert "70 of 2 feeds to come" in plain or width < 80
+    assert line(look).startswith(
+        "hubs 1 of 1, linked 1 of 1000 (1 rtc), 30 messages in 1 feeds, 70 to fetch, warning: "
+    )
