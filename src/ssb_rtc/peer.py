@@ -109,6 +109,7 @@ class Peer:
         self.controls = PeerControls(self.folder, lambda: self.context)
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
+        self._callers: set[Link] = set()
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not there comes here, and what is not there is made by entering.
@@ -207,6 +208,7 @@ class Peer:
         context, settings = self.context, self.settings
         if self.controls.network is not None:
             raise MisuseError("this peer is online already")
+        self._stack.push_async_callback(self._end_callers)
         self._stack.push_async_callback(self._unix.close)
         if self._transports is None:
             await self._unix.listen(str(files.socket_path(self.folder)), self._serve_local)
@@ -378,7 +380,14 @@ class Peer:
     # --- callers on this machine ---
 
     async def _serve_local(self, stream: Stream) -> None:
-        await open_plain_link(stream, own=PeerId(self.keys.id), router=self.registry, dialled=False)
+        link = await open_plain_link(stream, own=PeerId(self.keys.id), router=self.registry, dialled=False)
+        self._callers.add(link)
+        link.closed.add_done_callback(lambda _closed: self._callers.discard(link))
+
+    async def _end_callers(self) -> None:
+        """In an application that goes on without this peer, whoever calls it shall hear that it is gone."""
+        for link in list(self._callers):
+            await link.close()
 
     @asynccontextmanager
     async def local_link(self) -> AsyncIterator[Link]:

@@ -5,72 +5,71 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rich.console import Console
 
+from ssb_rtc import Peer, Settings
 from ssb_rtc.cli.watch_view import Look, line, screen
 from tests.cli.terminal import COLOUR, terminal
-from tests.e2e.processes import run, run_ok, running
+from tests.e2e.processes import LIMIT_S, run, run_ok, running
+
+ALONE = Settings(lan=False)
 
 
 async def test_watching_on_a_terminal_shows_what_changes_until_q(tmp_path: Path) -> None:
-    path = ["--path", str(tmp_path / "peer")]
-    async with running(tmp_path, "start", *path) as peer:
+    path = ["--path", str(tmp_path)]
+    async with AsyncExitStack() as stack:
+        peer = await stack.enter_async_context(Peer(tmp_path, ALONE))
         async with terminal("status", "--watch", *path) as seen:
-            await seen.shows(f"id        {peer.ready['id']}")
+            await seen.shows(f"id        {peer.id}")
             await seen.shows("no hub: add one")
             assert COLOUR.search(seen.raw)
             seen.forget()
-            await run_ok("hubs", "add", "http://127.0.0.1:9", *path)
+            peer.controls.add_hub("http://127.0.0.1:9")
             await seen.shows("http://127.0.0.1:9")
             seen.press("q")
             assert await seen.end() == 0
             assert seen.echoes
             assert "\x1b[?1049l" in seen.raw, "the screen from before is back"
-        async with terminal("status", "--watch", *path, env={"NO_COLOR": "1"}) as plain:
+        async with (
+            terminal("status", "--watch", *path, env={"NO_COLOR": "1"}) as plain,
+            terminal("status", "--watch", *path) as orphan,
+        ):
             await plain.shows("http://127.0.0.1:9")
             assert not COLOUR.search(plain.raw)
             plain.press("\x03")  # Ctrl-C
             assert await plain.end() == 0
-        async with terminal("status", "--watch", *path) as orphan:
-            await orphan.shows(peer.ready["id"])
-            await peer.end()
-            assert await orphan.end() == 3
+            await orphan.shows(peer.id)
+            await stack.aclose()
+            assert await orphan.end() == 3, orphan.text
             assert "the peer has ended" in orphan.text
 
 
 async def test_watching_on_a_pipe_prints_a_line_for_each_change(tmp_path: Path) -> None:
     path = ["--path", str(tmp_path / "peer")]
-    async with (
-        running(tmp_path, "start", *path),
-        running(tmp_path, "status", "--watch", *path) as watching,
-    ):
+    async with Peer(path[1], ALONE) as peer, running(tmp_path, "status", "--watch", *path) as watching:
         assert (watching.ready["messages"], watching.ready["missing"]["messages"]) == (0, 0)
-        await run_ok("publish", "hello", *path)
+        await peer.publish({"type": "post", "text": "hello"})
         assert watching.process.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             assert json.loads(await watching.process.stdout.readline())["messages"] == 1
-        assert (await run_ok("hubs", "--path", path[1])).out == "no hubs: add one with `ssb-rtc hubs add https://...`\n"
     assert (await run("status", "--watch", *path)).code == 3
 
 
 async def test_waiting_for_what_linked_peers_have(tmp_path: Path) -> None:
-    ours, theirs = str(tmp_path / "ours"), str(tmp_path / "theirs")
-    await run_ok("init", "--path", theirs)
-    friend = (await run_ok("whoami", "--path", theirs)).out.strip()
-    await run_ok("init", "--path", ours)
-    await run_ok("follow", friend, "--path", ours)
-    await run_ok("publish", "hello", "--path", theirs)
-    async with running(tmp_path, "start", "--path", ours):
-        alone = await run("sync", "--wait", "--timeout", "0.2", "--path", ours)
+    path = ["--path", str(tmp_path / "ours")]
+    async with Peer(path[1], ALONE) as ours, Peer(tmp_path / "theirs", Settings(lan=False, net=0)) as theirs:
+        await ours.follow(theirs.id)
+        await theirs.publish({"type": "post", "text": "hello"})
+        alone = await run("sync", "--wait", "--timeout", "0.2", *path)
         assert (alone.code, "no peer is linked" in alone.out) == (1, True)
-        async with running(tmp_path, "start", "--path", theirs, "--net", "0") as other:
-            await run_ok("connect", other.ready["addresses"][0], "--path", ours)
-            waited = await run_ok("sync", "--wait", "--timeout", "20", "--path", ours)
-            assert "all is here that linked peers have" in waited.out
-            assert (await run_ok("status", "--json", "--path", ours)).json["feeds"][friend] == 1
-    assert (await run("sync", "--timeout", "1", "--path", ours)).code == 2
+        await ours.connect(theirs.addresses[0])
+        waited = await run_ok("sync", "--wait", "--timeout", "20", *path)
+        assert "all is here that linked peers have" in waited.out
+        assert ours.status()["feeds"][theirs.id] == 1
+    assert (await run("sync", "--timeout", "1", *path)).code == 2
 
 
 async def test_no_command_colours_what_goes_into_a_pipe(tmp_path: Path) -> None:
