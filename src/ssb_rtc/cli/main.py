@@ -7,6 +7,7 @@ module is imported when the command runs. Exit codes: 0 done, 1 negative result,
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -389,6 +390,25 @@ def exit_code_of(error: errors.SsbRtcError) -> int:
             return NEGATIVE
 
 
+def advice_on(error: errors.SsbRtcError) -> str:
+    """What to do about an error that knows nothing of commands, in brackets; or nothing where it says that itself."""
+    match error:
+        case errors.LinkClosed():
+            return " (the peer that answered this has ended: `ssb-rtc start` runs it again)"
+        case errors.RemoteCallError() if "is not in list of" in str(error):
+            return " (the running peer may be of another version: end it, and start it again)"
+        case _:
+            return ""
+
+
+def _advice_on_files(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room, or write somewhere else"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "check who may read and write there, or name another file"
+    return "check the file or the disk, and try again"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     _on_interrupt(signal.SIG_DFL)
@@ -402,7 +422,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except errors.SsbRtcError as error:
-        print(f"ssb-rtc: {error}", file=sys.stderr)
+        print(f"ssb-rtc: {error}{advice_on(error)}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -413,7 +433,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Others translate theirs; what comes here is an output that can't be written, or an input that can't be read.
         _drop_output()
-        print(f"ssb-rtc: {error.strerror or error}", file=sys.stderr)
+        about = f"{error.filename}: " if error.filename else ""
+        print(f"ssb-rtc: {about}{error.strerror or error}: {_advice_on_files(error)}", file=sys.stderr)
         return ENVIRONMENT
 
 

@@ -52,7 +52,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty
 def standard_input() -> BinaryIO:
     """Standard input as bytes. Raises MisuseError when it is closed."""
     if sys.stdin is None:
-        raise MisuseError("standard input is closed")
+        raise MisuseError("standard input is closed: leave it open, or name a file instead of -")
     return sys.stdin.buffer
 
 
@@ -65,7 +65,7 @@ def open_input(name: str) -> AbstractContextManager[BinaryIO]:
     try:
         return Path(name).open("rb")
     except OSError as fault:
-        raise MisuseError(f"can't read {name}: {fault.strerror}") from fault
+        raise MisuseError(f"can't read {name}: {fault.strerror}; name a file, or - for standard input") from fault
 
 
 def lines_of(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:

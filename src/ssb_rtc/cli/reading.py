@@ -41,7 +41,9 @@ async def _read(descriptor: int) -> bytes:
         if fault is None:
             done.set_result(data)
         else:
-            done.set_exception(MisuseError(f"can't read the input: {fault.strerror}"))
+            done.set_exception(
+                MisuseError(f"can't read the input: {fault.strerror}; name a file, or - for standard input")
+            )
 
     def read() -> None:
         data, fault = b"", None

@@ -194,7 +194,7 @@ def _write(path: Path, text: str, *, mode: Literal["w", "a"] = "w") -> None:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as fault:
-        raise MisuseError(f"--plot {path}: {fault.strerror}") from fault
+        raise MisuseError(f"--plot {path}: {fault.strerror}; name another file") from fault
 
 
 def _quiet(arguments: argparse.Namespace) -> int:
