@@ -202,7 +202,6 @@ class Peer:
     async def start(self) -> None:
         """Goes online: local socket, listeners, hubs. Raises ListenFailed, ConfigFault, StorageFault."""
         # The network brings aiohttp and a WebRTC library along, which commands that only read must not pay for.
-        from ssb_rtc.hub.server import serve as serve_hub
         from ssb_rtc.runtime.network import Network, hubs_at_start
 
         context, settings = self.context, self.settings
@@ -215,6 +214,8 @@ class Peer:
             files.write_manifest(self.folder, self.registry.manifest_json())
         for_this_run = [normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub]
         if settings.with_hub is not None:
+            from ssb_rtc.hub.server import serve as serve_hub
+
             server = await serve_hub(settings.host, settings.with_hub)
             self._stack.push_async_callback(server.close)
             # Who listens on every address of this machine is not reached at 0.0.0.0 itself.
