@@ -97,6 +97,7 @@ async def test_a_peer_that_dies_during_an_import(tmp_path: Path) -> None:
         code, err = await end_of(process)
     assert code == 1
     assert err.startswith("ssb-rtc: ")
+    assert "`ssb-rtc start` runs it again" in err
     assert "Traceback" not in err
 
 

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import ssb_rtc
 from ssb_rtc import errors
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 DONE, NEGATIVE, USAGE, NO_PEER, ENVIRONMENT = range(5)
 
-Parser = argparse.ArgumentParser
+
+class Parser(argparse.ArgumentParser):
+    """One that says where the whole usage stands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with code 2."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}; `{self.prog} --help` shows what it takes\n")
 
 
 @dataclass(frozen=True, slots=True)
