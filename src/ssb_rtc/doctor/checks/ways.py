@@ -60,7 +60,7 @@ def judge_nat(ice: IceConfig, found: Survey | None, relays: Relays) -> Finding:
         mapping = nat.mapping_of(found.local, found.seen)
         return nat.verdict(mapping, found.filtering, found.mapped, relays)
     if ice.stun or ice.turn:
-        seen = "No server answered, so the kind of NAT is not known, and peers of other networks can't be told where we are."
+        seen = "No server answered, so the kind of NAT is not known, and other networks can't be told where we are."
         return Finding("nat", State.SKIPPED, seen, "Mend what is wrong with the servers first.")
     if public := _public_ways():
         return Finding("nat", State.OK, f"This machine has a public address of its own, {public[0]}.")
