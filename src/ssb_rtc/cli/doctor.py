@@ -24,14 +24,19 @@ def doctor(arguments: argparse.Namespace) -> int:
     from ssb_rtc.doctor.findings import as_json, nothing_broken
 
     patient = Patient(flags.folder_of(arguments), flags.settings_of(arguments))
-    with _progress(quiet=arguments.json) as shown:
-        findings = asyncio.run(examine(patient, shown))
-    good = nothing_broken(findings)
-    if arguments.json:
-        output.print_json({"ok": good, "findings": [as_json(finding) for finding in findings]})
-    else:
-        _print(findings)
-    return 0 if good else 1
+
+    async def main() -> int:
+        with _progress(quiet=arguments.json) as shown:
+            findings = await examine(patient, shown)
+        good = nothing_broken(findings)
+        # Not after the loop has ended: that waits for names that are still being looked up.
+        if arguments.json:
+            output.print_json({"ok": good, "findings": [as_json(finding) for finding in findings]})
+        else:
+            _print(findings)
+        return 0 if good else 1
+
+    return asyncio.run(main())
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -126,7 +126,9 @@ async def asker(family: socket.AddressFamily) -> AsyncIterator[Asker]:
     """A fresh socket. Raises ConnectFailed where the machine has none of this family."""
     loop = asyncio.get_running_loop()
     try:
-        transport, protocol = await loop.create_datagram_endpoint(Asker, family=family)
+        # Bound at once, or asyncio would remember for good that it has no port yet.
+        anywhere = "::" if family is socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - answers may come from anywhere
+        transport, protocol = await loop.create_datagram_endpoint(Asker, local_addr=(anywhere, 0))
     except OSError as fault:
         raise ConnectFailed(f"no UDP socket could be made: {fault.strerror}") from fault
     try:
