@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -168,8 +169,8 @@ def test_nobody_has_started_here_yet(tmp_path: Path) -> None:
 def test_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = 0
 
-    def usage(_place: object) -> os.terminal_size | object:
-        return type("Usage", (), {"free": free})()
+    def usage(_place: object) -> SimpleNamespace:
+        return SimpleNamespace(free=free)
 
     monkeypatch.setattr("shutil.disk_usage", usage)
     settings = Settings(storage_max=5_000_000_000)

@@ -23,9 +23,9 @@ NO_RELAYS = Relays(configured=False, working=False)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who gets no answer waits half a second."""
-    monkeypatch.setattr(probe, "RETRANSMISSIONS", 0)
-    monkeypatch.setattr(relay, "ALLOCATE_LIMIT_S", 0.4)
+    """Who gets no answer asks as often, and waits 0.7 s instead of 3.5 s."""
+    monkeypatch.setattr(stun, "RETRY_RTO", 0.1)
+    monkeypatch.setattr(relay, "ALLOCATE_LIMIT_S", 1.0)
 
 
 def mirror(request: stun.Message, place: Place) -> bytes:

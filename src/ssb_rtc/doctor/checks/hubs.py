@@ -15,7 +15,7 @@ from ssb_rtc.signalhub.client import open_session, shown
 from ssb_rtc.signalhub.guarded import GuardedResolver
 from ssb_rtc.storage.contacts import HubRecord
 from ssb_rtc.types import HubUrl
-from ssb_rtc.wire.hub_url import hub_host, is_loopback
+from ssb_rtc.wire.hub_url import http_url, hub_host, is_loopback
 
 HUBS_MAX: Final = 16
 """More are not asked: the peer itself meets on fewer."""
@@ -67,6 +67,7 @@ def judge_clock(seen: Sequence[HubSeen]) -> Finding:
 def _judge(hub: HubSeen, at_worst: State) -> Finding:
     where = shown(hub.hub)
     ahead_s = None if hub.ahead_s is None else round(hub.ahead_s, 1)
+    fault = sentence(str(hub.fault).replace(f"the hub {shown(http_url(hub.hub))}", "it"))
     facts = {"answered_ms": _ms(hub.answered_s), "echo_ms": _ms(hub.echo_s), "clock_ahead_s": ahead_s}
 
     def finding(state: State, seen: str, remedy: str = "") -> Finding:
@@ -74,13 +75,13 @@ def _judge(hub: HubSeen, at_worst: State) -> Finding:
 
     if refused_for_now(hub):
         remedy = "Try again in some minutes: it limits what one address may do."
-        return finding(State.WARNING, sentence(str(hub.fault)), remedy)
+        return finding(State.WARNING, fault, remedy)
     if hub.fault is not None:
         remedy = "See that the address is right and this machine is online. "
         remedy += f"If the hub is gone: `ssb-rtc hubs remove {where}`."
         if "certificate" in str(hub.fault):
-            remedy = "See that this machine's clock is right; if it is, its owner must renew the certificate."
-        return finding(at_worst, sentence(str(hub.fault)), f"{remedy} {_ADD}")
+            remedy = "See that this machine's clock is right; if it is, the hub's owner must renew its certificate."
+        return finding(at_worst, fault, f"{remedy} {_ADD}")
     if hub.echo_s is None:
         seen = f"It took a signal from us to us, and did not hand it out within {ECHO_LIMIT_S:g} s."
         remedy = f"Nobody can meet there: tell whoever runs it (a proxy that buffers does this). {_ADD}"
