@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,19 @@ async def test_a_database_is_looked_at_while_its_peer_runs(folder: Path) -> None
         assert (folder / "ssb-rtc.sqlite-wal").exists()
         assert (await files.database(folder)).state is State.OK
         await peer.publish({"type": "post", "text": "and it still writes"})
+
+
+async def test_after_a_crash_what_was_written_last_is_read_too_and_stays(folder: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed"
+    async with Peer(folder, Settings(), online=False) as peer:
+        await peer.publish({"type": "post", "text": "just before it"})
+        shutil.copytree(folder, crashed, ignore=shutil.ignore_patterns("socket", "*-shm"))
+    before = tree(crashed)
+    assert before["ssb-rtc.sqlite-wal"][0]
+    assert (await files.database(crashed)).state is State.OK
+    after = tree(crashed)
+    after.pop("ssb-rtc.sqlite-shm", None)
+    assert after == before
 
 
 async def test_what_is_not_in_the_file_yet_is_read_too(tmp_path: Path) -> None:
