@@ -1,7 +1,7 @@
 """A look at a peer's database from outside, also while the peer runs: is it whole, and which hubs stand in it.
 
 Nothing is made, written, locked or mended. A file that no peer has open is read as it is (`immutable`), or SQLite would
-leave a -wal and a -shm beside it. After a crash there is a -wal; then SQLite makes the -shm anew, which is but its index.
+leave a -wal and a -shm beside it. After a crash there is a -wal; then SQLite makes the -shm, its index, anew.
 """
 
 from __future__ import annotations
