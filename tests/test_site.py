@@ -118,11 +118,21 @@ def test_every_command_of_the_pages_parses() -> None:
     assert counted > 40
 
 
-def test_variables_that_the_pages_and_the_unit_name_exist() -> None:
+def test_the_user_unit_is_sound_and_variables_that_it_and_the_pages_name_exist(tmp_path: Path) -> None:
     known = {setting.variable for setting in SETTINGS} | {"SSB_RTC_PATH", "SSB_RTC_BROKER"}
     unit = ROOT / "deploy" / "ssb-rtc.service"
     for file in [*PAGES, unit]:
         for name in re.findall(r"\bSSB_RTC_[A-Z_]+\b", file.read_text(encoding="utf-8")):
             assert name in known | {"SSB_RTC_SHARED"}, f"{file.name}: {name}"
+    if shutil.which("systemd-analyze"):
+        home = tmp_path / ".local" / "bin"
+        home.mkdir(parents=True)
+        (home / "ssb-rtc").write_text("#!/bin/sh\n")
+        (home / "ssb-rtc").chmod(0o755)
+        environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            ["systemd-analyze", "--user", "verify", unit], env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
     (command,) = re.findall(r"^ExecStart=\S*/ssb-rtc (.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
     build_parser().parse_args(command.split())
