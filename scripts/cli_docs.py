@@ -128,7 +128,8 @@ def page() -> str:
 
 
 def _row(entry: Entry) -> str:
-    return f"| `{_cell(entry.written)}` | {_cell(entry.help)} |"
+    # A bar ends the cell, and escaped in code its backslash shows.
+    return f"| `{entry.written.replace('|', ' / ')}` | {_cell(entry.help)} |"
 
 
 def _cell(text: str) -> str:
