@@ -20,6 +20,10 @@ HUBS_SHOWN = 6
 LINES_AROUND = 9
 """Of the screen: the head with its two bars, the headings, and the blank lines between the tables."""
 BAR_CELLS = 24
+STATE_CELLS = len(IDLE)
+WIDE = 120
+ID_BEGINNING, ID_WHOLE = 10, 53
+"""How much of an id is shown on a terminal that is narrower than WIDE, or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def screen(look: Look, width: int, height: int) -> RenderableType:
     room = height - LINES_AROUND - max(1, len(hubs)) - len(feeds) - len(warnings) - len(look.status["addresses"])
     parts: list[RenderableType] = [_head(look)]
     parts += [Text(f"warning    {printable(warning)}", style="yellow") for warning in warnings]
-    parts += [Text(), _hubs(hubs, len(look.hubs)), Text(), *_peers(look, max(1, room), width)]
+    parts += [Text(), _hubs(hubs, len(look.hubs), width), Text(), *_peers(look, max(1, room), width)]
     parts += [Text(f"feed       {feed}  {held} (+{new})", style="dim") for feed, held, new in feeds]
     return Group(*parts)
 
@@ -117,10 +121,11 @@ def _bar(done: float, total: float, told: str) -> RenderableType:
     return row
 
 
-def _hubs(hubs: list[dict[str, Any]], count: int) -> RenderableType:
+def _hubs(hubs: list[dict[str, Any]], count: int, width: int) -> RenderableType:
     if not hubs:
         return Text("no hub: add one with `ssb-rtc hubs add https://...`", style="yellow")
-    table = _table("hub", "state", "last fault")
+    longest = max(len(hub["url"]) for hub in hubs)
+    table = _table(("hub", min(longest, width // 2)), ("state", STATE_CELLS), ("last fault", 0))
     for hub in hubs:
         table.add_row(printable(hub["url"]), _state(hub["state"]), printable(hub["error"] or ""))
     if count > len(hubs):
@@ -134,8 +139,8 @@ def _peers(look: Look, room: int, width: int) -> list[RenderableType]:
         return [Text("no peer yet: `ssb-rtc connect ADDRESS`, or wait until one is met on a hub", style="yellow")]
     order = sorted(look.peers, key=lambda peer: (peer["state"] != CONNECTED, peer["state"] == IDLE, peer["id"]))
     shown = order if len(order) <= room else order[: max(1, room - 1)]
-    table = _table("peer", "state", "over", "why")
-    beginning = 10 if width < 120 else 53
+    beginning = ID_BEGINNING if width < WIDE else ID_WHOLE
+    table = _table(("peer", beginning), ("state", STATE_CELLS), ("over", 4), ("why", 0))
     for peer in shown:
         why = ("pinned; " if peer["pinned"] else "") + peer["reason"]
         table.add_row(peer["id"][:beginning], _state(peer["state"]), peer["transport"] or "-", printable(why))
@@ -145,11 +150,11 @@ def _peers(look: Look, room: int, width: int) -> list[RenderableType]:
     return [table, Text(f"and {len(order) - len(shown)} more ({linked} linked in all)", style="dim")]
 
 
-def _table(*headings: str) -> Table:
+def _table(*columns: tuple[str, int]) -> Table:
+    """A table of columns with headings; each is at least so many cells wide, and what is too long is cut."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        least = len(CONNECTED) if heading == "state" else None
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=least)
+    for heading, cells in columns:
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=cells or None)
     return table
 
 
