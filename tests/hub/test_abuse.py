@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 import weakref
 
 import httptools
@@ -179,6 +180,23 @@ async def test_a_subscriber_that_keeps_talking_is_cut() -> None:
     async with running() as hub, subscribed(hub.port, b"/v1/app/a") as raw:
         raw.writer.write(b"x" * 300_000)
         assert await raw.rest() == b""
+
+
+async def test_a_body_in_chunks_of_two_bytes_takes_no_more_than_its_size() -> None:
+    async with running() as hub:
+        wire = Wire(hub)
+        wire.connection.data_received(b"POST /v1/a/b HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        chunks = b"2\r\nab\r\n" * 30_000
+        tracemalloc.start()
+        try:
+            wire.connection.data_received(chunks)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 200_000
+        wire.connection.data_received(b"0\r\n\r\n")
+        await asyncio.sleep(0)
+        assert wire.written.startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_a_subscriber_keeps_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,16 @@ def test_connections_are_counted_for_each_client() -> None:
     assert not quotas.opened("a")
 
 
+def test_subscriptions_and_requests_are_counted_for_each_client() -> None:
+    quotas = Quotas(HubLimits(subscriptions_per_address_max=5, address_requests_s=0.1, address_requests_burst=2))
+    assert [quotas.subscribed(client, 3) for client in "aab"] == [True, False, True]
+    assert quotas.subscribed("a", 2)
+    quotas.unsubscribed("a", 3)
+    assert quotas.subscribed("a", 3)
+    assert [quotas.asked(client, 0.0) for client in "aaab"] == [0, 0, 10, 0]
+    assert quotas.asked("a", 10.0) == 0
+
+
 def test_a_post_is_charged_to_its_client_and_its_channel_or_to_neither() -> None:
     quotas = Quotas(HubLimits(address_rate=SLOW, channel_rate=QUICK))
     assert [quotas.charge("a", b"x", 1, 0.0) for _ in range(3)] == [0, 0, 10]

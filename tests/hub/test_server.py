@@ -270,6 +270,31 @@ async def test_too_many_connections_from_one_address_are_closed() -> None:
             pass
 
 
+async def test_one_client_does_not_take_all_subscriptions() -> None:
+    limits = HubLimits(subscriptions_per_address_max=5, loopback_exempt=False)
+    async with running(limits) as hub:
+        async with subscribed(hub.port, b"/v1/app/a,b,c"), connected(hub.port) as raw:
+            await raw.send(b"GET /v1/app/a,b,c HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await raw.rest()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            async with subscribed(hub.port, b"/v1/app/d,e"):
+                assert hub.subscribers == 5
+        await eventually_counts(hub, 0)
+        async with subscribed(hub.port, b"/v1/app/a,b,c,d,e"):
+            pass
+
+
+async def test_a_pipeline_beyond_a_client_s_rate_is_cut() -> None:
+    limits = HubLimits(loopback_exempt=False, address_requests_s=0.1, address_requests_burst=3)
+    async with running(limits) as hub, connected(hub.port) as raw:
+        await raw.send((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 2000)
+        got = await raw.rest()
+        lines = [line[9:12] for line in got.split(b"\r\n") if line.startswith(b"HTTP/")]
+        assert lines == [b"200", b"200", b"200", b"429"]
+        assert got.endswith(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+        assert b"\r\nRetry-After: 10\r\n" in got
+        assert hub.counts.requests_limited == 1
+
+
 async def test_too_many_posts_are_told_when_to_come_back() -> None:
     limits = HubLimits(loopback_exempt=False, address_rate=Rate(0.1, 2, 1e6, 1e6))
     async with running(limits) as hub, subscribed(hub.port, b"/v1/app/a") as raw, connected(hub.port) as poster:

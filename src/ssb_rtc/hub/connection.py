@@ -27,6 +27,10 @@ class _HeadTooLarge(Exception):
     pass
 
 
+class _ReadNoFurther(Exception):
+    pass
+
+
 class Connection(asyncio.Protocol):
     """The parser's callbacks and the transport's; what an answer depends on is asked of the hub."""
 
@@ -59,6 +63,7 @@ class Connection(asyncio.Protocol):
         "exempt",
         "proxy",
         "subscribed",
+        "subscriptions",
         "transport",
     )
 
@@ -75,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._unread_bytes = 0
         self._ignored_bytes = 0
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._body_bytes = 0
         self._keep = True
         self._last = False
@@ -93,6 +98,8 @@ class Connection(asyncio.Protocol):
         self.chunked = True
         """False for HTTP/1.0: no chunks, and no Content-Length where there is no body."""
         self.subscribed = False
+        self.subscriptions = 0
+        """That count for `counted`."""
         self.descriptor = -1
         """The socket's, while a subscriber may be written to past its transport: nothing may wait in that."""
         self._socket_descriptor = -1
@@ -155,6 +162,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
+        if self._parser is None:
+            # Closed by an answer to an earlier request of the same bytes: nothing of the others is worth parsing.
+            raise _ReadNoFurther
         if self._phase == _DONE:
             return
         self._phase = _HEAD
@@ -199,6 +209,10 @@ class Connection(asyncio.Protocol):
         self._last = not self._keep
         if method == b"CONNECT":
             self._end()
+        elif wait_s := self._hub.wait_s(self):
+            self._last = True
+            refusal = answers.empty(answers.TOO_MANY, self._hub.date, keep=False, retry_after_s=wait_s)
+            self._answer_in_turn(refusal, keep=False)
         elif modern and not self._hosted:
             self._answer_in_turn(answers.hostless(self._hub.date), keep=False)
         elif modern and self._expect is not None and not _CONTINUE.search(self._expect):
@@ -218,14 +232,13 @@ class Connection(asyncio.Protocol):
             self._finish()
             self.transport.abort()
         else:
-            self._body.append(data)
+            self._body += data
 
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._unread_bytes = 0
         if self._phase == _POST:
-            body = b"".join(self._body)
-            self._body.clear()
+            body, self._body = bytes(self._body), bytearray()
             self._phase = _IDLE
             self._posted(body)
         if self._phase == _SKIP:
@@ -440,6 +453,6 @@ class Connection(asyncio.Protocol):
         """Read no more; the parser is most of a connection's memory."""
         self._phase = _DONE
         self._parser = None
-        self._body = []
+        self._body = bytearray()
         self._url = b""
         self.descriptor = self._socket_descriptor = -1

@@ -6,18 +6,23 @@ import hashlib
 from collections import Counter
 
 from ssb_rtc.hub.limits import HubLimits
-from ssb_rtc.hub.rates import RateTable
+from ssb_rtc.hub.rates import Rate, RateTable
 
 REMEMBERED_NAME_BYTES = 128
 """Of a longer channel name only a hash is remembered with its rate: names may be as long as a request's head."""
 
 
 class Quotas:
-    """Connections of clients, and posts of clients and to channels."""
+    """Connections, subscriptions and requests of clients, and posts of clients and to channels."""
 
     def __init__(self, limits: HubLimits) -> None:
         self._connections_max = limits.connections_per_address_max
         self._connections: Counter[str] = Counter()
+        self._subscriptions_max = limits.subscriptions_per_address_max
+        self._subscriptions: Counter[str] = Counter()
+        # Requests have no size here.
+        requests = Rate(limits.address_requests_s, limits.address_requests_burst, 1.0, 1.0)
+        self._requests: RateTable[str] = RateTable(requests, limits.rates_max)
         self._clients: RateTable[str] = RateTable(limits.address_rate, limits.rates_max)
         self._channels: RateTable[bytes] = RateTable(limits.channel_rate, limits.rates_max)
 
@@ -31,6 +36,26 @@ class Quotas:
         self._connections[client] -= 1
         if not self._connections[client]:
             del self._connections[client]
+
+    def subscribed(self, client: str, count: int) -> bool:
+        """Count `count` more subscriptions of `client`, if that is within the limit; then `unsubscribed` has to follow."""
+        if self._subscriptions[client] + count > self._subscriptions_max:
+            return False
+        self._subscriptions[client] += count
+        return True
+
+    def unsubscribed(self, client: str, count: int) -> None:
+        """Undo one `subscribed`."""
+        self._subscriptions[client] -= count
+        if not self._subscriptions[client]:
+            del self._subscriptions[client]
+
+    def asked(self, client: str, now_s: float) -> int:
+        """Count a request; returns the seconds after which to try again where it is one too many, and counts nothing."""
+        wait_s = self._requests.wait_s(client, 0, now_s)
+        if not wait_s:
+            self._requests.charge(client, 0, now_s)
+        return wait_s
 
     def charge(self, client: str, channel: bytes, size_bytes: int, now_s: float) -> int:
         """Count a post; returns the seconds after which to try again where it is one too many, and counts nothing."""

@@ -216,11 +216,20 @@ class HubServer:
         self._connections.discard(connection)
         if connection.counted:
             self._quotas.closed(connection.counted)
+            self._quotas.unsubscribed(connection.counted, connection.subscriptions)
         self._guests.discard(connection)
         self._behind.pop(connection, None)
         self._unsubscribe(connection)
         if not self._connections:
             self._empty.set()
+
+    def wait_s(self, connection: Connection) -> int:
+        """Count a request; the seconds to wait where its client has made too many, else 0."""
+        wait_s = 0 if connection.exempt else self._quotas.asked(connection.client.key, self._loop.time())
+        if wait_s:
+            self.counts.requests_limited += 1
+            _tell_of(connection, "request limited")
+        return wait_s
 
     def subscribe(self, connection: Connection, names: list[bytes]) -> None:
         """Make it a subscriber of `names`, or refuse it; either is told to it, perhaps later."""
@@ -230,6 +239,11 @@ class HubServer:
         if connection.proxy is not None and not connection.exempt and not self._within_quota(connection):
             self._refuse(connection, RETRY_WHEN_FULL_S)
             return
+        if connection.counted:
+            if not self._quotas.subscribed(connection.counted, len(names)):
+                self._refuse(connection, RETRY_WHEN_FULL_S)
+                return
+            connection.subscriptions = len(names)
         try:
             self._rooms.check(names, self._waiting_names)
             confirmation = self.broker.subscribe(names)
