@@ -90,7 +90,11 @@ def test_a_spoofed_header_in_front_changes_nothing() -> None:
 def test_a_quote_that_the_client_opens_does_not_swallow_what_the_proxy_says() -> None:
     proxies = Proxies(["127.0.0.1", "::1"], b"forwarded")
     for lie in (b'for=127.0.0.1;x="', b'for=203.0.113.9;x="', b'"', b'for="\\"', b'for="\\'):
-        for said in (b'for="[2001:db8::1]"', b'for="[2001:db8::1]:4711";proto=https', b'proto="https";for="[2001:db8::1]"'):
+        for said in (
+            b'for="[2001:db8::1]"',
+            b'for="[2001:db8::1]:4711";proto=https',
+            b'proto="https";for="[2001:db8::1]"',
+        ):
             assert proxies.behind("127.0.0.1", lie + b", " + said) == Client("2001:db8::/64", False)
 
 

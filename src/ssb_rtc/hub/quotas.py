@@ -38,7 +38,7 @@ class Quotas:
             del self._connections[client]
 
     def subscribed(self, client: str, count: int) -> bool:
-        """Count `count` more subscriptions of `client`, if that is within the limit; then `unsubscribed` has to follow."""
+        """Count more subscriptions of `client`, if that is within the limit; then `unsubscribed` has to follow."""
         if self._subscriptions[client] + count > self._subscriptions_max:
             return False
         self._subscriptions[client] += count
@@ -51,7 +51,7 @@ class Quotas:
             del self._subscriptions[client]
 
     def asked(self, client: str, now_s: float) -> int:
-        """Count a request; returns the seconds after which to try again where it is one too many, and counts nothing."""
+        """Count a request; returns the seconds to wait where it is one too many, and counts nothing then."""
         wait_s = self._requests.wait_s(client, 0, now_s)
         if not wait_s:
             self._requests.charge(client, 0, now_s)
