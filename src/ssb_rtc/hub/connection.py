@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         "deadline_s",
         "descriptor",
         "exempt",
+        "over",
         "proxy",
         "subscribed",
         "subscriptions",
@@ -97,6 +98,8 @@ class Connection(asyncio.Protocol):
         """The address of the trusted proxy that this connection comes from, which speaks for many clients."""
         self.chunked = True
         """False for HTTP/1.0: no chunks, and no Content-Length where there is no body."""
+        self.over: Callable[[], None] | None = None
+        """To be called as soon as this counts as a connection: its TLS handshake counts no longer."""
         self.subscribed = False
         self.subscriptions = 0
         """That count for `counted`."""
