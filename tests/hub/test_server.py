@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from ssb_rtc.errors import ListenFailed, MisuseError
+from ssb_rtc.hub.clients import Proxies
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
@@ -178,6 +179,41 @@ async def test_answers_of_a_pipeline_keep_their_order() -> None:
         assert lines == [
             b"HTTP/1.1 " + code for code in (b"200 OK", b"200 OK", b"400 Bad Request", b"404 Not Found", b"200 OK")
         ]
+
+
+@pytest.mark.parametrize(
+    "upgrade", [b"", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"], ids=["", "upgrade"]
+)
+@pytest.mark.parametrize("method", [b"POST", b"PUT"])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("step", [1, 1000])
+async def test_a_body_is_no_request_whatever_its_head_asks_for(
+    upgrade: bytes, method: bytes, chunked: bool, step: int
+) -> None:
+    inner = b"GET / HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 127.0.0.1\r\n\r\n"
+    framing = (
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(inner)
+        if chunked
+        else b"Content-Length: %d\r\n\r\n" % len(inner)
+    )
+    head = method + b" /v1/app/a HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 192.0.2.1\r\n" + upgrade + framing
+    data = head + inner + (b"\r\n0\r\n\r\n" if chunked else b"")
+    async with running(proxies=Proxies(["127.0.0.1"])) as hub, connected(hub.port) as raw:
+        for start in range(0, len(data), step):
+            await raw.send(data[start : start + step])
+        await raw.send(post_bytes(b"/v1/app/a", b"ok", b"Connection: close\r\n"))
+        lines = [line[9:12] for line in (await raw.rest()).split(b"\r\n") if line.startswith(b"HTTP/")]
+        # As an event it would be several lines.
+        assert lines == [b"400" if method == b"POST" else b"404", b"200"]
+
+
+async def test_a_post_that_asks_for_an_upgrade_is_heard() -> None:
+    asks = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    async with running() as hub, subscribed(hub.port, b"/v1/app/a") as raw, connected(hub.port) as poster:
+        await poster.send(post_bytes(b"/v1/app/a", b"one", asks) + post_bytes(b"/v1/app/a", b"two"))
+        assert [await raw.chunk() for _ in range(2)] == [b"data: one\n\n", b"data: two\n\n"]
+        await poster.send(post_bytes(b"/v1/app/a", b"last", b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n"))
+        assert (await poster.rest()).count(b"HTTP/1.1 200 OK") == 3
 
 
 @pytest.mark.parametrize("step", [1, 7])

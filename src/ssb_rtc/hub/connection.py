@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _IDLE, _HEAD, _POST, _SKIP, _DONE = range(5)
 _READS = (b"GET", b"HEAD")
+_FRAMING = {len(name): name for name in (b"content-length", b"transfer-encoding")}
 _CONTINUE = re.compile(rb"(?:^|\W)100-continue(?:$|\W)", re.IGNORECASE)
 
 
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_body_bytes",
         "_expect",
         "_forwarded",
+        "_framing",
         "_head_bytes",
         "_hosted",
         "_html",
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_phase",
+        "_plain_head",
         "_socket_descriptor",
         "_unread_bytes",
         "_url",
@@ -78,6 +81,10 @@ class Connection(asyncio.Protocol):
         self._expect: bytes | None = None
         self._html = False
         self._forwarded: bytes | None = None
+        self._framing = b""
+        """The headers that say how long the body is."""
+        self._plain_head = b""
+        """The head of a request that asked for an upgrade, without that: it is read once more, with its body."""
         self._head_bytes = 0
         self._unread_bytes = 0
         self._ignored_bytes = 0
@@ -176,6 +183,7 @@ class Connection(asyncio.Protocol):
         self._expect = None
         self._html = False
         self._forwarded = None
+        self._framing = b""
         self._head_bytes = 0
         self.deadline_s = self._hub.now_s + self._hub.limits.header_s
 
@@ -195,6 +203,8 @@ class Connection(asyncio.Protocol):
                 self._html = b"text/html" in value.lower()
             elif name.lower() == b"expect":
                 self._expect = value
+        elif len(name) in _FRAMING and name.lower() == _FRAMING[len(name)]:
+            self._framing += name + b": " + value + b"\r\n"
         elif self.proxy is not None and name.lower() == self._hub.proxies.header:
             self._forwarded = value if self._forwarded is None else self._forwarded + b"," + value
 
@@ -204,6 +214,9 @@ class Connection(asyncio.Protocol):
         if parser is None or self._phase == _DONE:
             return
         self._unread_bytes = 0
+        if self._framing and parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._plain_head = self._without_upgrade(parser)
+            return
         if self.proxy is not None:
             self._is_for(self.proxy, self._forwarded)
         method = parser.get_method()
@@ -240,6 +253,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._unread_bytes = 0
+        if self._plain_head:
+            return
         if self._phase == _POST:
             body, self._body = bytes(self._body), bytearray()
             self._phase = _IDLE
@@ -357,13 +372,31 @@ class Connection(asyncio.Protocol):
             if self._parser is None:
                 return b""
             self._parser = httptools.HttpRequestParser(self)
-            return data[int(upgrade.args[0]) :]
+            head, self._plain_head = self._plain_head, b""
+            return head + data[int(upgrade.args[0]) :]
         except httptools.HttpParserError as error:
             if self._parser is None:
                 return b""
             large = isinstance(error.__context__, _HeadTooLarge)
             self._refuse(b"431 Request Header Fields Too Large" if large else answers.BAD_REQUEST)
         return b""
+
+    def _without_upgrade(self, parser: httptools.HttpRequestParser) -> bytes:
+        """The head once more, as far as it matters: httptools takes the body of an upgrade for the next request, and
+        what a client behind a proxy had put there would be believed as if the proxy had said it.
+        """
+        version = parser.get_http_version().encode()
+        head = parser.get_method() + b" " + self._url + b" HTTP/" + version + b"\r\n" + self._framing
+        for name, value in (
+            (b"Host", b"x" if self._hosted else None),
+            (b"Accept", b"text/html" if self._html else None),
+            (b"Expect", self._expect),
+            (self._hub.proxies.header, self._forwarded),
+            (b"Connection", None if parser.should_keep_alive() else b"close"),
+        ):
+            if value is not None:
+                head += name + b": " + value + b"\r\n"
+        return head + b"\r\n"
 
     def _count(self, size_bytes: int) -> None:
         self._head_bytes += size_bytes
