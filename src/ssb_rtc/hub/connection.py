@@ -386,7 +386,8 @@ class Connection(asyncio.Protocol):
         what a client behind a proxy had put there would be believed as if the proxy had said it.
         """
         version = parser.get_http_version().encode()
-        head = parser.get_method() + b" " + self._url + b" HTTP/" + version + b"\r\n" + self._framing
+        method: bytes = parser.get_method()
+        head = method + b" " + self._url + b" HTTP/" + version + b"\r\n" + self._framing
         for name, value in (
             (b"Host", b"x" if self._hosted else None),
             (b"Accept", b"text/html" if self._html else None),
