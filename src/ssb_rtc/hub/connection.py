@@ -385,7 +385,7 @@ class Connection(asyncio.Protocol):
         """The head once more, as far as it matters: httptools takes the body of an upgrade for the next request, and
         what a client behind a proxy had put there would be believed as if the proxy had said it.
         """
-        version = parser.get_http_version().encode()
+        version: bytes = parser.get_http_version().encode()
         method: bytes = parser.get_method()
         head = method + b" " + self._url + b" HTTP/" + version + b"\r\n" + self._framing
         for name, value in (
