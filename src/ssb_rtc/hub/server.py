@@ -312,7 +312,10 @@ class HubServer:
             text = pages.for_people(NAME, self._version, self._rooms.subscriptions, self.trouble)
             return answers.people_page(text, self.date, keep=keep, bodyless=bodyless)
         if url == b"/healthz":
-            status, text = pages.health(self.trouble)
+            trouble = self.trouble
+            if trouble not in (None, "draining") and not connection.client.local:
+                trouble = "the broker is away"  # where it is, is nobody's business
+            status, text = pages.health(trouble)
             return answers.plain_page(status, pages.JSON, text, self.date, keep=keep, bodyless=bodyless)
         if url == b"/metrics" and self.metrics is not None and (connection.client.local or self.metrics.for_all):
             text = self.metrics.render(self)
