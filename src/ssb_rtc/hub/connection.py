@@ -81,14 +81,14 @@ class Connection(asyncio.Protocol):
         self._expect: bytes | None = None
         self._html = False
         self._forwarded: bytes | None = None
-        self._framing = b""
+        self._framing: tuple[tuple[bytes, bytes], ...] = ()
         """The headers that say how long the body is."""
         self._plain_head = b""
         """The head of a request that asked for an upgrade, without that: it is read once more, with its body."""
         self._head_bytes = 0
         self._unread_bytes = 0
         self._ignored_bytes = 0
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
         self._keep = True
         self._last = False
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
         self._expect = None
         self._html = False
         self._forwarded = None
-        self._framing = b""
+        self._framing = ()
         self._head_bytes = 0
         self.deadline_s = self._hub.now_s + self._hub.limits.header_s
 
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             elif name.lower() == b"expect":
                 self._expect = value
         elif len(name) in _FRAMING and name.lower() == _FRAMING[len(name)]:
-            self._framing += name + b": " + value + b"\r\n"
+            self._framing = (*self._framing, (name, value))
         elif self.proxy is not None and name.lower() == self._hub.proxies.header:
             self._forwarded = value if self._forwarded is None else self._forwarded + b"," + value
 
@@ -247,7 +247,12 @@ class Connection(asyncio.Protocol):
             self._hub.counts.posts_too_large += 1
             self._finish()
             self.transport.abort()
+        # Most come in one piece. Of many small ones each would take fifty bytes more than its size.
+        elif not self._body:
+            self._body = data
         else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
             self._body += data
 
     def on_message_complete(self) -> None:
@@ -256,7 +261,7 @@ class Connection(asyncio.Protocol):
         if self._plain_head:
             return
         if self._phase == _POST:
-            body, self._body = bytes(self._body), bytearray()
+            body, self._body = bytes(self._body), b""
             self._phase = _IDLE
             self._posted(body)
         if self._phase == _SKIP:
@@ -387,8 +392,9 @@ class Connection(asyncio.Protocol):
         """
         version: bytes = parser.get_http_version().encode()
         method: bytes = parser.get_method()
-        head = method + b" " + self._url + b" HTTP/" + version + b"\r\n" + self._framing
+        head = method + b" " + self._url + b" HTTP/" + version + b"\r\n"
         for name, value in (
+            *self._framing,
             (b"Host", b"x" if self._hosted else None),
             (b"Accept", b"text/html" if self._html else None),
             (b"Expect", self._expect),
@@ -490,6 +496,6 @@ class Connection(asyncio.Protocol):
         """Read no more; the parser is most of a connection's memory."""
         self._phase = _DONE
         self._parser = None
-        self._body = bytearray()
+        self._body = b""
         self._url = b""
         self.descriptor = self._socket_descriptor = -1
