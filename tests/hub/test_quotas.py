@@ -21,10 +21,11 @@ def test_connections_are_counted_for_each_client() -> None:
 
 def test_subscriptions_and_requests_are_counted_for_each_client() -> None:
     quotas = Quotas(HubLimits(subscriptions_per_address_max=5, address_requests_s=0.1, address_requests_burst=2))
-    assert [quotas.subscribed(client, 3) for client in "aab"] == [True, False, True]
-    assert quotas.subscribed("a", 2)
-    quotas.unsubscribed("a", 3)
-    assert quotas.subscribed("a", 3)
+    assert [quotas.subscribed(client, 3, 0.0) for client in "cce"] == [True, False, True]
+    assert quotas.subscribed("c", 2, 0.0)
+    quotas.unsubscribed("c", 3)
+    assert quotas.subscribed("c", 3, 0.0)
+    assert quotas.asked("c", 0.0) == 40, "two, less the two, one and two channels that were more than one"
     assert [quotas.asked(client, 0.0) for client in "aaab"] == [0, 0, 10, 0]
     assert quotas.asked("a", 10.0) == 0
 

@@ -37,11 +37,15 @@ class Quotas:
         if not self._connections[client]:
             del self._connections[client]
 
-    def subscribed(self, client: str, count: int) -> bool:
-        """Count more subscriptions of `client`, if that is within the limit; then `unsubscribed` has to follow."""
+    def subscribed(self, client: str, count: int, now_s: float) -> bool:
+        """Count more subscriptions of `client`, if that is within the limit; then `unsubscribed` has to follow.
+
+        Each but the first counts as a request more: at a broker it costs as much.
+        """
         if self._subscriptions[client] + count > self._subscriptions_max:
             return False
         self._subscriptions[client] += count
+        self._requests.charge(client, 0, now_s, count - 1)
         return True
 
     def unsubscribed(self, client: str, count: int) -> None:

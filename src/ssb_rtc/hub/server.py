@@ -246,7 +246,7 @@ class HubServer:
             self._refuse(connection, RETRY_WHEN_FULL_S)
             return
         if connection.counted:
-            if not self._quotas.subscribed(connection.counted, len(names)):
+            if not self._quotas.subscribed(connection.counted, len(names), self._loop.time()):
                 self._refuse(connection, RETRY_WHEN_FULL_S)
                 return
             connection.subscriptions = len(names)
