@@ -415,7 +415,8 @@ class Network:
 
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
-        hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED"]
+        # A hub behind a password is nothing to pass on, and neither is the password.
+        hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED" and "@" not in hub.url]
         return [*self._multiserver.addresses(), *(addresses.rtc_address(hub, self._keys.public) for hub in hubs)]
 
 
