@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssb_rtc import config
 from ssb_rtc.errors import ConnectFailed, MisuseError, NoPeerRuns
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
@@ -82,6 +83,10 @@ class PeerControls:
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
         return self.network.addresses() if self.network is not None else []
+
+    def config(self) -> list[JsonObject]:
+        """The settings in force, without secrets; see config.told."""
+        return config.told(self._context.settings)
 
     def plugins(self) -> list[JsonObject]:
         """What `ssb-rtc plugins --json` prints: [{name, package, version, loaded}]."""

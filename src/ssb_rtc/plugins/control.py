@@ -31,6 +31,8 @@ class Controls(Protocol):
 
     def addresses(self) -> list[str]: ...
 
+    def config(self) -> list[JsonObject]: ...
+
     def plugins(self) -> list[JsonObject]: ...
 
     async def listen(self, where: str) -> list[str]: ...
@@ -58,6 +60,7 @@ class Control:
         "rtc.addHub": "async",
         "rtc.removeHub": "async",
         "rtc.addresses": "async",
+        "rtc.config": "async",
         "rtc.plugins": "async",
         "rtc.listen": "async",
         "rtc.unlisten": "async",
@@ -82,6 +85,7 @@ class Control:
             "rtc.addHub": self._add_hub,
             "rtc.removeHub": self._remove_hub,
             "rtc.addresses": self._addresses,
+            "rtc.config": self._config,
             "rtc.plugins": self._plugins,
             "rtc.listen": self._listen,
             "rtc.unlisten": self._unlisten,
@@ -119,6 +123,9 @@ class Control:
 
     async def _addresses(self, _link: Link) -> Json:
         return list(self._controls.addresses())
+
+    async def _config(self, _link: Link) -> Json:
+        return self._controls.config()
 
     async def _plugins(self, _link: Link) -> Json:
         return self._controls.plugins()
