@@ -20,6 +20,8 @@ MAIN_NETWORK_KEY = base64.b64decode("1KHLiKZvAvjbY1ziZEHMXawbCEIM6qwjCDm3VYRan/s
 """The key of the main SSB network: `shs` of npm ssb-caps 1.1.0."""
 
 ENVIRONMENT_PREFIX = "SSB_RTC_"
+LOG_STYLES = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _key_bytes(text: str) -> bytes:
@@ -204,10 +206,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sympathy", _number(0, 8), 3, "fetch blobs for peers up to this many links away", "N"),
     Setting("blob_max", _number(1, 1 << 40), 5 << 20, "take blobs of fewer bytes than this", "BYTES", unit="bytes"),
     Setting("blob_quota", _number(1, 1 << 30), 2048, "keep at most this many MiB of blobs", "MIB", unit="MiB"),
-    Setting("log", _choice("text", "json"), "text", "the form of the log on standard error: text or json", "FORM"),
+    Setting("log", _choice(*LOG_STYLES), "text", "the form of the log on standard error: text or json", "FORM"),
     Setting(
         "log_level",
-        _choice("debug", "info", "warning", "error"),
+        _choice(*LOG_LEVELS),
         "warning",
         "how much is logged: debug, info, warning or error",
         "LEVEL",

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from ssb_rtc.hub.journal import LOGGER, tell_traffic, write_to
+from ssb_rtc.cli.logs import write_to
+from ssb_rtc.hub.journal import LOGGER, tell_traffic
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from tests.hub.sockets import LIMIT_S, post, running
@@ -22,7 +23,7 @@ from tests.hub.sockets import LIMIT_S, post, running
 def journal(style: str, level: str) -> Iterator[io.StringIO]:
     written = io.StringIO()
     root, before = logging.getLogger(), logging.getLogger().level
-    handler = write_to(written, style, level)
+    handler = write_to(written, style, level, LOGGER)
     try:
         yield written
     finally:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
 
-from ssb_rtc.cli import flags, output
+from ssb_rtc.cli import flags, logs, output
 from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.peer import Peer
@@ -18,7 +17,7 @@ def start(arguments: argparse.Namespace) -> int:
     """Create the identity if there is none, start, say where we listen, and stay until a signal comes."""
     settings = flags.settings_of(arguments)
     folder = flags.folder_of(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.write_to(sys.stderr, settings.log, settings.log_level, "ssb_rtc")
     if not files.has_identity(folder):
         files.create(folder)
         print(f"made an identity in {files.secret_path(folder)}: keep a copy in a safe place", file=sys.stderr)

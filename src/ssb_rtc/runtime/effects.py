@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from ssb_rtc.errors import MisuseError, TransportFault
 from ssb_rtc.manager import actions as a
@@ -64,6 +64,13 @@ logger = logging.getLogger(__name__)
 Work = Coroutine[Any, Any, None] | None
 
 
+class Care(NamedTuple):
+    """What holds for addresses in one attempt over rtc; see RtcTransport.offer."""
+
+    allow_private: bool = True
+    relay_only: bool = False
+
+
 class EffectPerformer:
     """Performs effects for one peer. `signalling` and `rtc` are set by `attach`, because they call back."""
 
@@ -74,10 +81,10 @@ class EffectPerformer:
         dial: Callable[[str], Coroutine[Any, Any, Stream]],
         dispatch: Callable[[a.Action], bool],
         now_ms: Callable[[], int],
-        private: Callable[[HubUrl, PeerId], bool] = lambda _hub, _peer: True,
+        care: Callable[[HubUrl, PeerId], Care] = lambda _hub, _peer: Care(),
     ) -> None:
-        """`private` tells whether candidates in private ranges are tried, of this peer over this hub."""
-        self._private = private
+        """`care`: what holds for addresses, theirs and ours, in an attempt with this peer over this hub."""
+        self._care = care
         self._contacts = contacts
         self._links = links
         self._dial = dial
@@ -322,8 +329,8 @@ class EffectPerformer:
             hub, session = HubUrl(route.where), secrets.token_hex(SESSION_BYTES)
             self._offers[effect.attempt] = (hub, effect.peer, session)
             try:
-                private = self._private(hub, effect.peer)
-                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone, allow_private=private)
+                care = self._care(hub, effect.peer)
+                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone, **care._asdict())
             except PeerBusy as busy:
                 self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
                 return
@@ -335,8 +342,8 @@ class EffectPerformer:
 
     async def _accept(self, effect: e.AcceptOffer) -> None:
         try:
-            private = self._private(effect.hub, effect.peer)
-            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session, allow_private=private)
+            care = self._care(effect.hub, effect.peer)
+            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session, **care._asdict())
         except PeerBusy as busy:
             self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
             return

@@ -24,12 +24,11 @@ from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings as Policy
-from ssb_rtc.manager.slots import is_near
 from ssb_rtc.manager.state import KnownHub, Now, Route, State, Witness, initial
 from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
-from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerformer, known_hub
+from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, Care, EffectPerformer, known_hub
 from ssb_rtc.runtime.go_betweens import GoBetweens
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.runtime.hub_prober import HubProber
@@ -55,6 +54,7 @@ from ssb_rtc.transport.rtc import RtcTransport, backend_named
 from ssb_rtc.types import FeedId, HubUrl, JsonObject, PeerId, peer_of
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.address import hub_host, is_loopback
+from ssb_rtc.wire.hub_url import speaks_swarm
 from ssb_rtc.wire.lan import Appeared
 from ssb_rtc.wire.swarm import app_name
 
@@ -97,6 +97,8 @@ class Network:
             turn=_parsed("--turn", parse_turn, settings.turn),
             relay_only=settings.relay_only,
         )
+        if settings.relay_strangers and not self._ice.turn:
+            raise ConfigFault("--relay-strangers needs a TURN server: set --turn turn:USER:PASS@HOST:PORT")
         self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
         self._go_betweens = GoBetweens(hears, self._dispatch)
@@ -106,7 +108,7 @@ class Network:
         )
         self._prober = HubProber(book.store if book is not None else None, lambda: self.meets_on_loopback, now_ms)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
-        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms, self._is_private)
+        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms, self._care_for)
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
         self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
@@ -236,11 +238,18 @@ class Network:
     def _is_blocked(self, peer: PeerId) -> bool:
         return peer in self._blocked
 
-    def _is_private(self, hub: HubUrl, peer: PeerId) -> bool:
-        """Whether candidates in private ranges are tried: strangers could aim us at what is in our own network."""
-        state, host = self._driver.state, hub_host(hub)
+    def _care_for(self, hub: HubUrl, peer: PeerId) -> Care:
+        """Strangers could aim us at what is in our own network, and learn our address.
+
+        In the swarm dialect everybody reads along, and whoever likes can say that they are a friend.
+        """
+        state = self._driver.state
         row = state.peers.get(peer)
-        return peer in state.hops or (row is not None and is_near(state, row)) or is_local(host)
+        near = peer in state.hops or peer in state.pinned or (row is not None and row.asked)
+        return Care(
+            allow_private=near or is_local(hub_host(hub)),
+            relay_only=self._settings.relay_strangers and (not near or speaks_swarm(hub)),
+        )
 
     async def _dial(self, where: str) -> Stream:
         return await self._multiserver.connect(where)

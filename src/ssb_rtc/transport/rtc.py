@@ -75,6 +75,8 @@ class _Attempt:
     unnamed: bool = False
     """The other side names no session."""
     policy: CandidatePolicy = field(default_factory=CandidatePolicy)
+    relay_only: bool = False
+    """The other side shall not learn our address."""
     channel: Channel | None = None
     begun: asyncio.Future[Channel] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     given_up: asyncio.Future[ConnectFailed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -153,18 +155,32 @@ class RtcTransport(Transport):
         self._held.drop_hub(hub)
 
     async def offer(
-        self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool = False, allow_private: bool = True
+        self,
+        hub: HubUrl,
+        peer: PeerId,
+        session: str,
+        *,
+        alone: bool = False,
+        allow_private: bool = True,
+        relay_only: bool = False,
     ) -> ChannelStream:
         """Offers a connection, or knocks for one. `alone`: we have no link at all.
+
+        allow_private: addresses of theirs in private ranges are tried. relay_only: they are told of nothing but our
+        place at a TURN server, whatever holds for others.
 
         Raises Superseded when we answer an offer of theirs instead, PeerBusy when they refuse ours, ConnectFailed with
         why there is no way (after ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense.
         Cancelling it closes all.
         """
-        attempt = _Attempt(hub, peer, session, ours=True, offers=not self._knocks(hub), alone=alone)
+        attempt = _Attempt(
+            hub, peer, session, ours=True, offers=not self._knocks(hub), alone=alone, relay_only=relay_only
+        )
         return await self._open(attempt, allow_private=allow_private)
 
-    async def accept(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> ChannelStream:
+    async def accept(
+        self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True, relay_only: bool = False
+    ) -> ChannelStream:
         """Answers a held offer, or a held knock by an offer. Our own attempt with the peer, if any, ends as Superseded.
 
         Raises as `offer` does, and ConnectFailed when the offer is not held any more.
@@ -175,7 +191,7 @@ class RtcTransport(Transport):
             raise ConnectFailed("the offer is not there any more: it waited too long for its answer")
         self._supersede(peer)
         knocked = held.offer.kind == "knock"
-        attempt = _Attempt(hub, peer, session, ours=False, offers=knocked, unnamed=unnamed)
+        attempt = _Attempt(hub, peer, session, ours=False, offers=knocked, unnamed=unnamed, relay_only=relay_only)
         signals = () if knocked else (held.offer, *held.candidates)
         return await self._open(attempt, *signals, allow_private=allow_private)
 
@@ -313,8 +329,9 @@ class RtcTransport(Transport):
 
     def _begin(self, attempt: _Attempt, *signals: Signal) -> None:
         """Creates the connection; before that an attempt costs nothing but its entry."""
+        ice = replace(self._ice, relay_only=True) if attempt.relay_only else self._ice
         channel = attempt.channel = self._backend.create(
-            self._ice, initiator=attempt.offers, on_signal=partial(self._say, attempt), policy=attempt.policy
+            ice, initiator=attempt.offers, on_signal=partial(self._say, attempt), policy=attempt.policy
         )
         channel.on_gone = partial(self._forget, attempt)
         channel.start()
