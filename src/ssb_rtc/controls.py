@@ -49,6 +49,7 @@ class PeerControls:
             "following": sorted(context.log.graph.follows(context.keys.id)),
             "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
             "peers": network.reports.status_of_peers() if network else [],
+            "metrics": network.metrics.url if network and network.metrics else None,
             "warnings": [*context.warnings.values(), *([frozen] if frozen else [])],
         }
 
@@ -73,7 +74,7 @@ class PeerControls:
         ]
 
     def why_peer(self, peer: str) -> JsonObject:
-        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next}."""
+        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next, timeline}."""
         return self.running().reports.why_peer(peer)
 
     def why_hub(self, url: str) -> JsonObject:
@@ -95,6 +96,10 @@ class PeerControls:
     def trace(self) -> AsyncIterator[JsonObject]:
         """Actions and effects from now on."""
         return self.running().reports.follow_trace()
+
+    def timeline(self, peer: str) -> AsyncIterator[JsonObject]:
+        """What happened on the way to a peer, and what happens from now on."""
+        return self.running().reports.follow_timeline(peer)
 
     # --- what is ordered ---
 

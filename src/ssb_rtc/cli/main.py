@@ -167,6 +167,11 @@ def _hubs(parser: Parser) -> None:
 
 def _trace(parser: Parser) -> None:
     parser.add_argument(
+        "--peer",
+        metavar="PEER",
+        help="only the way to this peer, since its last attempt began; its id, or its beginning",
+    )
+    parser.add_argument(
         "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
     )
 
@@ -304,7 +309,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
-        ("ssb-rtc trace", "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+        ("ssb-rtc trace", "ssb-rtc trace --peer @6kps",
+         "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
     ),
     Command(
         "config", "show the settings in force and where each came from, or make a file of them", "settings:show",

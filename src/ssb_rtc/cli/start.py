@@ -33,6 +33,8 @@ def start(arguments: argparse.Namespace) -> int:
                     print(f"  reachable at {address}", file=sys.stderr)
                 for hub in status["hubs"]:
                     print(f"  meets on {hub['url']}", file=sys.stderr)
+                if status["metrics"]:
+                    print(f"  metrics at {status['metrics']}", file=sys.stderr)
                 if not status["hubs"]:
                     print("  no hub yet: add one with `ssb-rtc hubs add https://...`", file=sys.stderr)
             asking = asyncio.create_task(ask_on_terminal(peer.limits))

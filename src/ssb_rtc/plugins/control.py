@@ -45,6 +45,8 @@ class Controls(Protocol):
 
     def trace(self) -> AsyncIterator[JsonObject]: ...
 
+    def timeline(self, peer: str) -> AsyncIterator[JsonObject]: ...
+
 
 class Control:
     """`rtc.*`: what the command line and a dashboard call."""
@@ -67,6 +69,7 @@ class Control:
         "rtc.connect": "async",
         "rtc.disconnect": "async",
         "rtc.trace": "source",
+        "rtc.timeline": "source",
     }
     permissions: ClassVar[PermissionLists] = {"remote": []}
 
@@ -92,6 +95,7 @@ class Control:
             "rtc.connect": self._connect,
             "rtc.disconnect": self._disconnect,
             "rtc.trace": self._trace,
+            "rtc.timeline": self._timeline,
         }
 
     async def _status(self, _link: Link) -> Json:
@@ -149,6 +153,9 @@ class Control:
 
     def _trace(self, _link: Link, _options: Json = None) -> AsyncIterator[Json]:
         return self._controls.trace()
+
+    def _timeline(self, _link: Link, peer: Json = None) -> AsyncIterator[Json]:
+        return self._controls.timeline(_text(peer, "a peer's id, or its beginning"))
 
 
 def _text(value: Json, what: str) -> str:

@@ -26,7 +26,7 @@ from typing import ClassVar
 from ssb_rtc.errors import ConfigFault, ConnectFailed, LinkClosed, ListenFailed, MisuseError, RemoteFault
 from ssb_rtc.feeds.refs import public_key
 from ssb_rtc.transport.base import Listener, OnStream, Stream, Transport
-from ssb_rtc.transport.channel import Backend, Channel
+from ssb_rtc.transport.channel import Backend, Channel, NoRoute
 from ssb_rtc.transport.channel_stream import ChannelStream
 from ssb_rtc.transport.held import HeldOffers, Key
 from ssb_rtc.transport.ice import CandidatePolicy, IceConfig
@@ -45,10 +45,20 @@ ACCEPTS_MAX = 16
 SendSignal = Callable[[HubUrl, PeerId, str, Signal], None]
 OnOffer = Callable[[HubUrl, PeerId, str, Signal], None]
 """Hub, peer, session, and the offer or the knock."""
+OnState = Callable[[PeerId, str, str], None]
+"""Peer, `ice` or `connection`, and its new state in the words of the WebRTC standard."""
 
 
 class Superseded(ConnectFailed):
     """Our attempt gave way to the other side's offer. No failure: the link comes from answering that one."""
+
+
+class NobodyAnswered(ConnectFailed):
+    """What we began with was heard by nobody who cares."""
+
+
+class NotSent(ConnectFailed):
+    """No hub took what we wanted to say."""
 
 
 class PeerBusy(ConnectFailed):
@@ -99,8 +109,10 @@ class RtcTransport(Transport):
         on_offer: OnOffer | None = None,
         *,
         knocks: Callable[[HubUrl], bool] = lambda _hub: False,
+        on_state: OnState = lambda _peer, _of, _state: None,
     ) -> None:
-        """`knocks(hub)`: whether the dialect that is spoken there knows knocks."""
+        """`knocks(hub)`: whether the dialect that is spoken there knows knocks. `on_state` is told how ICE goes."""
+        self._on_state = on_state
         self._own_key = public_key(own)
         self._backend = backend
         self._ice = ice
@@ -211,7 +223,7 @@ class RtcTransport(Transport):
         """No hub took this signal. Without its offer or answer an attempt waits for nothing: it fails at once."""
         attempt = self._attempts.get((peer, session))
         if attempt is not None and signal.kind != "candidate":
-            self._give_up(attempt, ConnectFailed(f"our {signal.kind} did not get out: {reason}"))
+            self._give_up(attempt, NotSent(f"our {signal.kind} did not get out: {reason}"))
 
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
         """Somebody says on this hub that it refuses this session. Ends that attempt and nothing else."""
@@ -334,6 +346,7 @@ class RtcTransport(Transport):
             ice, initiator=attempt.offers, on_signal=partial(self._say, attempt), policy=attempt.policy
         )
         channel.on_gone = partial(self._forget, attempt)
+        channel.on_state = partial(self._on_state, attempt.peer)
         channel.start()
         for signal in signals:
             channel.signal(signal)
@@ -352,10 +365,10 @@ class RtcTransport(Transport):
             channel = attempt.channel
             if channel is None or (attempt.offers and not channel.answered):
                 what = "knock" if channel is None else "offer"
-                raise ConnectFailed(
+                raise NobodyAnswered(
                     f"nobody answered our {what} within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?"
                 )
-            raise ConnectFailed(channel.failure)
+            raise NoRoute(channel.failure)
         finally:
             opening.cancel()
 
