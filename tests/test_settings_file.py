@@ -193,7 +193,8 @@ async def test_config_tells_what_is_in_force_where_a_peer_runs_and_where_none_do
     assert "chmod 600" in said
     assert HMAC_KEY not in said
     start = ("start", "--path", str(folder), "--config", str(file), "--strangers-max", "1", "--no-lan")
-    async with running(tmp_path / "logs", *start, env=env):
+    async with running(tmp_path / "logs", *start, env=env) as started:
+        assert "chmod 600" in started.stderr
         file.write_text("hops = 0\n")
         done = await run_ok(*words, "--json")
         assert done.json["running"] is True

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,11 +16,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ssb_rtc import ListenFailed, Peer, Settings
+from ssb_rtc.runtime.timelines import WORDS
 from ssb_rtc.testing import keys_of
 from tests.e2e.processes import LIMIT_S, eventually, run, run_ok, running
 
 TEXT = "a text that belongs into no log"
 PASSWORD = "hunter2"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "observability.md"
 
 
 async def scrape(url: str, **headers: str) -> dict[str, float]:
@@ -70,6 +75,7 @@ async def told_in_order(path: Path, peer: str) -> None:
     way = ["ice", "open", "proven", "in use", "replicating", "first message"]
     assert in_order(way, [line["what"] for line in lines]), lines
     assert {"offer sent", "answer sent"} & {line["what"] for line in lines}
+    assert {line["what"] for line in lines} <= WORDS.keys()
     assert lines[0]["at_s"] == 0.0
     assert [line["at_s"] for line in lines] == sorted(line["at_s"] for line in lines)
     assert any(line["detail"].endswith("host") for line in lines), "kinds of addresses are told"
@@ -137,6 +143,9 @@ async def test_attempts_that_come_to_nothing_are_counted_by_cause(tmp_path: Path
         with pytest.raises(Exception, match="can't connect"):
             await peer.connect(nobody)
         numbers = await scrape(url)
+        page = PAGE.read_text(encoding="utf-8")
+        for name in {name.partition(" ")[0] for name in numbers if name.startswith("ssb_rtc_")}:
+            assert re.search(rf"`{name.removesuffix('_sum').removesuffix('_count')}[`{{]", page), name
         assert numbers["ssb_rtc_attempts_total address"] == 1
         assert numbers["ssb_rtc_attempts_failed_total unreachable"] == 1
         port = int(url.split(":")[2].partition("/")[0])
@@ -145,3 +154,13 @@ async def test_attempts_that_come_to_nothing_are_counted_by_cause(tmp_path: Path
                 pass
     async with Peer(tmp_path / "other", Settings(metrics=port, lan=False)) as other:
         assert other.status()["metrics"] == url, "the port is free again, and a failed start left nothing behind"
+
+
+async def test_without_the_library_metrics_are_refused_and_nothing_else_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError\n")
+    here = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = await run("start", "--path", str(tmp_path / "peer"), "--metrics", "0", env=here)
+    assert done.code == 2
+    assert "pip install 'ssb-rtc[metrics]'" in done.err
+    async with running(tmp_path / "logs", "start", "--path", str(tmp_path / "peer"), env=here) as peer:
+        assert peer.ready["metrics"] is None

@@ -46,6 +46,23 @@ def test_a_line_of_text() -> None:
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
+def test_what_others_say_stays_on_its_line_and_passwords_out_of_it(style: str) -> None:
+    hub = "https://me:hunter2@hub.example"
+    with journal(style, "info") as written:
+        log = logging.getLogger(LOGGER)
+        log.info(
+            "%s said: %s", "@a=.ed25519", "bye\n2026-01-01T00:00:00Z error FAKE\x1b[2J", extra={"fields": {"at": hub}}
+        )
+        log.info("no goodbye on %s: it said //x, and @b", hub)
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "\x1b" not in lines[0]
+    assert "hunter2" not in written.getvalue()
+    assert "https://***@hub.example" in lines[0]
+    assert "https://***@hub.example: it said //x, and @b" in lines[1]
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
 def test_an_exception_stands_with_its_line(style: str) -> None:
     with journal(style, "info") as written:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ssb_rtc.manager import actions as a
@@ -43,6 +45,13 @@ def test_times_count_from_the_first_line_and_an_end_begins_anew() -> None:
     kept.mark(A, "announced", "on it")
     assert [(line.what, line.at_s) for line in kept.of(A)] == [("announced", 0.0)]
     assert not BEGINNINGS & ENDS
+    assert timelines.WORDS.keys() >= BEGINNINGS | ENDS | timelines.TRIES | timelines.LATEST_COUNTS
+
+
+def test_the_page_explains_each_word() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
+    for word, meaning in timelines.WORDS.items():
+        assert f"| {word} | {meaning} |" in page
 
 
 def test_what_comes_again_and_again_is_one_line() -> None:

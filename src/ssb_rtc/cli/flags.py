@@ -65,6 +65,16 @@ def settings_file_of(arguments: argparse.Namespace) -> Path | None:
     return settings_file.find(arguments.config, folder_of(arguments))
 
 
+def warning_of(settings: config.Settings, file: Path | None) -> str | None:
+    """What the owner should know of the file, in a sentence: others can read a secret that stands in it."""
+    secrets = {setting.name for setting in config.SETTINGS if setting.secret} & settings.sources.keys()
+    if file is None or not any(settings.sources[name].kind == "file" for name in secrets):
+        return None
+    if not settings_file.is_open_to_others(file):
+        return None
+    return f"{file} holds a secret that others on this machine can read: chmod 600 {file}"
+
+
 def folder_of(arguments: argparse.Namespace) -> Path:
     """The peer's folder: the flag, else the variable, else the platform's data folder. Never `~/.ssb`."""
     chosen = arguments.path or os.environ.get(PATH_VARIABLE)

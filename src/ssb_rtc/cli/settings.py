@@ -46,8 +46,9 @@ def show(arguments: argparse.Namespace) -> int:
         print(f"no settings file; `ssb-rtc config --template > {settings_file.places(folder)[-1]}` begins one")
     for row in waiting:
         print(f"{row['name']} becomes {_value(row)} when the peer is started anew (from {row['where'] or 'default'})")
-    if file is not None and settings_file.is_open_to_others(file) and _secrets_from(settings, file):
-        print(f"warning: {file} holds a secret that others on this machine can read: chmod 600 {file}")
+    warning = flags.warning_of(settings, file)
+    if warning:
+        print(f"warning: {warning}")
     return 0
 
 
@@ -75,11 +76,6 @@ def _waiting(now: list[dict[str, Any]], would_be: list[dict[str, Any]]) -> list[
         for row in would_be
         if row["source"] not in own and row["name"] in running and row["value"] != running[row["name"]]["value"]
     ]
-
-
-def _secrets_from(settings: config.Settings, file: Path) -> bool:
-    secrets = {setting.name for setting in config.SETTINGS if setting.secret}
-    return any(settings.sources[name].name == str(file) for name in secrets & settings.sources.keys())
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str]:

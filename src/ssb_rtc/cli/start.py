@@ -18,6 +18,10 @@ def start(arguments: argparse.Namespace) -> int:
     settings = flags.settings_of(arguments)
     folder = flags.folder_of(arguments)
     logs.write_to(sys.stderr, settings.log, settings.log_level, "ssb_rtc")
+    file = flags.settings_file_of(arguments)
+    warning = flags.warning_of(settings, file)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
     if not files.has_identity(folder):
         files.create(folder)
         print(f"made an identity in {files.secret_path(folder)}: keep a copy in a safe place", file=sys.stderr)
@@ -29,6 +33,8 @@ def start(arguments: argparse.Namespace) -> int:
                 output.print_json(status)
             else:
                 print(f"{status['id']} runs (end it with Ctrl-C)", file=sys.stderr)
+                if file is not None:
+                    print(f"  settings from {file}", file=sys.stderr)
                 for address in status["addresses"]:
                     print(f"  reachable at {address}", file=sys.stderr)
                 for hub in status["hubs"]:

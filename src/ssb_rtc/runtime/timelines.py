@@ -24,6 +24,37 @@ PEERS_MAX: Final = 256
 LINES_MAX: Final = 60
 DETAIL_MAX_CHARACTERS: Final = 300
 
+WORDS: Final = {
+    "announced": "it said on a hub, or in the local network, that it is there",
+    "goodbye": "it said on a hub that it leaves",
+    "knock sent": "we asked for a link at its inbox",
+    "knock heard": "it asked for one",
+    "offer heard": "its WebRTC offer came",
+    "answer heard": "its WebRTC answer came",
+    "candidate heard": "one more address of it came",
+    "attempt": "we begin: over which way, and why now",
+    "accepted": "we take its knock or offer",
+    "refused": "we don't, and why",
+    "offer sent": "ours is on its way to the hub, with so many addresses of each kind",
+    "answer sent": "likewise",
+    "candidate sent": "likewise",
+    "not sent": "the hub did not take it",
+    "ice": "ICE: checking, connected, completed, disconnected, failed, closed",
+    "connection": "ICE and DTLS together: connecting, connected, disconnected, failed, closed",
+    "open": "bytes can flow; the secret handshake begins",
+    "proven": "the handshake is done: it is who it should be",
+    "in use": "the manager has taken the link, and plugins know of it",
+    "replicating": "ebt.replicate is open, or createHistoryStream is asked for",
+    "download": "it has messages that we want",
+    "first message": "the first one that we did not have is stored",
+    "caught up": "we have all that we want of it",
+    "hanging up": "we end the link, and why",
+    "gave way": "an attempt ended while another one, or a link, goes on",
+    "other link ended": "the same of a link",
+    "failed": "the attempt came to nothing, and why",
+    "ended": "the link is over, and why",
+}
+"""What a line may say, and what it means."""
 BEGINNINGS: Final = frozenset(
     {"announced", "knock sent", "knock heard", "offer heard", "attempt", "accepted", "proven"}
 )
@@ -41,7 +72,7 @@ class Milestone(NamedTuple):
     """Since the first line of its timeline."""
     wall_s: float
     what: str
-    """One of a few words: see docs/observability.md."""
+    """One of WORDS."""
     detail: str = ""
     """For a person."""
     times: int = 1
