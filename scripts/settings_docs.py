@@ -54,6 +54,12 @@ starts with half of a file. Names of files are taken from the folder in which th
 `turn` and `hmac_key` are secrets: `ssb-rtc config` tells only whether they are set, and warns where others can read
 the file (`chmod 600`).
 
+A program that embeds the peer gives it `Settings(...)`: then neither file nor environment is read, and `ssb-rtc config`
+tells what it set as from `program`.
+
+With `--json`, `ssb-rtc config` prints `{{running, folder, file, settings, after_restart}}`; each of `settings` is
+`{{name, value, source, where, secret}}`.
+
 The folder itself is no setting of the file, which may lie in it: take `--path` or {PATH_VARIABLE}.
 """
 

@@ -115,9 +115,9 @@ async def counted(of_a: str, of_b: str) -> None:
         assert numbers["ssb_rtc_attempts_linked_total"] >= 1
         assert numbers["ssb_rtc_step_seconds_count"] > 3
         assert 0 < numbers["ssb_rtc_step_seconds_max"] <= numbers["ssb_rtc_step_seconds_sum"]
-    announced = "ssb_rtc_actions_total REMOTE_PEER_DID_ANNOUNCE"
-    knocked = "ssb_rtc_actions_total REMOTE_PEER_DID_OFFER"
-    assert any(numbers.get(kind, 0) >= 1 for numbers in (served, fetched) for kind in (announced, knocked))
+    for kind in ("milestones_total knock sent", "milestones_total offer heard", "actions_total REMOTE_PEER_DID_OFFER"):
+        assert sum(numbers.get(f"ssb_rtc_{kind}", 0) for numbers in (served, fetched)) >= 1, kind
+    assert fetched["ssb_rtc_milestones_total first message"] == 1
     for host in ("evil.example", "evil.example:80", "192.0.2.1"):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             await scrape(of_a, Host=host)

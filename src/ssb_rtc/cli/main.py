@@ -166,14 +166,13 @@ def _hubs(parser: Parser) -> None:
 
 
 def _trace(parser: Parser) -> None:
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--peer",
         metavar="PEER",
         help="only the way to this peer, since its last attempt began; its id, or its beginning",
     )
-    parser.add_argument(
-        "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
-    )
+    what.add_argument("--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare")
 
 
 def _config(parser: Parser) -> None:

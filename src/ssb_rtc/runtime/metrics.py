@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ssb_rtc.runtime.driver import Driver
     from ssb_rtc.runtime.links import LinkTable
     from ssb_rtc.runtime.outcomes import Outcomes
+    from ssb_rtc.runtime.timelines import Timelines
     from ssb_rtc.signalhub.signalling import Signalling
     from ssb_rtc.storage.ingest import Ingest
 
@@ -39,6 +40,7 @@ class Parts(NamedTuple):
     driver: Driver
     links: LinkTable
     outcomes: Outcomes
+    timelines: Timelines
     signalling: Signalling
     ingest: Ingest
 
@@ -82,9 +84,10 @@ class Numbers(Collector):
         yield _counters("signals_dropped", "What was heard on hubs and not taken.", ("cause",), _ones(dropped))
 
     def _attempts(self) -> Iterator[Metric]:
-        outcomes = self._parts.outcomes
+        outcomes, milestones = self._parts.outcomes, self._parts.timelines.counts
         yield _counters("attempts", "Attempts at links, by their way.", ("via",), _ones(outcomes.begun))
         yield _counters("attempts_failed", "Those that came to nothing.", ("cause",), _ones(outcomes.failed))
+        yield _counters("milestones", "What happened on the way to peers.", ("what",), _ones(milestones))
         yield _counter("attempts_linked", "Those that led to a link.", outcomes.linked)
 
     def _manager(self) -> Iterator[Metric]:

@@ -447,7 +447,8 @@ class Network:
         from ssb_rtc.runtime.metrics import KIND, Page, Parts  # noqa: PLC0415
         from ssb_rtc.runtime.metrics_server import MetricsServer  # noqa: PLC0415
 
-        parts = Parts(self._driver, self._links, self._performer.outcomes, self._signalling, ingest)
+        outcomes = self._performer.outcomes
+        parts = Parts(self._driver, self._links, outcomes, self.timelines, self._signalling, ingest)
         self.metrics = MetricsServer(KIND, Page(parts).render)
         self._parts.push_async_callback(self.metrics.close)
         await self.metrics.start(port)

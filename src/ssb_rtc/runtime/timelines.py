@@ -10,7 +10,7 @@ names anybody can make up, are kept apart, so that they push out nobody else.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -92,6 +92,8 @@ class Timelines:
         self._tried: OrderedDict[PeerId, _Lines] = OrderedDict()
         self._heard: OrderedDict[PeerId, _Lines] = OrderedDict()
         self._listeners: list[Listener] = []
+        self.counts: Counter[str] = Counter()
+        """How often each of WORDS was marked, over all peers."""
 
     def of(self, peer: PeerId) -> tuple[Milestone, ...]:
         """The lines of the last attempt with this peer, or of the one under way; none where there are none."""
@@ -104,6 +106,7 @@ class Timelines:
 
     def mark(self, peer: PeerId, what: str, detail: str = "") -> None:
         """Something happened now."""
+        self.counts[what] += 1
         now_s, detail = self._monotonic(), detail[:DETAIL_MAX_CHARACTERS]
         lines = self._lines_for(peer, what)
         last = lines[-1][1] if lines else None
