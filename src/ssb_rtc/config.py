@@ -206,6 +206,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sympathy", _number(0, 8), 3, "fetch blobs for peers up to this many links away", "N"),
     Setting("blob_max", _number(1, 1 << 40), 5 << 20, "take blobs of fewer bytes than this", "BYTES", unit="bytes"),
     Setting("blob_quota", _number(1, 1 << 30), 2048, "keep at most this many MiB of blobs", "MIB", unit="MiB"),
+    Setting("trace", str, None, "write every step of the peers state manager to this file, to be replayed", "FILE"),
     Setting("log", _choice(*LOG_STYLES), "text", "the form of the log on standard error: text or json", "FORM"),
     Setting(
         "log_level",
@@ -221,7 +222,6 @@ SETTINGS: tuple[Setting, ...] = (
         "serve Prometheus metrics on this port of 127.0.0.1; 0 takes a free one",
         "PORT",
     ),
-    Setting("trace", str, None, "write every step of the peers state manager to this file, to be replayed", "FILE"),
     Setting("plugin", str, (), "load this plugin of an installed package (repeatable)", "NAME", many=True),
     Setting("network_key", _key_bytes, MAIN_NETWORK_KEY, "the key of the network, 32 bytes in base64", "KEY"),
     Setting(
@@ -272,10 +272,10 @@ class Settings:
     sympathy: int = 3
     blob_max: int = 5 << 20
     blob_quota: int = 2048
+    trace: str | None = None
     log: str = "text"
     log_level: str = "warning"
     metrics: int | None = None
-    trace: str | None = None
     plugin: tuple[str, ...] = ()
     network_key: bytes = MAIN_NETWORK_KEY
     hmac_key: bytes | None = field(default=None, repr=False)

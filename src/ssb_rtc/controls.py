@@ -47,9 +47,9 @@ class PeerControls:
             "messages": context.log.count(),
             "feeds": {feed: head.sequence for feed, head in sorted(context.log.heads().items())},
             "following": sorted(context.log.graph.follows(context.keys.id)),
+            "metrics": network.metrics.url if network and network.metrics else None,
             "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
             "peers": network.reports.status_of_peers() if network else [],
-            "metrics": network.metrics.url if network and network.metrics else None,
             "warnings": [*context.warnings.values(), *([frozen] if frozen else [])],
         }
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
+from pathlib import Path
 
 from ssb_rtc.cli import flags, logs, output
 from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
+from ssb_rtc.config import Settings
 from ssb_rtc.peer import Peer
 from ssb_rtc.storage import folder as files
 
@@ -18,10 +21,7 @@ def start(arguments: argparse.Namespace) -> int:
     settings = flags.settings_of(arguments)
     folder = flags.folder_of(arguments)
     logs.write_to(sys.stderr, settings.log, settings.log_level, "ssb_rtc")
-    file = flags.settings_file_of(arguments)
-    warning = flags.warning_of(settings, file)
-    if warning:
-        print(f"warning: {warning}", file=sys.stderr)
+    _tell_of_file(settings, flags.settings_file_of(arguments))
     if not files.has_identity(folder):
         files.create(folder)
         print(f"made an identity in {files.secret_path(folder)}: keep a copy in a safe place", file=sys.stderr)
@@ -33,19 +33,25 @@ def start(arguments: argparse.Namespace) -> int:
                 output.print_json(status)
             else:
                 print(f"{status['id']} runs (end it with Ctrl-C)", file=sys.stderr)
-                if file is not None:
-                    print(f"  settings from {file}", file=sys.stderr)
                 for address in status["addresses"]:
                     print(f"  reachable at {address}", file=sys.stderr)
                 for hub in status["hubs"]:
                     print(f"  meets on {hub['url']}", file=sys.stderr)
-                if status["metrics"]:
-                    print(f"  metrics at {status['metrics']}", file=sys.stderr)
                 if not status["hubs"]:
                     print("  no hub yet: add one with `ssb-rtc hubs add https://...`", file=sys.stderr)
+            if status["metrics"] and not arguments.json:
+                print(f"  metrics at {status['metrics']}", file=sys.stderr)
             asking = asyncio.create_task(ask_on_terminal(peer.limits))
             await stop.wait()
             asking.cancel()
 
     asyncio.run(main())
     return 0
+
+
+def _tell_of_file(settings: Settings, file: Path | None) -> None:
+    warning = flags.warning_of(settings, file)
+    if warning:
+        logging.getLogger(__name__).warning("%s", warning)
+    if file is not None:
+        logging.getLogger(__name__).info("settings read", extra={"fields": {"file": str(file)}})
