@@ -382,6 +382,8 @@ class SealedSignalling(OverHubs[Hub]):
         known.theirs = knock.ephemeral
         if self._note_route(hub, key, known, knock.reply):
             return ""
+        if self._sessions.overtaken(letter.sender, letter.time_ms):
+            return "crossing"
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and not self._desk.outranks(letter.sender):
             self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
@@ -418,6 +420,7 @@ class SealedSignalling(OverHubs[Hub]):
                 if self._outranked(hub, peer):
                     return "crossing"
                 known.offered = offer.sdp
+                self._sessions.take_offer(peer, letter.time_ms)
                 self._emit(SignalReceived(hub, peer, session, Signal("offer", sdp=offer.sdp)))
             case Kind.ANSWER if not known.knocked and secret:
                 sdp, known.ours_s = letters.parse_answer(letter.payload, secret), float("-inf")
