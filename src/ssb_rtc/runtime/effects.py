@@ -36,6 +36,7 @@ from ssb_rtc.signalhub.signalling import (
     ClockDiffers,
     HubDown,
     HubUp,
+    Invited,
     Left,
     Signalling,
     SignallingEvent,
@@ -78,6 +79,8 @@ class EffectPerformer:
     ) -> None:
         """`private` tells whether candidates in private ranges are tried, of this peer over this hub."""
         self._private = private
+        self.on_invited: Callable[[PeerId, str], None] = lambda _peer, _code: None
+        """Hears who proves to hold which invitation of ours, before its knock is told to the manager."""
         self._contacts = contacts
         self._links = links
         self._dial = dial
@@ -262,6 +265,8 @@ class EffectPerformer:
                 self._dispatch(a.RemotePeerDidDisconnect(hub, peer))
             case SignalReceived(hub, peer, session, signal):
                 self._rtc.receive(hub, peer, session, signal)
+            case Invited(_, peer, code):
+                self.on_invited(peer, code)
             case Busy(hub, peer, session, not_before_s):
                 self._rtc.refused(hub, peer, session, not_before_s)
             case ClockDiffers(_, peer, ahead_s):

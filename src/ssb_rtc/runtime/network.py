@@ -268,9 +268,9 @@ class Network:
             raise MisuseError(f"nothing listens at {where}: `ssb-rtc listen` shows where we do")
         await listener.close()
 
-    def add_hub(self, hub: HubUrl, *, private: bool = False) -> None:
-        """Keep this hub and meet there; a private one is never told to others."""
-        self._dispatch(a.HubAddressAdded(hub, "user", private=private))
+    def add_hub(self, hub: HubUrl, *, private: bool = False, invited: bool = False) -> None:
+        """Keep this hub and meet there; a private one is never told to others. invited: an invitation names it."""
+        self._dispatch(a.HubAddressAdded(hub, "invite" if invited else "user", private=private))
 
     def remove_hub(self, hub: HubUrl) -> None:
         """Forget this hub and leave it."""
@@ -307,6 +307,26 @@ class Network:
     def own_inbox_changed(self) -> None:
         """Our own inbox is another one: listen there and no longer at the old one."""
         self._sealed.renew_soon()
+
+    def on_invited(self, listener: Callable[[PeerId, str], None]) -> None:
+        """Calls `listener(peer, id)` for whoever knocks and proves to hold an invitation of ours."""
+        self._performer.on_invited = listener
+
+    def expect(self, peer: PeerId) -> None:
+        """Somebody whom the owner asked for is about to come: room is made for it, and it is answered."""
+        self._dispatch(a.ConnectToRemotePeer(peer))
+
+    def expect_no_more(self, peer: PeerId, reason: str) -> None:
+        """It is like any other again; its link ends."""
+        self._dispatch(a.DisconnectFromRemotePeer(peer, reason, 0.0))
+
+    def seek(self, peer: PeerId, address: str | None = None) -> None:
+        """Look for this peer now: knock wherever its inbox is known, and dial the address."""
+        self.expect(peer)
+        if address:
+            self._meet(peer, address)
+        for known in (False, True):  # what becomes known is knocked at, at once
+            self.inbox_changed(peer, known)
 
     def hops_changed(self, changes: Mapping[FeedId, int | None]) -> None:
         """The follow graph says anew how far away these are."""
@@ -412,6 +432,20 @@ class Network:
         self._sealed.hear_passed(link.remote, body)
 
     # --- what people see ---
+
+    def hub_states(self) -> dict[HubUrl, str]:
+        """Each hub of the table, and whether it is CONNECTED, CONNECTING or DISCONNECTED."""
+        return {hub.url: hub.state for hub in hubs_view(self._driver.state)}
+
+    def hub_error(self, hub: HubUrl) -> str:
+        """What last went wrong with a hub, or nothing."""
+        row = self._driver.state.hubs.get(hub)
+        return row.last_error if row is not None else ""
+
+    def last_error(self, peer: PeerId) -> str:
+        """What last went wrong with a peer, or nothing."""
+        row = self._driver.state.peers.get(peer)
+        return row.last_error if row is not None else ""
 
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
