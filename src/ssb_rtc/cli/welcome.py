@@ -58,6 +58,8 @@ def _warnings(made: JsonObject) -> list[str]:
     from ssb_rtc.wire.hub_url import hub_host, is_loopback
 
     hubs = made["hubs"]
+    if not made["running"]:
+        return ["It works while your peer runs: start it with `ssb-rtc start`."]
     if not hubs:
         return ["It names no hub: it works only where your friend reaches this address while your peer runs."]
     if not made["address"] and all(is_loopback(hub_host(hub)) for hub in hubs):

@@ -60,7 +60,7 @@ class Network(Protocol):
 
     def expect(self, peer: PeerId) -> None: ...
 
-    def expect_no_more(self, peer: PeerId, reason: str) -> None: ...
+    def expect_no_more(self, peer: PeerId, why_end: str | None = None) -> None: ...
 
     def seek(self, peer: PeerId, address: str | None = None) -> None: ...
 
@@ -280,8 +280,9 @@ class Joins:
         self._over[host] = join
         while len(self._over) > JOINS_MAX:
             del self._over[next(iter(self._over))]
-        if self._network is not None and state != "joined":
-            self._network.expect_no_more(host, "its invitation is over")
+        record = self._context.contacts.peer(host)
+        if self._network is not None and not (record is not None and record.pinned):
+            self._network.expect_no_more(host, None if state == "joined" else "its invitation is over")
         join.say(state, text)
 
     def _why(self, join: Join) -> str:

@@ -31,7 +31,7 @@ from ssb_rtc.signalhub.admission import BucketTable
 from ssb_rtc.storage.welcomes import WelcomeRecord, Welcomes
 from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import FeedId, HubUrl, Json, JsonObject, PeerId, feed_of, peer_of
-from ssb_rtc.wire.hub_url import has_credentials, hub_host, is_loopback, speaks_swarm
+from ssb_rtc.wire.hub_url import has_credentials, hub_host, is_loopback, normalise_hub, speaks_swarm
 from ssb_rtc.wire.welcome import (
     HUBS_MAX,
     SECRET_BYTES,
@@ -139,7 +139,7 @@ class WelcomePlugin:
     # --- giving out ---
 
     def create(self, *, uses: int = 1, days: int = DAYS, note: str | None = None) -> JsonObject:
-        """A new code for `uses` people within `days` days: {code, id, uses, expiresMs, hubs, address}.
+        """A new code for `uses` people within `days` days: {code, id, uses, expiresMs, hubs, address, running}.
 
         note: for our own list alone. Raises MisuseError where a number is out of range, where there are too many codes,
         and where nobody could meet us.
@@ -175,7 +175,7 @@ class WelcomePlugin:
         )
         self._settle()
         told: JsonObject = {"code": text, "id": code.id, "uses": uses, "expiresMs": expires_ms}
-        return {**told, "hubs": list(hubs), "address": address or None}
+        return {**told, "hubs": list(hubs), "address": address or None, "running": self._network is not None}
 
     def _hubs(self) -> tuple[str, ...]:
         """The hubs that a code names: those that are connected first, those of this machine only where there is no
@@ -183,7 +183,8 @@ class WelcomePlugin:
         """
         context, network = self._context, self._network
         rows = {record.url: record for record in context.contacts.hubs()}
-        fit: list[HubUrl] = [url for url, record in rows.items() if record.source != "gossip"]
+        named = [normalise_hub(url, allow_http=context.settings.allow_http) for url in context.settings.hub]
+        fit: list[HubUrl] = [*named, *(url for url, record in rows.items() if record.source != "gossip")]
         connected: set[HubUrl] = set()
         if network is not None:
             states = network.hub_states()
@@ -195,7 +196,7 @@ class WelcomePlugin:
             if not (url in rows and rows[url].private)
             and not (speaks_swarm(url) or has_credentials(url) or len(url) > TEXT_BYTES_MAX)
         ]
-        known = sorted(fit, key=lambda url: (url not in connected, url in rows and rows[url].source == "gossip"))
+        known = sorted(dict.fromkeys(fit), key=lambda url: (url not in connected, url in rows and rows[url].source == "gossip"))
         far = [url for url in known if not is_loopback(hub_host(url))]
         return tuple((far or known)[:HUBS_MAX])
 
@@ -256,8 +257,14 @@ class WelcomePlugin:
         timer = self._expected.pop(peer, None)
         if timer is not None:
             timer.cancel()
-        if timer is not None and self._network is not None and not self._context.follows(feed_of(peer)):
-            self._network.expect_no_more(peer, "it did not use its invitation")
+        if timer is not None and self._network is not None and not self._is_pinned(peer):
+            friend = self._context.follows(feed_of(peer))
+            self._network.expect_no_more(peer, None if friend else "it did not use its invitation")
+
+    def _is_pinned(self, peer: PeerId) -> bool:
+        """Whether the owner wants a link with it for good."""
+        record = self._context.contacts.peer(peer)
+        return record is not None and record.pinned
 
     async def _knock(self, link: Link, feed: Json = None) -> Json:
         """Somebody who called our address with the key of a code says under which identity it is about to come."""

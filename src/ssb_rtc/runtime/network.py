@@ -314,11 +314,15 @@ class Network:
 
     def expect(self, peer: PeerId) -> None:
         """Somebody whom the owner asked for is about to come: room is made for it, and it is answered."""
+        self._dispatch(a.PeerPinned(peer))
         self._dispatch(a.ConnectToRemotePeer(peer))
 
-    def expect_no_more(self, peer: PeerId, reason: str) -> None:
-        """It is like any other again; its link ends."""
-        self._dispatch(a.DisconnectFromRemotePeer(peer, reason, 0.0))
+    def expect_no_more(self, peer: PeerId, why_end: str | None = None) -> None:
+        """It is like any other again; where there is a reason for it, its link ends."""
+        if peer in self._driver.state.pinned:
+            self.unpin(peer)
+        if why_end is not None:
+            self._dispatch(a.DisconnectFromRemotePeer(peer, why_end, 0.0))
 
     def seek(self, peer: PeerId, address: str | None = None) -> None:
         """Look for this peer now: knock wherever its inbox is known, and dial the address."""
