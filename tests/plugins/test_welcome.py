@@ -16,10 +16,12 @@ from ssb_rtc import Peer, Settings
 from ssb_rtc.errors import RemoteCallError
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.hub.server import serve
+from ssb_rtc.manager import effects as e
 from ssb_rtc.plugins import joins
 from ssb_rtc.plugins import welcome as welcomes
 from ssb_rtc.types import FeedId, peer_of
 from ssb_rtc.wire.welcome import format_welcome, parse_welcome
+from tests.runtime.watching import Watched
 from tests.signalhub.sealed_party import NETWORK
 
 LIMIT_S = 30.0
@@ -114,7 +116,8 @@ async def test_a_code_makes_friends_of_two_who_hide_from_strangers(host: Peer, g
 async def test_it_does_not_matter_who_comes_first_nor_that_one_starts_anew(
     tmp_path: Path, hub: str, guests: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joins, "PAUSE_MIN_S", 1.0)
+    monkeypatch.setattr(joins, "PAUSE_MIN_S", 0.5)
+    monkeypatch.setattr(joins, "LOOK_S", 0.1)
     settings = replace(HIDDEN, hub=(hub,))
     async with Peer(tmp_path / "host", settings) as host:
         made = await call(host, "welcome.create")
@@ -132,15 +135,11 @@ async def test_who_is_blocked_gets_no_answer(host: Peer, guests: Any) -> None:
     made = await call(host, "welcome.create")
     eve = await guests("eve")
     await host.block(eve.id)
+    watched = Watched(host)
     await call(eve, "welcome.join", made["code"])
-    network = host.controls.network
-    assert network is not None
-    hub_errors: list[Any] = []
-    network._driver.observe(lambda _state, action, effects: hub_errors.extend(
-        effect for effect in effects if getattr(effect, "peer", None) == peer_of(eve.id)
-    ))  # fmt: skip
-    await until(lambda: any(effect.kind == "REFUSE_OFFER" for effect in hub_errors), "a knock")
-    assert {(effect.kind, effect.not_before_s) for effect in hub_errors} == {("REFUSE_OFFER", None)}
+    refused = await watched.heard(e.RefuseOffer)
+    assert (refused.peer, refused.not_before_s) == (peer_of(eve.id), None)
+    assert not watched.all(e.AcceptOffer)
     assert peer_of(eve.id) not in host._welcome._expected
 
 
@@ -172,7 +171,7 @@ async def test_tokens_are_not_guessed(host: Peer, guests: Any, hub: str) -> None
     network = eve.controls.network
     assert network is not None
     network.seek(peer_of(host.id))
-    await until(lambda: eve.context.links.live(), "a link")
+    await until(eve.context.links.live, "a link")
     [link] = eve.context.links.live()
     for nonsense in ((), (None,), (1,), ("x",), ("x" * 60_000,), ({"token": "x"},)):
         with pytest.raises(RemoteCallError, match="32 bytes in base64"):
@@ -270,7 +269,29 @@ async def test_without_a_hub_an_address_will_do(tmp_path: Path, guests: Any, mon
         await host.connect(friend.addresses[0])
         made = await call(host, "welcome.create")
         assert (made["hubs"], made["address"]) == ([], host.addresses[0])
+        watched = Watched(host)
         ann = await guests("ann")
         await call(ann, "welcome.join", made["code"])
         assert (await outcome(ann, host))["state"] == "joined"
         assert follows(host, ann)
+        assert not [one for one in watched.all(e.ScheduleDisconnectFromRemotePeer) if one.peer == ann.id]
+
+
+async def test_a_full_house_makes_room(tmp_path: Path, hub: str, guests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger who has others goes for whoever comes with a code; as long as nobody can go, that is what is said."""
+    monkeypatch.setattr(joins, "PAUSE_MIN_S", 0.5)
+    monkeypatch.setattr(joins, "LOOK_S", 0.1)
+    full = replace(HIDDEN, hub=(hub,), peers_max=1, strangers_max=1, net=0)
+    async with Peer(tmp_path / "host", full) as host:
+        stranger = await guests("stranger")
+        await stranger.connect(host.addresses[0])
+        watched = Watched(host)
+        await watched.until(lambda: watched.state.linked == (peer_of(stranger.id),), "the stranger")
+        code = (await call(host, "welcome.create"))["code"]
+        ann = await guests("ann")
+        await call(ann, "welcome.join", code)
+        await until(lambda: "no room" in ann._welcome.joins._joins[peer_of(host.id)].text, "the reason")
+        other = await guests("other", replace(HIDDEN, net=0))
+        await stranger.connect(other.addresses[0])
+        assert (await outcome(ann, host))["state"] == "joined"
+        await watched.until(lambda: watched.state.linked == (peer_of(ann.id),), "the stranger's end")

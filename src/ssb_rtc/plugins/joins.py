@@ -10,11 +10,11 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
 
 from ssb_rtc.errors import ConfigFault, MisuseError, RemoteCallError, SsbRtcError
-from ssb_rtc.feeds.keys import Keys, keys_from_seed
+from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.feeds.refs import is_feed_id
 from ssb_rtc.plugins.base import Context
 from ssb_rtc.plugins.inboxes import FriendInboxes
@@ -25,6 +25,9 @@ from ssb_rtc.transport.link import Link
 from ssb_rtc.types import HubUrl, Json, JsonObject, PeerId, feed_of
 from ssb_rtc.wire.hub_url import normalise_hub
 from ssb_rtc.wire.welcome import Welcome, network_mark, parse_welcome
+
+if TYPE_CHECKING:
+    from ssb_rtc.runtime.network import Network
 
 REFUSED: Final = "WelcomeRefused"
 """The name of an error that ends an invitation; with all others it is tried again."""
@@ -39,32 +42,6 @@ NEVER_MET: Final = "the invitation is over, and the inviter was not met in time:
 DONE: Final = ("joined", "refused")
 
 logger = logging.getLogger(__name__)
-
-
-class Network(Protocol):
-    """What invitations need of a running peer: runtime.network.Network."""
-
-    def addresses(self) -> list[str]: ...
-
-    def hub_states(self) -> Mapping[HubUrl, str]: ...
-
-    def hub_error(self, hub: HubUrl) -> str: ...
-
-    def last_error(self, peer: PeerId) -> str: ...
-
-    def add_hub(self, hub: HubUrl, *, private: bool = False, invited: bool = False) -> None: ...
-
-    def own_inbox_changed(self) -> None: ...
-
-    def on_invited(self, listener: Callable[[PeerId, str], None]) -> None: ...
-
-    def expect(self, peer: PeerId) -> None: ...
-
-    def expect_no_more(self, peer: PeerId, why_end: str | None = None) -> None: ...
-
-    def seek(self, peer: PeerId, address: str | None = None) -> None: ...
-
-    async def visit(self, address: str, host: PeerId, keys: Keys) -> Link: ...
 
 
 class Join:
@@ -176,7 +153,7 @@ class Joins:
         for hub in usable:
             if context.contacts.hub(hub) is None:
                 context.contacts.save_hub(HubRecord(hub, "invite", context.now_ms()))
-            if self._network is not None and hub not in self._network.hub_states():
+            if self._network is not None and hub not in self._network.reports.hub_states():
                 self._network.add_hub(hub, invited=True)
 
     def _begin(self, join: Join) -> None:
@@ -289,17 +266,18 @@ class Joins:
         """What keeps us from the inviter, and what to do."""
         network, welcome = self._network, join.welcome
         assert network is not None
-        states = network.hub_states()
+        states = network.reports.hub_states()
         ours = [url for url in states if url in {*welcome.hubs}]
-        if not any(states[url] == "CONNECTED" for url in ours) and welcome.hubs:
+        if welcome.hubs and not any(states[url] == "CONNECTED" for url in ours):
             hub = ours[0] if ours else HubUrl(welcome.hubs[0])
-            if hub not in states or states[hub] == "CONNECTING" or not network.hub_error(hub):
+            error = network.reports.hub_error(hub)
+            if not error or states.get(hub) == "CONNECTING":
                 return f"connecting to {hub}"
-            return f"{hub}, where the inviter is to be met, is not reached ({network.hub_error(hub)}): are we online?"
-        said = network.last_error(welcome.host)
-        if "busy" in said:
+            return f"{hub}, where the inviter is to be met, is not reached ({error}): is this machine online?"
+        if network.was_busy(welcome.host):
             return "the inviter is there and has no room for one more link now: we try again in a moment"
-        if "slot" in said or "link within" in said or not said:
+        said = network.reports.peer_error(welcome.host)
+        if not said or "link within" in said or "slot" in said:
             return "the inviter does not answer: ask whether their peer runs; we keep trying"
         return f"no link to the inviter yet ({said}): we keep trying"
 

@@ -17,14 +17,14 @@ import hmac
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ssb_rtc.errors import MisuseError, RemoteCallError, SsbRtcError
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.feeds.refs import is_feed_id
 from ssb_rtc.plugins.base import Context, PermissionLists
 from ssb_rtc.plugins.inboxes import FriendInboxes
-from ssb_rtc.plugins.joins import REFUSED, Joins, Network
+from ssb_rtc.plugins.joins import REFUSED, Joins
 from ssb_rtc.plugins.stack import reaches
 from ssb_rtc.plugins.tasks import Tasks
 from ssb_rtc.signalhub.admission import BucketTable
@@ -41,6 +41,9 @@ from ssb_rtc.wire.welcome import (
     network_mark,
     token_hash,
 )
+
+if TYPE_CHECKING:
+    from ssb_rtc.runtime.network import Network
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DAYS: Final = 7
@@ -187,7 +190,7 @@ class WelcomePlugin:
         fit: list[HubUrl] = [*named, *(url for url, record in rows.items() if record.source != "gossip")]
         connected: set[HubUrl] = set()
         if network is not None:
-            states = network.hub_states()
+            states = network.reports.hub_states()
             connected = {url for url, state in states.items() if state == "CONNECTED"}
             fit = list(states)
         fit = [
@@ -196,7 +199,8 @@ class WelcomePlugin:
             if not (url in rows and rows[url].private)
             and not (speaks_swarm(url) or has_credentials(url) or len(url) > TEXT_BYTES_MAX)
         ]
-        known = sorted(dict.fromkeys(fit), key=lambda url: (url not in connected, url in rows and rows[url].source == "gossip"))
+        learnt = {url for url, record in rows.items() if record.source == "gossip"}
+        known = sorted(dict.fromkeys(fit), key=lambda url: (url not in connected, url in learnt))
         far = [url for url in known if not is_loopback(hub_host(url))]
         return tuple((far or known)[:HUBS_MAX])
 

@@ -437,19 +437,9 @@ class Network:
 
     # --- what people see ---
 
-    def hub_states(self) -> dict[HubUrl, str]:
-        """Each hub of the table, and whether it is CONNECTED, CONNECTING or DISCONNECTED."""
-        return {hub.url: hub.state for hub in hubs_view(self._driver.state)}
-
-    def hub_error(self, hub: HubUrl) -> str:
-        """What last went wrong with a hub, or nothing."""
-        row = self._driver.state.hubs.get(hub)
-        return row.last_error if row is not None else ""
-
-    def last_error(self, peer: PeerId) -> str:
-        """What last went wrong with a peer, or nothing."""
-        row = self._driver.state.peers.get(peer)
-        return row.last_error if row is not None else ""
+    def was_busy(self, peer: PeerId) -> bool:
+        """Whether this peer has told us a moment ago that it has no room for one more link."""
+        return self._performer.was_busy(peer)
 
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
