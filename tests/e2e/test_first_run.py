@@ -98,7 +98,7 @@ async def test_a_code_a_friend_and_the_friend_s_post(tmp_path: Path) -> None:
 
 async def is_over(path: tuple[str, ...]) -> None:
     async def look() -> bool:
-        return (await run_ok("join", "--json", *path)).json == []
+        return bool((await run_ok("join", "--json", *path)).json == [])
 
     await eventually("the invitation being over", look)
 

@@ -143,6 +143,19 @@ async def test_who_is_blocked_gets_no_answer(host: Peer, guests: Any) -> None:
     assert peer_of(eve.id) not in host._welcome._expected
 
 
+async def test_who_has_no_code_hears_nothing_where_its_holders_knock(host: Peer, guests: Any, hub: str) -> None:
+    """The hub's operator sees the name of that inbox."""
+    code = parse_welcome((await call(host, "welcome.create"))["code"])
+    eve = await guests("eve", replace(HIDDEN, hub=(hub,)))
+    watched, hers = Watched(host), Watched(eve)
+    assert eve._inboxes.inboxes.keep(peer_of(host.id), code.inbox, 1)
+    hers.network.seek(peer_of(host.id))
+    refused = await watched.heard(e.RefuseOffer)
+    assert (refused.peer, refused.not_before_s) == (peer_of(eve.id), None)
+    assert not watched.all(e.AcceptOffer)
+    assert not hers.network.was_busy(peer_of(host.id))
+
+
 async def test_what_was_taken_back_is_heard_no_more(host: Peer, guests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = [await call(host, "welcome.create") for _ in range(2)]
     monkeypatch.setattr(joins, "PAUSE_MIN_S", 0.5)

@@ -300,11 +300,13 @@ class WelcomePlugin:
 
     async def _welcome(self, peer: PeerId, token: bytes) -> None:
         context, now_ms = self._context, self._context.now_ms()
-        record = self._record_of(peer, token)
+        if not self._tries.take(peer, context.now_s()):
+            raise RemoteCallError(TOO_OFTEN)
+        if context.follows(feed_of(peer)):
+            return  # its answer was lost, or we follow it anyway
+        record = self._record_of(token)
         if peer in context.blocked or feed_of(peer) == context.keys.id:
             raise RemoteCallError(UNKNOWN, name=REFUSED)
-        if context.follows(feed_of(peer)):
-            return
         if now_ms >= record.expires_ms:
             raise RemoteCallError(OVER, name=REFUSED)
         if not self._store.take(record.id, now_ms):
@@ -320,10 +322,8 @@ class WelcomePlugin:
             raise
         self._settle()
 
-    def _record_of(self, peer: PeerId, token: bytes) -> WelcomeRecord:
+    def _record_of(self, token: bytes) -> WelcomeRecord:
         """The code with this token. All are compared, in the same time whichever it is."""
-        if not self._tries.take(peer, self._context.now_s()):
-            raise RemoteCallError(TOO_OFTEN)
         hashed, found = token_hash(token), None
         for record in self._store.all():
             if hmac.compare_digest(record.token_hash, hashed):
