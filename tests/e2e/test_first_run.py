@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.e2e.processes import LIMIT_S, Running, eventually, holds, run, run_ok, running, status
+from tests.e2e.processes import LIMIT_S, Running, connected, eventually, holds, run, run_ok, running, status
 
 EXIT_LIMIT_S = 3.0
 NPM_CODE = f"example.com:8008:@{'A' * 43}=.ed25519~{'A' * 43}="
@@ -89,6 +89,7 @@ async def test_a_code_a_friend_and_the_friend_s_post(tmp_path: Path) -> None:
                 await holds(tmp_path / "ben", {first.ready["id"]: 2})
                 await run_ok("publish", "hello Ann", *ben)
                 await holds(tmp_path / "ann", {second.ready["id"]: 2})
+                assert (await connected(tmp_path / "ann", second.ready["id"]))["transport"] == "rtc"
                 assert (await status(tmp_path / "ann"))["following"] == [second.ready["id"]]
                 assert "Ben" in (await run_ok("share", "list", *ann)).out
                 await is_over(ben)

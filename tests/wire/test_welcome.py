@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -28,8 +29,9 @@ welcomes = st.builds(
     st.binary(min_size=16, max_size=16),
     st.integers(0, codes.LAST_DAY_MAX),
     st.lists(hubs, max_size=3).map(tuple),
-    texts | st.just(""),
+    st.just(""),
 )
+addresses = texts.filter(lambda text: "~shs:" not in text)
 
 
 def test_the_layout_stands() -> None:
@@ -48,8 +50,10 @@ def test_the_layout_stands() -> None:
     assert str(ONE.secret) not in repr(ONE)
 
 
-@given(welcomes)
-def test_there_and_back(welcome: Welcome) -> None:
+@given(welcomes, addresses | st.just(""))
+def test_there_and_back(welcome: Welcome, address: str) -> None:
+    if address:
+        welcome = replace(welcome, address=f"{address}~shs:{base64.b64encode(welcome.key).decode()}")
     code = format_welcome(welcome)
     assert len(code) <= codes.CODE_LIMIT_CHARS
     assert code.isascii()
@@ -114,8 +118,9 @@ def test_other_versions_and_other_texts() -> None:
         Welcome(b"NETW", bytes(32), bytes(15), 1),
         Welcome(b"NETW", bytes(32), bytes(16), 1, ("hub.example",)),
         Welcome(b"NETW", bytes(32), bytes(16), 1, ("https://" + "a" * 121,)),
-        Welcome(b"NETW", bytes(32), bytes(16), 1, (), "net:a\nb"),
-        Welcome(b"NETW", bytes(32), bytes(16), 1, (), "\ud800"),
+        Welcome(b"NETW", bytes(32), bytes(16), 1, (), "net:hub.example:1"),
+        Welcome(b"NETW", bytes(32), bytes(16), 1, (), f"net:a\nb~shs:{'A' * 43}="),
+        Welcome(b"NETW", bytes(32), bytes(16), 1, (), f"\ud800~shs:{'A' * 43}="),
     ],
 )
 def test_what_can_t_be_written_down(welcome: Welcome) -> None:

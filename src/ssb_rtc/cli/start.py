@@ -27,6 +27,7 @@ def start(arguments: argparse.Namespace) -> int:
 
     async def main() -> None:
         async with interrupted() as stop, Peer(folder, settings, restored=arguments.restored) as peer:
+            await peer.controls.listen_on_lan()
             if arguments.json:
                 output.print_json(peer.status())
             else:

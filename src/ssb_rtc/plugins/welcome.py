@@ -151,7 +151,8 @@ class WelcomePlugin:
             raise MisuseError(f"an invitation is for 1 to {USES_MAX} people within 1 to {DAYS_MAX} days")
         if note is not None and len(note) > NOTE_LIMIT_CHARS:
             raise MisuseError(f"a note has at most {NOTE_LIMIT_CHARS} characters")
-        hubs, address = self._hubs(), self._address()
+        hubs = self._hubs()
+        address = self._address(hubs=bool(hubs))
         if not hubs and not address:
             raise MisuseError(
                 "there is no place yet where a friend could meet us: add a hub that both can reach "
@@ -204,12 +205,13 @@ class WelcomePlugin:
         far = [url for url in known if not is_loopback(hub_host(url))]
         return tuple((far or known)[:HUBS_MAX])
 
-    def _address(self) -> str:
-        """The address that a code names, if any: where everybody can reach us, else where our own network can."""
-        network = self._network
-        listening = network.addresses() if network is not None else []
+    def _address(self, *, hubs: bool) -> str:
+        """The address that a code names, if any: where everybody can reach us, else, without hubs, where our own
+        network can.
+        """
+        listening = self._network.addresses() if self._network is not None else []
         dialled = [each for each in listening if each.startswith(("net:", "ws:", "wss:"))]
-        for scope in ("public", "local"):
+        for scope in ("public",) if hubs else ("public", "local"):
             for each in dialled:
                 if reaches(each, scope) and len(each) <= TEXT_BYTES_MAX:
                     return each

@@ -33,6 +33,7 @@ from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerforme
 from ssb_rtc.runtime.go_betweens import GoBetweens
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.runtime.hub_prober import HubProber
+from ssb_rtc.runtime.lan_listening import LanListening
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.reports import Reports
 from ssb_rtc.runtime.trace import Trace
@@ -258,6 +259,12 @@ class Network:
         if place.isdigit():
             where = _at(name, self._settings.host, int(place))
         return (await self._multiserver.listen(where, self._links.inbound)).addresses
+
+    async def listen_on_lan(self) -> None:
+        """Listen at this machine's private addresses, those that it gets later included."""
+        listening = LanListening(self.listen)
+        self._parts.push_async_callback(listening.close)
+        await listening.start()
 
     async def unlisten(self, where: str) -> None:
         """Stop listening there; links live on. `where` as `listen` took it, or an address. Raises MisuseError."""

@@ -58,7 +58,7 @@ class Welcome:
     hubs: tuple[str, ...] = ()
     """Where to meet; as written down, not checked."""
     address: str = ""
-    """A multiserver address of who invites, or nothing."""
+    """A multiserver address of who invites, or nothing. Its key is that of the code, and so is not written twice."""
 
     @property
     def host(self) -> PeerId:
@@ -121,7 +121,10 @@ def format_welcome(welcome: Welcome) -> str:
     if any(_spelled_out(hub.removeprefix(_HTTPS)) != hub for hub in welcome.hubs):
         raise MisuseError("a hub in a code is named by its whole address, with https:// or http://")
     hubs = b"".join(_text(hub.removeprefix(_HTTPS)) for hub in welcome.hubs)
-    body = head + bytes([len(welcome.hubs)]) + hubs + _text(welcome.address)
+    address = welcome.address.removesuffix(_key_part(welcome.key))
+    if _with_key(address, welcome.key) != welcome.address:
+        raise MisuseError("an address in a code is one of its maker's, with ~shs: and the key")
+    body = head + bytes([len(welcome.hubs)]) + hubs + _text(address)
     encoded = base64.b32encode(body + _check(body)).decode().rstrip("=").lower()
     return PREFIX + encoded
 
@@ -179,7 +182,15 @@ def _parsed(body: bytes) -> Welcome:
     address, at = _read(body, at)
     if at != len(body):
         raise ValueError("something behind it")
-    return Welcome(network, key, secret, last_day, tuple(hubs), address)
+    return Welcome(network, key, secret, last_day, tuple(hubs), _with_key(address, key))
+
+
+def _key_part(key: bytes) -> str:
+    return f"~shs:{base64.b64encode(key).decode()}"
+
+
+def _with_key(address: str, key: bytes) -> str:
+    return address if not address or "~shs:" in address else address + _key_part(key)
 
 
 def _spelled_out(hub: str) -> str:
