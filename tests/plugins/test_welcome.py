@@ -16,6 +16,7 @@ from ssb_rtc import Peer, Settings
 from ssb_rtc.errors import RemoteCallError
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.hub.server import serve
+from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.plugins import joins
 from ssb_rtc.plugins import welcome as welcomes
@@ -309,3 +310,32 @@ async def test_a_full_house_makes_room(tmp_path: Path, hub: str, guests: Any, mo
         await stranger.connect(other.addresses[0])
         assert (await outcome(ann, host))["state"] == "joined"
         await watched.until(lambda: watched.state.linked == (peer_of(ann.id),), "the stranger's end")
+
+
+async def test_who_calls_an_address_costs_nobody_a_link(
+    tmp_path: Path, guests: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says who is about to come, and proves nothing of that."""
+    monkeypatch.setattr(welcomes, "reaches", lambda _address, scope: scope == "local")
+    monkeypatch.setattr(welcomes, "EXPECTED_S", 0.1)
+    async with Peer(tmp_path / "host", replace(HIDDEN, net=0, strangers_max=3)) as host:
+        bystander = await guests("bystander")
+        link = await bystander.connect(host.addresses[0])
+        code = parse_welcome((await call(host, "welcome.create"))["code"])
+        watched = Watched(host)
+        guest = await host.controls.visit(code.address, peer_of(host.id), keys_from_seed(code.guest_seed))
+        for nonsense in ((), ("x",), (1,)):
+            with pytest.raises(RemoteCallError, match="takes a peer's id"):
+                await guest.call("welcome.knock", *nonsense)
+        for name in ("welcome.use", "welcome.list", "whoami", "blobs.has"):
+            with pytest.raises(RemoteCallError, match="not in list of allowed methods"):
+                await guest.call(name)
+        assert await guest.call("welcome.knock", bystander.id)
+        await watched.heard(a.PeerPinned)
+        await watched.heard(a.PeerUnpinned)
+        assert not watched.all(a.DisconnectFromRemotePeer)
+        assert not link.closed.done()
+        nobody = peer_of(FeedId(keys_from_seed(b"n" * 32).id))
+        assert await guest.call("welcome.knock", nobody)
+        assert (await watched.heard(a.DisconnectFromRemotePeer)).peer == nobody
+        await guest.close()

@@ -6,11 +6,21 @@ import secrets
 
 import aiohttp
 
-from ssb_rtc.signalhub.signalling import Invited, SignalReceived
+from ssb_rtc.signalhub.signalling import Announced, Invited, SignalReceived
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire import channels, letters, welcome
 from ssb_rtc.wire.envelope import Kind
-from tests.signalhub.sealed_party import KNOCK, NOON_S, OFFER, Party, envelope_of, fresh_session, ordered, post
+from tests.signalhub.sealed_party import (
+    KNOCK,
+    NOON_S,
+    OFFER,
+    Party,
+    announcement_of,
+    envelope_of,
+    fresh_session,
+    ordered,
+    post,
+)
 from tests.storage.feedmaker import keys_of
 
 INBOX = bytes(range(100, 132))
@@ -79,6 +89,16 @@ async def test_a_copy_and_a_stale_one_count_nothing(session: aiohttp.ClientSessi
     await host.until_dropped("copy")
     await host.until_dropped("stale")
     assert host.of(Invited) == [Invited(hub, guest.id, "code")]
+    for party in (guest, host):
+        await party.signalling.close()
+
+
+async def test_an_announcement_in_that_inbox_is_none(session: aiohttp.ClientSession, hub: HubUrl) -> None:
+    """Who hides from strangers is not to look for one because somebody with a code, or the hub, names it there."""
+    guest, host = await hidden_pair(session, hub)
+    await post(session, hub, channels.friend_inbox(INBOX, host.day), announcement_of(EVE))
+    await host.until_dropped("invalid")
+    assert host.of(Announced) == []
     for party in (guest, host):
         await party.signalling.close()
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from ssb_rtc.cli import flags, identity, output
 from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
-from ssb_rtc.errors import DatabaseLocked
-from ssb_rtc.peer import Peer
-from ssb_rtc.storage import folder as files
+from ssb_rtc.errors import DatabaseLocked, SsbRtcError
+from ssb_rtc.peer import Peer, connect_local
 from ssb_rtc.types import JsonObject
 
 
@@ -39,10 +38,20 @@ def start(arguments: argparse.Namespace) -> int:
     try:
         asyncio.run(main())
     except DatabaseLocked as fault:
-        if not files.socket_path(folder).exists():
+        if not asyncio.run(_answers(folder)):
             raise  # it is a command that holds the files for a moment
         raise DatabaseLocked(_runs_already(folder, _with_path(arguments))) from fault
     return 0
+
+
+async def _answers(folder: Path) -> bool:
+    """Whether a running peer holds the folder."""
+    try:
+        link = await connect_local(folder)
+    except SsbRtcError:
+        return False
+    await link.close()
+    return True
 
 
 def _with_path(arguments: argparse.Namespace) -> str:
@@ -52,7 +61,7 @@ def _with_path(arguments: argparse.Namespace) -> str:
 
 def _runs_already(folder: Path, path: str) -> str:
     return (
-        f"a peer runs on {folder} already (or is just ending): see how it is with `ssb-rtc status{path}`. "
+        f"a peer runs on {folder} already: see how it is with `ssb-rtc status{path}`. "
         "End that one with Ctrl-C where it was started, or start another one beside it in a folder of its own, with "
         "--path DIR"
     )

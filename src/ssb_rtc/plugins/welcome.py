@@ -102,6 +102,8 @@ class WelcomePlugin:
         self.joins = Joins(store, inboxes)
         self._network: Network | None = None
         self._expected: dict[PeerId, asyncio.TimerHandle] = {}
+        self._were_here: set[PeerId] = set()
+        """Those of them who had a link before."""
         self._knocks = BucketTable(KNOCKS_PER_HOUR / 3600, KNOCKS_AT_ONCE, 4 * CODES_MAX)
         self._tries = BucketTable(TRIES_PER_HOUR / 3600, TRIES_AT_ONCE, 1_000)
         self._using = asyncio.Lock()
@@ -254,6 +256,8 @@ class WelcomePlugin:
         known = self._expected.pop(peer, None)
         if known is None:
             self._network.expect(peer)
+            if any(link.remote == peer for link in self._context.links.live()):
+                self._were_here.add(peer)
         else:
             known.cancel()
         self._expected[peer] = asyncio.get_running_loop().call_later(EXPECTED_S, self._let_go, peer)
@@ -264,8 +268,10 @@ class WelcomePlugin:
         if timer is not None:
             timer.cancel()
         if timer is not None and self._network is not None and not self._is_pinned(peer):
-            friend = self._context.follows(feed_of(peer))
-            self._network.expect_no_more(peer, None if friend else "it did not use its invitation")
+            # A caller of an address only says who comes: that must not cost anybody a link that there was before.
+            stays = peer in self._were_here or feed_of(peer) in self._context.wanted
+            self._network.expect_no_more(peer, None if stays else "it did not use its invitation")
+        self._were_here.discard(peer)
 
     def _is_pinned(self, peer: PeerId) -> bool:
         """Whether the owner wants a link with it for good."""

@@ -140,7 +140,8 @@ class Desk:
 
     def opened(self, source: Source, text: str) -> Letter | None:
         """The letter in it, whose sender is proven then; None where there is none for us."""
-        if source == "open":
+        # Who shows nothing to strangers hears no announcements: what stands in an invitation's inbox must not lure it.
+        if source == "open" and self.strangers:
             # The symmetric seal is tried first, because it costs next to nothing.
             with suppress(SignalInvalid):
                 return envelope.open_announcement(text, self._network_key)
