@@ -162,6 +162,7 @@ def _accept_npm(arguments: argparse.Namespace) -> int:
             "this is no invitation: one begins with ssbjoin1 (or, from other programs, looks like "
             "example.com:8008:@<44 characters>.ed25519~<44 characters>); copy it again as a whole"
         ) from None
+    identity.ensure(flags.folder_of(arguments))
 
     async def body(link: Link) -> int:
         await accept(arguments, link)
