@@ -108,7 +108,7 @@ class Peer:
         self._stack = AsyncExitStack()
         self.context: Context
         self.registry: Registry
-        self.controls = PeerControls(self.folder, lambda: self.context)
+        self.controls = PeerControls(self.folder, lambda: self.context, lambda: self._hub_book.store)
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
 
@@ -236,6 +236,7 @@ class Peer:
             book=self._hub_book,
         )
         self.controls.network = network
+        context.mark = network.timelines.mark
         self._stack.push_async_callback(network.close)
         network.block(context.blocked.peers)
         context.blocked.subscribe(network.block)
@@ -252,6 +253,8 @@ class Peer:
         )
         await self._hub_gossip.start(network)
         await self._welcome.start(network)
+        if settings.metrics is not None:
+            await network.serve_metrics(settings.metrics, context.ingest)
 
     # --- who we are ---
 

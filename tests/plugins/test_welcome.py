@@ -150,11 +150,11 @@ async def test_who_has_no_code_hears_nothing_where_its_holders_knock(host: Peer,
     eve = await guests("eve", replace(HIDDEN, hub=(hub,)))
     watched, hers = Watched(host), Watched(eve)
     assert eve._inboxes.inboxes.keep(peer_of(host.id), code.inbox, 1)
-    hers.network.seek(peer_of(host.id))
+    hers.network.expecting.seek(peer_of(host.id))
     refused = await watched.heard(e.RefuseOffer)
     assert (refused.peer, refused.not_before_s) == (peer_of(eve.id), None)
     assert not watched.all(e.AcceptOffer)
-    assert not hers.network.was_busy(peer_of(host.id))
+    assert not hers.network.expecting.was_busy(peer_of(host.id))
 
 
 async def test_what_was_taken_back_is_heard_no_more(host: Peer, guests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ async def test_tokens_are_not_guessed(host: Peer, guests: Any, hub: str) -> None
     eve._inboxes.inboxes.hold_invitation(peer_of(host.id), good.inbox)
     network = eve.controls.network
     assert network is not None
-    network.seek(peer_of(host.id))
+    network.expecting.seek(peer_of(host.id))
     await until(eve.context.links.live, "a link")
     [link] = eve.context.links.live()
     for nonsense in ((), (None,), (1,), ("x",), ("x" * 60_000,), ({"token": "x"},)):

@@ -9,9 +9,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from ssb_rtc.cli import flags, identity, output
+from ssb_rtc.cli import flags, identity, logs, output
 from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
+from ssb_rtc.config import Settings
 from ssb_rtc.errors import DatabaseLocked, SsbRtcError
 from ssb_rtc.peer import Peer, connect_local
 from ssb_rtc.types import JsonObject
@@ -21,7 +22,8 @@ def start(arguments: argparse.Namespace) -> int:
     """Create the identity if there is none, start, say where we listen, and stay until a signal comes."""
     settings = flags.settings_of(arguments)
     folder = flags.folder_of(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.write_to(sys.stderr, settings.log, settings.log_level, "ssb_rtc")
+    _tell_of_file(settings, flags.settings_file_of(arguments))
     identity.ensure(folder)
 
     async def main() -> None:
@@ -75,6 +77,7 @@ def _greeting(peer: Peer, path: str = "") -> list[str]:
     status = peer.status()
     lines = [f"{status['id']} runs (end it with Ctrl-C)", f"  its files are in {peer.folder}"]
     lines += [f"  reachable at {address}" for address in status["addresses"] if not address.startswith("rtc:")]
+    lines += [f"  metrics at {status['metrics']}"] if status["metrics"] else []
     lines += [f"  warning: {warning}" for warning in status["warnings"]]
     return [*lines, f"  {_now(peer, status)}", f"  {_next(status, path)}"]
 
@@ -101,3 +104,11 @@ def _next(status: JsonObject, path: str) -> str:
             f"`ssb-rtc follow @...{path}` fetches a feed"
         )
     return f"next: `ssb-rtc publish 'hello'{path}`, `ssb-rtc log{path}`, and `ssb-rtc share{path}` for one more friend"
+
+
+def _tell_of_file(settings: Settings, file: Path | None) -> None:
+    warning = flags.warning_of(settings, file)
+    if warning:
+        logging.getLogger(__name__).warning("%s", warning)
+    if file is not None:
+        logging.getLogger(__name__).info("settings read", extra={"fields": {"file": str(file)}})

@@ -181,7 +181,7 @@ class Joins:
             else:
                 await self._call_at_address(join)
                 if self._network is not None:
-                    self._network.seek(host, join.welcome.address or None)
+                    self._network.expecting.seek(host, join.welcome.address or None)
             next_s = loop.time() + min(PAUSE_MAX_S, max(PAUSE_MIN_S, (loop.time() - began_s) / 10))
             while self._is_current(join) and loop.time() < next_s:
                 if not join.accepted and host not in self._asking:
@@ -259,7 +259,7 @@ class Joins:
             del self._over[next(iter(self._over))]
         record = self._context.contacts.peer(host)
         if self._network is not None and not (record is not None and record.pinned):
-            self._network.expect_no_more(host, None if state == "joined" else "its invitation is over")
+            self._network.expecting.expect_no_more(host, None if state == "joined" else "its invitation is over")
         join.say(state, text)
 
     def _why(self, join: Join) -> str:
@@ -274,7 +274,7 @@ class Joins:
             if not error or states.get(hub) == "CONNECTING":
                 return f"connecting to {hub}"
             return f"{hub}, where the inviter is to be met, is not reached ({error}): is this machine online?"
-        if network.was_busy(welcome.host):
+        if network.expecting.was_busy(welcome.host):
             return "the inviter is there and has no room for one more link now: we try again in a moment"
         said = network.reports.peer_error(welcome.host)
         if not said or "link within" in said or "slot" in said:

@@ -129,7 +129,7 @@ class WelcomePlugin:
     async def start(self, network: Network) -> None:
         """The peer is online: holders of our codes are heard, and codes in our hands are used."""
         self._network = network
-        network.on_invited(self._on_invited)
+        network.expecting.on_invited(self._on_invited)
         self._tasks.spawn(self._sweep(), "sweep invitations")
         self.joins.start(network)
 
@@ -255,7 +255,7 @@ class WelcomePlugin:
             return
         known = self._expected.pop(peer, None)
         if known is None:
-            self._network.expect(peer)
+            self._network.expecting.expect(peer)
             if any(link.remote == peer for link in self._context.links.live()):
                 self._were_here.add(peer)
         else:
@@ -270,7 +270,7 @@ class WelcomePlugin:
         if timer is not None and self._network is not None and not self._is_pinned(peer):
             # A caller of an address only says who comes: that must not cost anybody a link that there was before.
             stays = peer in self._were_here or feed_of(peer) in self._context.wanted
-            self._network.expect_no_more(peer, None if stays else "it did not use its invitation")
+            self._network.expecting.expect_no_more(peer, None if stays else "it did not use its invitation")
         self._were_here.discard(peer)
 
     def _is_pinned(self, peer: PeerId) -> bool:
