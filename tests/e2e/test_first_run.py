@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.e2e.processes import LIMIT_S, Running, connected, eventually, holds, run, run_ok, running, status
 
-EXIT_LIMIT_S = 3.0
+EXIT_LIMIT_S = 6.0
 
 
 async def greeting(process: asyncio.subprocess.Process) -> str:

@@ -132,6 +132,14 @@ async def test_it_does_not_matter_who_comes_first_nor_that_one_starts_anew(
         assert follows(host, ann)
 
 
+async def test_a_hub_that_was_for_this_run_only_is_kept(host: Peer, guests: Any, hub: str) -> None:
+    code = (await call(host, "welcome.create"))["code"]
+    ann = await guests("ann", replace(HIDDEN, hub=(hub,)))
+    await call(ann, "welcome.join", code)
+    assert (await outcome(ann, host))["state"] == "joined"
+    assert [(record.url, record.source) for record in ann.context.contacts.hubs()] == [(hub, "user")]
+
+
 async def test_who_is_blocked_gets_no_answer(host: Peer, guests: Any) -> None:
     made = await call(host, "welcome.create")
     eve = await guests("eve")

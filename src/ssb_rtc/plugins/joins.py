@@ -151,10 +151,14 @@ class Joins:
         if fault is not None and not usable and not welcome.address:
             raise ConfigFault(f"the hub of this invitation can't be used: {fault}")
         for hub in usable:
-            if context.contacts.hub(hub) is None:
-                context.contacts.save_hub(HubRecord(hub, "invite", context.now_ms()))
-            if self._network is not None and hub not in self._network.reports.hub_states():
-                self._network.add_hub(hub, invited=True)
+            record, network = context.contacts.hub(hub), self._network
+            if record is not None and record.source != "gossip":
+                continue
+            # One that is in use for this run, or that only others named, is wanted for good from now on.
+            known = record is not None or (network is not None and hub in network.reports.hub_states())
+            context.contacts.save_hub(HubRecord(hub, "user" if known else "invite", context.now_ms()))
+            if network is not None:
+                network.add_hub(hub, invited=not known)
 
     def _begin(self, join: Join) -> None:
         host = join.welcome.host
