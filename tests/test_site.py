@@ -119,11 +119,13 @@ def test_every_command_of_the_pages_parses() -> None:
 
 
 def test_the_user_unit_is_sound_and_variables_that_it_and_the_pages_name_exist(tmp_path: Path) -> None:
-    known = {setting.variable for setting in SETTINGS} | {"SSB_RTC_PATH", "SSB_RTC_BROKER"}
+    known = {setting.variable for setting in SETTINGS} | {"SSB_RTC_SHARED"}
+    for source in (ROOT / "src").rglob("*.py"):
+        known |= set(re.findall(r'"(SSB_RTC_[A-Z_]+)"', source.read_text(encoding="utf-8")))
     unit = ROOT / "deploy" / "ssb-rtc.service"
     for file in [*PAGES, unit]:
         for name in re.findall(r"\bSSB_RTC_[A-Z_]+\b", file.read_text(encoding="utf-8")):
-            assert name in known | {"SSB_RTC_SHARED"}, f"{file.name}: {name}"
+            assert name in known, f"{file.name}: {name}"
     if shutil.which("systemd-analyze"):
         home = tmp_path / ".local" / "bin"
         home.mkdir(parents=True)

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssb_rtc import config
 from ssb_rtc.errors import ConnectFailed, MisuseError, NoPeerRuns
+from ssb_rtc.manager.vouching import host_of
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
 from ssb_rtc.storage.contacts import HubRecord, PeerRecord
@@ -18,15 +20,17 @@ from ssb_rtc.wire.address import normalise_hub
 if TYPE_CHECKING:
     from ssb_rtc.feeds.keys import Keys
     from ssb_rtc.runtime.network import Network
+    from ssb_rtc.storage.hub_entries import HubEntries
     from ssb_rtc.transport.link import Link
 
 
 class PeerControls:
     """The state and the network of one peer. `network` is set while it is online."""
 
-    def __init__(self, folder: Path, context: Callable[[], Context]) -> None:
+    def __init__(self, folder: Path, context: Callable[[], Context], entries: Callable[[], HubEntries]) -> None:
         self._folder = folder
         self._context_of = context
+        self._entries = entries
         self.network: Network | None = None
 
     @property
@@ -46,6 +50,7 @@ class PeerControls:
             "messages": context.log.count(),
             "feeds": {feed: head.sequence for feed, head in sorted(context.log.heads().items())},
             "following": sorted(context.log.graph.follows(context.keys.id)),
+            "metrics": network.metrics.url if network and network.metrics else None,
             "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
             "peers": network.reports.status_of_peers() if network else [],
             "warnings": [*context.warnings.values(), *([frozen] if frozen else [])],
@@ -72,7 +77,7 @@ class PeerControls:
         ]
 
     def why_peer(self, peer: str) -> JsonObject:
-        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next}."""
+        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next, timeline}."""
         return self.running().reports.why_peer(peer)
 
     def why_hub(self, url: str) -> JsonObject:
@@ -83,6 +88,10 @@ class PeerControls:
         """Multiserver addresses at which we can be reached now."""
         return self.network.addresses() if self.network is not None else []
 
+    def config(self) -> list[JsonObject]:
+        """The settings in force, without secrets; see config.told."""
+        return config.told(self._context.settings)
+
     def plugins(self) -> list[JsonObject]:
         """What `ssb-rtc plugins --json` prints: [{name, package, version, loaded}]."""
         return installed.described(self._context.settings.plugin)
@@ -90,6 +99,10 @@ class PeerControls:
     def trace(self) -> AsyncIterator[JsonObject]:
         """Actions and effects from now on."""
         return self.running().reports.follow_trace()
+
+    def timeline(self, peer: str) -> AsyncIterator[JsonObject]:
+        """What happened on the way to a peer, and what happens from now on."""
+        return self.running().reports.follow_timeline(peer)
 
     # --- what is ordered ---
 
@@ -107,10 +120,12 @@ class PeerControls:
             self.network.add_hub(hub, private=private)
 
     def remove_hub(self, url: str) -> None:
-        """Forgets a hub. Raises MisuseError when it is not there."""
+        """Forgets a hub, and for a day what others say of its host. Raises MisuseError when it is not there."""
         wanted = self._hub_named(url)
         if all(hub["url"] != wanted for hub in self.hubs()):
             raise MisuseError(f"{wanted} is not among the hubs; `ssb-rtc hubs` lists them")
+        # Others may still vouch for it: it stays away for a while, after a restart too.
+        self._entries().note_probe(host_of(wanted), self._context.now_ms())
         if self.network is not None:
             self.network.remove_hub(wanted)
         else:
@@ -162,6 +177,12 @@ class PeerControls:
     async def listen(self, where: str) -> list[str]:
         """Listens for peers there too, for this run; gives its addresses. Raises MisuseError, ListenFailed."""
         return await self.running().listen(where)
+
+    async def listen_on_lan(self) -> None:
+        """Listens for peers of the local network, unless the settings name places to listen at, or say not to."""
+        settings = self._context.settings
+        if settings.lan and not settings.relay_only and settings.net is None and settings.ws is None:
+            await self.running().listen_on_lan()
 
     async def unlisten(self, where: str) -> None:
         """Stops listening there. Raises MisuseError when nothing does."""

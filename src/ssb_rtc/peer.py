@@ -40,6 +40,7 @@ from ssb_rtc.plugins.private import Private
 from ssb_rtc.plugins.registry import Registry
 from ssb_rtc.plugins.stack import Stack
 from ssb_rtc.plugins.sync_limits import SyncLimits
+from ssb_rtc.plugins.welcome import WelcomePlugin
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.storage import folder as files
 from ssb_rtc.storage.author import Author, mark_imported
@@ -52,6 +53,7 @@ from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Log, Stored
 from ssb_rtc.storage.query import Query
+from ssb_rtc.storage.welcomes import Welcomes
 from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.link import Link, ServesNothing, open_plain_link
 from ssb_rtc.transport.memory import stream_pair
@@ -106,7 +108,7 @@ class Peer:
         self._stack = AsyncExitStack()
         self.context: Context
         self.registry: Registry
-        self.controls = PeerControls(self.folder, lambda: self.context)
+        self.controls = PeerControls(self.folder, lambda: self.context, lambda: self._hub_book.store)
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
         self._callers: set[Link] = set()
@@ -182,6 +184,8 @@ class Peer:
         built_in.append(Introductions(self._network))
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
+        self._welcome = WelcomePlugin(Welcomes(database), self._inboxes)
+        built_in.append(self._welcome)
         for plugin in built_in:
             self.registry.add(plugin)
         installed.load(self.settings.plugin, self.registry.add)
@@ -235,6 +239,7 @@ class Peer:
             book=self._hub_book,
         )
         self.controls.network = network
+        context.mark = network.timelines.mark
         self._stack.push_async_callback(network.close)
         network.block(context.blocked.peers)
         context.blocked.subscribe(network.block)
@@ -250,6 +255,9 @@ class Peer:
             initial_sync=all(feed == context.keys.id for feed in context.log.heads()),
         )
         await self._hub_gossip.start(network)
+        await self._welcome.start(network)
+        if settings.metrics is not None:
+            await network.serve_metrics(settings.metrics, context.ingest)
 
     # --- who we are ---
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -21,6 +23,7 @@ from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, open_s
 from ssb_rtc.types import HubUrl
 from ssb_rtc.wire import sse
 from tests.signalhub.rogue import STREAM, Handler, endlessly, rogue, saying
+from tests.transport.certificates import write_certificate
 
 FEED = "@/+//////////////////////////////////////////g=.ed25519"
 LIMIT_S = 5.0
@@ -128,6 +131,16 @@ async def test_the_name_of_a_hub_is_wrong(session: aiohttp.ClientSession) -> Non
         await client.subscribe(["all"], print, print)
 
 
+async def test_a_hub_whose_certificate_nobody_here_trusts(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*write_certificate(tmp_path))
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        client = HubClient(HubUrl(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "app", session)
+        with pytest.raises(ConnectFailed, match=r"its certificate is not valid here \(self-signed certificate\)$"):
+            await client.subscribe(["all"], print, print)
+
+
 async def test_a_hub_that_speaks_http_where_https_was_asked_for(session: aiohttp.ClientSession) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -166,6 +179,7 @@ ANSWERS: list[tuple[bytes, str]] = [
         "there is no signalhub at .*: it answers with text/html",
     ),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "it answers with no type"),
+    (b"HTTP/1.1 200 OK\r\nContent-Type: a\x1b[2J\xff\xc2\x9b\r\n\r\n", r"it answers with a \[2j  $"),
     (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", r"there is no signalhub at .* \(status 404\)"),
     (b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", r"refuses \(status 500\)"),
     (b"HTTP/1.1 204 None\r\n\r\n", r"refuses \(status 204\)"),
@@ -191,6 +205,7 @@ async def test_an_answer_that_is_no_hub_s_is_a_clear_fault(
         with pytest.raises(TransportFault, match=sentence) as caught:
             await client.subscribe(["all"], print, print)
         assert len(str(caught.value)) < 300
+        assert str(caught.value).isprintable(), "it steers no terminal, and can be encoded"
         await client.close()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import ssb_rtc
 from ssb_rtc import errors
-from ssb_rtc.cli import flags, hub_flags
+from ssb_rtc.cli import flags, hub_flags, output
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -160,6 +160,28 @@ def _invite(parser: Parser) -> None:
     parser.add_argument("--modern", action="store_true", help="create: as a multiserver address, for one person")
 
 
+def _share(parser: Parser) -> None:
+    parser.add_argument(
+        "action", nargs="?", choices=("create", "list", "revoke"), default="create",
+        help="what to do (default: create); revoke takes one back",
+    )  # fmt: skip
+    parser.add_argument("id", nargs="?", metavar="ID", help="revoke: the invitation's id, as list shows it")
+    parser.add_argument("--uses", metavar="N", type=int, help="for so many people (default 1)")
+    parser.add_argument("--days", metavar="N", type=int, help="good for so many days (default 7)")
+    parser.add_argument("--note", metavar="TEXT", help="for whom it is; stands in `share list` and nowhere else")
+    parser.add_argument("--svg", metavar="FILE", help="write the QR code into this file, too")
+
+
+def _join(parser: Parser) -> None:
+    parser.add_argument(
+        "code", nargs="?", metavar="CODE", help="what `ssb-rtc share` printed for you; - reads it from standard input"
+    )
+    parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer")
+    parser.add_argument(
+        "--wait", metavar="S", type=float, default=60.0, help="show for so long how it goes (default 60)"
+    )
+
+
 def _disconnect(parser: Parser) -> None:
     parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519")
 
@@ -184,9 +206,17 @@ def _status(parser: Parser) -> None:
 
 
 def _trace(parser: Parser) -> None:
-    parser.add_argument(
-        "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--peer",
+        metavar="PEER",
+        help="only the way to this peer, since its last attempt began; its id, or its beginning",
     )
+    what.add_argument("--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare")
+
+
+def _config(parser: Parser) -> None:
+    parser.add_argument("--template", action="store_true", help="print a settings file with everything as a comment")
 
 
 def _hub(parser: Parser) -> None:
@@ -219,8 +249,9 @@ def _completion(parser: Parser) -> None:
 
 NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
-    "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers", "storage_max",
-    "first_sync_max", "sympathy", "blob_max", "blob_quota", "trace", "plugin", "network_key", "hmac_key",
+    "relay_strangers", "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max",
+    "introducers", "storage_max", "first_sync_max", "sympathy", "blob_max", "blob_quota", "log", "log_level",
+    "metrics", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 EXAMINED = (
@@ -315,7 +346,17 @@ COMMANDS: tuple[Command, ...] = (
         _hubs, settings=("allow_http",),
     ),
     Command(
-        "invite", "invite others by a code, or use a code of theirs", "invite:invite",
+        "share", "invite a friend: print a code to send by chat, and its QR code", "welcome:share",
+        ("ssb-rtc share", "ssb-rtc share --uses 5 --days 2 --note 'the choir' --svg code.svg", "ssb-rtc share list",
+         "ssb-rtc share revoke 1a2b3c4d"),
+        _share, settings=("hub", "allow_http", "network_key", "hmac_key"),
+    ),
+    Command(
+        "join", "use a friend's invitation: follow each other", "welcome:join",
+        ("ssb-rtc join ssbjoin1...", "ssb-rtc join"), _join, settings=("allow_http", "network_key", "hmac_key"),
+    ),
+    Command(
+        "invite", "as npm ssb-invite: codes for who can reach our --net or --ws port", "invite:invite",
         ("ssb-rtc invite create --uses 5 --external peer.example.org", "ssb-rtc invite accept CODE"), _invite,
     ),
     Command(
@@ -330,7 +371,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
-        ("ssb-rtc trace", "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+        ("ssb-rtc trace", "ssb-rtc trace --peer @6kps",
+         "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+    ),
+    Command(
+        "config", "show the settings in force and where each came from, or make a file of them", "settings:show",
+        ("ssb-rtc config", "ssb-rtc config --json", "ssb-rtc config --template"), _config, settings=NETWORK,
     ),
     Command(
         "plugins", "list the plugins of installed packages, and which the running peer has loaded", "plugins:plugins",
@@ -438,7 +484,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except errors.SsbRtcError as error:
-        print(f"ssb-rtc: {error}{advice_on(error)}", file=sys.stderr)
+        # Some of it may be what a hub or a peer said.
+        sentence = "\n".join(map(output.printable, str(error).splitlines()))
+        print(f"ssb-rtc: {sentence}{advice_on(error)}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

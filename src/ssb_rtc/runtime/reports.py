@@ -18,6 +18,7 @@ from ssb_rtc.manager.state import Now, State
 from ssb_rtc.manager.view import PeerView, hubs_view, peers_view
 from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.links import LinkTable
+from ssb_rtc.runtime.timelines import Milestone, Timelines
 from ssb_rtc.types import HubUrl, JsonObject, PeerId
 
 TRACE_QUEUE_MAX: Final = 1_000
@@ -26,8 +27,9 @@ TRACE_QUEUE_MAX: Final = 1_000
 class Reports:
     """The read side of one network."""
 
-    def __init__(self, driver: Driver, links: LinkTable) -> None:
+    def __init__(self, driver: Driver, links: LinkTable, timelines: Timelines) -> None:
         self._driver = driver
+        self._timelines = timelines
         self._links = links
 
     def _state_now(self) -> State:
@@ -79,11 +81,12 @@ class Reports:
         }
 
     def why_peer(self, text: str) -> JsonObject:
-        """Why a peer is connected or not: {subject, state, because, terms, next}.
+        """Why a peer is connected or not: {subject, state, because, terms, next, timeline}.
 
-        `text` is its id, or the beginning of a known one's. Raises MisuseError where it is neither.
+        `timeline` is what `timeline` gives. `text` is the peer's id, or the beginning of a known one's. Raises
+        MisuseError where it is neither.
         """
-        return _told(explain_peer(self._state_now(), self._peer_named(text)))
+        return {**_told(explain_peer(self._state_now(), self._peer_named(text))), "timeline": self.timeline(text)}
 
     def _peer_named(self, text: str) -> PeerId:
         if public_key(PeerId(text)) is not None:
@@ -98,9 +101,49 @@ class Reports:
             raise MisuseError(f"{len(found)} known peers begin with {text!r}: give more of it, like {found[0][:12]}")
         return found[0]
 
+    def timeline(self, text: str) -> list[JsonObject]:
+        """What happened on the way to a peer, the last time: [{peer, at_s, wall_s, what, detail, times}].
+
+        `text` and errors as in `why_peer`.
+        """
+        peer = self._peer_named(text)
+        return [_line(peer, line) for line in self._timelines.of(peer)]
+
+    async def follow_timeline(self, text: str) -> AsyncGenerator[JsonObject]:
+        """The same, and then each new line; one that begins anew has `at_s` 0. Raises as `why_peer`, once read."""
+        peer = self._peer_named(text)
+        queue: asyncio.Queue[Milestone] = asyncio.Queue(TRACE_QUEUE_MAX)
+
+        def take(whose: PeerId, line: Milestone) -> None:
+            if whose == peer and not queue.full():
+                queue.put_nowait(line)
+
+        stop = self._timelines.subscribe(take)
+        try:
+            for line in self._timelines.of(peer):
+                yield _line(peer, line)
+            while True:
+                yield _line(peer, await queue.get())
+        finally:
+            stop()
+
     def why_hub(self, hub: HubUrl) -> JsonObject:
         """Why a hub is connected or not: {subject, state, because, terms, next}."""
         return _told(explain_hub(self._state_now(), hub))
+
+    def hub_states(self) -> dict[HubUrl, str]:
+        """Each hub of the table, and whether it is CONNECTED, CONNECTING or DISCONNECTED."""
+        return {hub.url: hub.state for hub in hubs_view(self._driver.state)}
+
+    def hub_error(self, hub: HubUrl) -> str:
+        """What last went wrong with a hub, or nothing."""
+        row = self._driver.state.hubs.get(hub)
+        return row.last_error if row is not None else ""
+
+    def peer_error(self, peer: PeerId) -> str:
+        """What last went wrong with a peer, or nothing."""
+        row = self._driver.state.peers.get(peer)
+        return row.last_error if row is not None else ""
 
     async def follow_trace(self) -> AsyncGenerator[JsonObject]:
         """Each step from now on: {wall_s, mono_s, action, effects}.
@@ -147,6 +190,10 @@ def _told(explanation: Explanation) -> JsonObject:
         "terms": {term.name: term.value for term in explanation.terms},
         "next": list(explanation.next),
     }
+
+
+def _line(peer: PeerId, line: Milestone) -> JsonObject:
+    return {"peer": peer, **line._asdict(), "at_s": round(line.at_s, 4)}
 
 
 def _plain(record: a.Action | e.Effect) -> JsonObject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import sys
@@ -89,7 +90,9 @@ async def listening_server(
     try:
         return await loop.create_server(factory, host, port, backlog=BACKLOG, ssl=tls)
     except OSError as error:
-        raise ListenFailed(f"can't listen on {host} port {port}: {why(error)}{remedy(error)}") from error
+        # From Python 3.13 on, asyncio passes over addresses that are not there, and then says so without a number.
+        told = error if error.errno is not None else OSError(errno.EADDRNOTAVAIL, "")
+        raise ListenFailed(f"can't listen on {host} port {port}: {why(told)}{remedy(told)}") from error
     except (UnicodeError, ValueError, OverflowError) as error:
         raise ListenFailed(
             f"can't listen on {host} port {port}: that is no address of this machine; 0.0.0.0 is all it has"
