@@ -18,7 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = "18000"
-HUB = f"http://127.0.0.1:{PORT}"
 
 
 @contextmanager
@@ -86,10 +85,11 @@ def main() -> int:
             newcomer.run(command, "demo", "--once")
         with step("alice starts, with a hub"):
             started("start", "--path", "alice", "--with-hub", PORT, "--json")
+        with step("alice shares a code, and bob joins with it"):
+            code = newcomer.run(command, "share", "--path", "alice").split()[0]
+            newcomer.run(command, "join", code, "--path", "bob")
         with step("bob starts"):
-            started("start", "--path", "bob", "--hub", HUB, "--json")
-        with step("bob follows alice"):
-            newcomer.run(command, "follow", newcomer.run(command, "whoami", "--path", "alice"), "--path", "bob")
+            started("start", "--path", "bob", "--json")
         with step("alice writes, and bob's terminal shows it"):
             log = newcomer.start(command, "log", "--follow", "--json", "--path", "bob")
             running.callback(log.wait)
