@@ -198,7 +198,7 @@ def _demo(parser: Parser) -> None:
 NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
     "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers", "storage_max",
-    "first_sync_max", "sympathy", "blob_max", "blob_quota", "trace", "plugin", "network_key", "hmac_key",
+    "first_sync_max", "sympathy", "blob_max", "blob_quota", "dashboard", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 
@@ -296,6 +296,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "status", "show who we are, what we hold, and whom we are linked to", "network:status",
         ("ssb-rtc status --json",),
+    ),
+    Command(
+        "dashboard", "print a fresh address of the running peer's dashboard", "dashboard:dashboard",
+        ("ssb-rtc dashboard", "xdg-open $(ssb-rtc dashboard)"),
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sys
 
-from ssb_rtc.cli import flags, output
+from ssb_rtc.cli import dashboard, flags, output
 from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.peer import Peer
@@ -24,9 +24,15 @@ def start(arguments: argparse.Namespace) -> int:
         print(f"made an identity in {files.secret_path(folder)}: keep a copy in a safe place", file=sys.stderr)
 
     async def main() -> None:
-        async with interrupted() as stop, Peer(folder, settings, restored=arguments.restored) as peer:
+        served = dashboard.of(arguments, settings)
+        async with (
+            interrupted() as stop,
+            Peer(folder, settings, restored=arguments.restored, plugins=served.plugins) as peer,
+            served.by(peer),
+        ):
             status = peer.status()
             if arguments.json:
+                status["dashboard"] = served.url()
                 output.print_json(status)
             else:
                 print(f"{status['id']} runs (end it with Ctrl-C)", file=sys.stderr)
@@ -36,6 +42,7 @@ def start(arguments: argparse.Namespace) -> int:
                     print(f"  meets on {hub['url']}", file=sys.stderr)
                 if not status["hubs"]:
                     print("  no hub yet: add one with `ssb-rtc hubs add https://...`", file=sys.stderr)
+                served.tell()
             asking = asyncio.create_task(ask_on_terminal(peer.limits))
             await stop.wait()
             asking.cancel()

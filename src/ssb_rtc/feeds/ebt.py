@@ -123,6 +123,19 @@ class Replicator:
             if feed in self._behind
         )
 
+    def missing_by_feed(self) -> dict[FeedId, int]:
+        """Of each feed that we want, how many messages the session that claims most has beyond ours, where that is any.
+
+        A claim costs nothing: what a stranger says of a feed is in it too, as long as it is what we ask for.
+        """
+        missing = {}
+        for feed in self._behind:
+            head = self._heads.get(feed, 0)
+            most = max((session.remote_sequence(feed) for session in self._sessions.values()), default=0)
+            if most > head:
+                missing[feed] = most - head
+        return missing
+
     def given_up(self, key: Hashable, now_s: float) -> bool:
         """Whether this session is ahead of us, and nothing is asked of it because it was too slow of late."""
         session = self._sessions.get(key)

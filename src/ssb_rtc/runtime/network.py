@@ -109,7 +109,8 @@ class Network:
         self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms, self._is_private)
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
-        self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
+        progress = {} if progress is None else progress
+        self._downloads = DownloadWatch(progress, self._links.used, self._dispatch)
         self._watch = NetworkWatch(self._network_changed)
         # Who connects through relays only tells nobody where it is; wires of a test lead to no network.
         self._lan = settings.lan and not settings.relay_only and transports is None
@@ -118,7 +119,7 @@ class Network:
         self._parts = AsyncExitStack()
         """What was opened, closed in the reverse order."""
         self._parts.callback(self._trace.close)
-        self.reports = Reports(self._driver, self._links)
+        self.reports = Reports(self._driver, self._links, progress)
 
     # --- life ---
 
