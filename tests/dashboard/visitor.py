@@ -1,27 +1,25 @@
-"""A dashboard of a real peer in this process, and whoever visits it over HTTP: the owner's browser, or somebody else."""
+"""A dashboard of a real peer in this process, and whoever visits it over HTTP: its owner, or somebody else."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from ssb_rtc import Peer, Settings
+from ssb_rtc import Peer
 from ssb_rtc.dashboard.server import Dashboard
-from ssb_rtc.testing import Swarm
 
 LIMIT_S = 20.0
 JSON = {"Content-Type": "application/json"}
 
 
 class Visitor:
-    """A browser, as far as headers go: what it asks comes from the dashboard's own page unless a test says otherwise."""
+    """A browser, as far as headers go: what it asks comes from the dashboard's own page unless a test says else."""
 
     def __init__(self, dashboard: Dashboard, client: aiohttp.ClientSession) -> None:
         self.dashboard = dashboard
@@ -38,7 +36,7 @@ class Visitor:
             self.csrf = (await answer.json())["csrf"]
             self.cookie = answer.cookies[f"ssb_rtc_{self.dashboard.port}"].value
 
-    def request(self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> Any:
+    def request(self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any) -> Any:
         """One request; `headers` are set besides, or instead of, those of the page. None leaves one out."""
         page: dict[str, str | None] = {"Sec-Fetch-Site": "same-origin", "Origin": self.origin}
         if self.csrf:
@@ -120,11 +118,3 @@ async def visited(peer: Peer, *, enter: bool = True) -> AsyncIterator[Visitor]:
         if enter:
             await visitor.enter()
         yield visitor
-
-
-def settings(**more: Any) -> Settings:
-    """Of a peer that shares the machine with others of the tests."""
-    return Settings(lan=False, **more)
-
-
-__all__ = ["Events", "Iterator", "Path", "Swarm", "Visitor", "served", "settings", "visited"]

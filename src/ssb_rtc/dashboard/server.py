@@ -128,13 +128,13 @@ class Dashboard:
     def _routes(self) -> list[web.RouteDef]:
         api = self._api
         routes = [
-            web.get("/api/session", self._get_session),
+            _get("/api/session", self._get_session),
             web.post("/api/session", self._post_session),
-            web.get("/api/events", self._events),
-            web.get("/api/messages", _asked(api.ask_messages)),
-            web.get("/api/why/peer", _asked(api.ask_why_peer)),
-            web.get("/api/why/hub", _asked(api.ask_why_hub)),
-            web.get("/api/settings", _asked(api.ask_settings)),
+            _get("/api/events", self._events),
+            _get("/api/messages", _asked(api.ask_messages)),
+            _get("/api/why/peer", _asked(api.ask_why_peer)),
+            _get("/api/why/hub", _asked(api.ask_why_hub)),
+            _get("/api/settings", _asked(api.ask_settings)),
             web.post("/api/publish", _ordered(orders.Publish, api.publish)),
             web.post("/api/follow", _ordered(orders.Follow, api.follow)),
             web.post("/api/block", _ordered(orders.Block, api.block)),
@@ -147,13 +147,9 @@ class Dashboard:
             web.post("/api/invite", _ordered(orders.Invite, api.invite)),
             web.post("/api/join", _ordered(orders.Join, api.join)),
             web.post("/api/blobs", self._post_blob),
-            web.get("/api/blobs/{id:.+}", self._get_blob),
+            _get("/api/blobs/{id:.+}", self._get_blob),
         ]
-        return [*routes, *(web.get(path, self._asset) for path in self._assets)]
-
-    async def _asset(self, request: web.Request) -> web.Response:
-        asset = self._assets[request.path]
-        return web.Response(body=asset.body, headers={"Content-Type": asset.content_type})
+        return [*routes, *(_get(path, _asset(asset)) for path, asset in self._assets.items())]
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         return await streams.serve(request, self._live)
@@ -237,6 +233,17 @@ class _Turned(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
+
+
+def _get(path: str, handler: HttpHandler) -> web.RouteDef:
+    return web.get(path, handler, allow_head=False)
+
+
+def _asset(asset: assets.Asset) -> HttpHandler:
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=asset.body, headers={"Content-Type": asset.content_type})
+
+    return handle
 
 
 def _asked(ask: Callable[[Mapping[str, str]], Awaitable[Json]]) -> HttpHandler:

@@ -32,6 +32,7 @@ ABOUTS_MAX: Final = 200
 """Of one feed's messages about itself, so many are looked at, the newest first."""
 BEHIND_MAX: Final = 2_000
 """While the index of links lacks more messages than this, as in a first sync, no new names are looked for."""
+BEHIND_PAUSE_S: Final = 2.0
 
 OnName = Callable[[FeedId], None]
 
@@ -97,7 +98,10 @@ class Names:
 
     async def _look(self) -> None:
         try:
-            while self._wanted and not self._is_behind():
+            while self._wanted:
+                if self._is_behind():
+                    await asyncio.sleep(BEHIND_PAUSE_S)
+                    continue
                 feed, _ = self._wanted.popitem(last=False)
                 self._keep(feed, await self._find(feed))
                 self._tell(feed)
@@ -105,7 +109,7 @@ class Names:
         except StorageFault as fault:
             logger.warning("names are not looked for just now: %s", fault)
         finally:
-            self._wanted.clear()  # whoever still wants one asks again
+            self._wanted.clear()
             self._looking = None
 
     def _is_behind(self) -> bool:

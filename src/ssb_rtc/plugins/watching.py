@@ -1,7 +1,7 @@
 """A running peer as it changes, for whoever shows it live: peers, hubs, feeds and figures.
 
     rtc.watch()     -> an item a second at most, with what changed since the one before; the first has everything
-    rtc.progress()  -> {feeds: [{id, have, missing}], total: {feeds, have, missing}}, the feeds that lack most first
+    rtc.progress()  -> {feeds: [{id, have, missing}], total: {feeds, messages, missing}}, those that lack most first
 
 An item of `rtc.watch` holds some of {peers: {changed: [row], removed: [id]}, hubs: [row], feeds: {changed: [row],
 removed: [id]}, status: {...}}; its rows have names (plugins.names). It costs nothing while nobody watches.
@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias
 
 from ssb_rtc.plugins.base import Context, PermissionLists
 from ssb_rtc.plugins.gossip import Gossip
 from ssb_rtc.plugins.names import Names
 from ssb_rtc.storage.log import Stored
 from ssb_rtc.transport.link import Handler, Link
-from ssb_rtc.types import FeedId, Json, JsonObject, PeerId, peer_of
+from ssb_rtc.types import FeedId, Json, JsonObject, peer_of
 
 if TYPE_CHECKING:
     from ssb_rtc.runtime.peer_watch import PeerWatch
@@ -31,8 +31,7 @@ FEED_ROWS_MAX: Final = 500
 """Of them, so many in one item after the first; the others wait for the next one."""
 
 
-Id = TypeVar("Id")
-Changes: TypeAlias = tuple[list[JsonObject], list[Id]]
+Changes: TypeAlias = tuple[list[JsonObject], Sequence[str]]
 """Rows that are new or another than before, and the ids of those that are gone."""
 
 
@@ -92,7 +91,8 @@ class Watching:
                 news, renamed_now = list(renamed), [peer_of(feed) for feed in renamed]
                 renamed.clear()
                 feeds.rename(news)
-                item = self._changes(peers.look(renamed_now), feeds.look(), told)
+                changes = {"peers": peers.look(renamed_now), "feeds": feeds.look()}
+                item = self._changes(changes, {**self._shown.figures(), **feeds.total()}, told)
                 if item:
                     yield item
                 await asyncio.sleep(LOOK_S)
@@ -101,10 +101,10 @@ class Watching:
             for end in ends:
                 end()
 
-    def _changes(self, peers: Changes[PeerId], feeds: Changes[FeedId], told: JsonObject) -> JsonObject:
+    def _changes(self, changes: Mapping[str, Changes], status: JsonObject, told: JsonObject) -> JsonObject:
         """One item; `told` holds what the last one said of hubs and figures."""
         item: JsonObject = {}
-        for name, (rows, removed) in (("peers", peers), ("feeds", feeds)):
+        for name, (rows, removed) in changes.items():
             for row in rows:
                 row["name"] = self._names.known(FeedId(row["id"]))
             if rows or removed or not told:
@@ -112,15 +112,11 @@ class Watching:
         hubs = self._shown.hubs()
         for name, value, lasting in (
             ("hubs", hubs, [{**hub, "connected_s": 0} for hub in hubs]),
-            ("status", status := self._status(), status),
+            ("status", status, status),
         ):
             if told.get(name) != lasting:
                 told[name], item[name] = lasting, value
         return item
-
-    def _status(self) -> JsonObject:
-        total = _FeedWatch.totals(self._context, self._gossip.missing_by_feed())
-        return {**self._shown.figures(), "feeds": total["feeds"], "missing": total["missing"]}
 
 
 class _FeedWatch:
@@ -139,7 +135,7 @@ class _FeedWatch:
             if self._told.pop(feed, None) is not None:
                 self.due[feed] = None
 
-    def look(self) -> Changes[FeedId]:
+    def look(self) -> Changes:
         """The rows {id, have, missing} that changed since the last look (at first: all), and what feeds are gone."""
         first, before, missing = not self._told, self._missing, self._missing_now()
         changed = {feed for feed in missing.keys() | before.keys() if missing.get(feed) != before.get(feed)}
@@ -163,10 +159,6 @@ class _FeedWatch:
         return rows, gone
 
     def total(self) -> JsonObject:
-        """{feeds, have, missing} over all feeds, also those that are not shown."""
-        return self.totals(self._context, self._missing)
-
-    @staticmethod
-    def totals(context: Context, missing: Mapping[FeedId, int]) -> JsonObject:
-        """See `total`."""
-        return {"feeds": len(context.log.heads()), "have": context.log.count(), "missing": sum(missing.values())}
+        """{feeds, messages, missing} over all feeds, also those that are not shown."""
+        log = self._context.log
+        return {"feeds": len(log.heads()), "messages": log.count(), "missing": sum(self._missing.values())}
