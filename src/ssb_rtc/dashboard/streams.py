@@ -35,16 +35,20 @@ async def serve(request: web.Request, live: LiveView) -> web.StreamResponse:
 
 async def _send(response: web.StreamResponse, outbox: Outbox) -> None:
     """Raises TimeoutError where the browser reads nothing."""
-    while True:
-        try:
-            async with asyncio.timeout(HEARTBEAT_S):
-                chunk = await outbox.take()
-        except TimeoutError:
-            chunk = HEARTBEAT
-        if outbox.late:
-            chunk = RESYNC
-        if chunk:
-            async with asyncio.timeout(READ_LIMIT_S):
-                await response.write(chunk)
-        if outbox.late or not chunk:
-            return
+    while chunk := await _next(outbox):
+        await _write(response, chunk)
+    if outbox.late:
+        await _write(response, RESYNC)
+
+
+async def _next(outbox: Outbox) -> bytes:
+    try:
+        async with asyncio.timeout(HEARTBEAT_S):
+            return await outbox.take()
+    except TimeoutError:
+        return HEARTBEAT
+
+
+async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(READ_LIMIT_S):
+        await response.write(chunk)
