@@ -160,9 +160,7 @@ async def test_each_name_of_this_machine_is_taken(peer: Peer, name: str) -> None
 )
 async def test_a_cross_origin_post_does_nothing(peer: Peer, headers: dict[str, str]) -> None:
     async with visited(peer) as owner:
-        sent: dict[str, str | None] = {
-            name: value.format(port=owner.dashboard.port) for name, value in headers.items()
-        }
+        sent: dict[str, str | None] = {name: value.format(port=owner.dashboard.port) for name, value in headers.items()}
         assert (await owner.post("/api/publish", {"text": "bad"}, headers=sent))[0] == 403
         assert (await owner.post("/api/session", {"token": "x"}, headers=sent))[0] == 403
         async with owner.request("POST", "/api/blobs", data=b"x", headers=sent) as answer:

@@ -41,7 +41,7 @@ def headers_of(beginning: bytes, blob: str) -> dict[str, str]:
     """The headers under which a blob is sent."""
     content_type = type_of(beginning)
     # Base64 has characters that file names can't have; the first ones tell blobs apart well enough.
-    name = "".join(one for one in blob[1:13] if one.isalnum()) or "blob"
+    name = "".join(one for one in blob[1:13] if one.isascii() and one.isalnum()) or "blob"
     shown = "inline" if content_type != PLAIN else f'attachment; filename="{name}.bin"'
     return {**HEADERS, "Content-Security-Policy": SAFE_CSP, "Content-Type": content_type, "Content-Disposition": shown}
 

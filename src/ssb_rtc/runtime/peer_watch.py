@@ -15,8 +15,7 @@ import immutables
 
 from ssb_rtc.manager.state import Peer, State
 from ssb_rtc.runtime.downloads import Progress
-from ssb_rtc.runtime.links import LinkTable
-from ssb_rtc.runtime.rows import PeerRows
+from ssb_rtc.runtime.rows import OpenLinks, PeerRows
 from ssb_rtc.types import JsonObject, PeerId
 
 TURN_LOOKS: Final = 30
@@ -32,7 +31,7 @@ _PASSING: Final = ("linked_s",)
 class PeerWatch:
     """One watcher's view. `state_now` gives the state with the present time."""
 
-    def __init__(self, state_now: Callable[[], State], links: LinkTable, progress: Mapping[PeerId, Progress]) -> None:
+    def __init__(self, state_now: Callable[[], State], links: OpenLinks, progress: Mapping[PeerId, Progress]) -> None:
         self._state_now = state_now
         self._links = links
         self._progress = progress
@@ -78,9 +77,10 @@ class PeerWatch:
         changed = any(one is not other for one, other in zip(around, self._around, strict=True))
         if changed:
             self._around, self._owners = around, _owners(state)
-            self._due.update(dict.fromkeys(state.peers))
+            self._due.update(dict.fromkeys((*self._owners, *state.peers)))
         if state.peers is not seen:
             self._due.update((peer, None) for peer, row in state.peers.items() if row is not seen.get(peer))
+            self._due.update(dict.fromkeys(peer for peer in seen if peer not in state.peers))
             self._seen = state.peers
         gone: list[PeerId] = []
         if changed or state.peers is not seen:
@@ -88,6 +88,7 @@ class PeerWatch:
             gone = [peer for peer in self._told if peer not in self._shown]
             for peer in gone:
                 del self._told[peer]
+                self._bytes.pop(peer, None)
             self._due = {peer: None for peer in self._due if peer in self._shown}
             self._due.update(dict.fromkeys(self._shown - self._told.keys()))
         if not self._turn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from ssb_rtc.manager.explain import explain_peer
 from ssb_rtc.manager.score import hubs_in_use, link_terms, peer_terms, total
@@ -12,16 +12,22 @@ from ssb_rtc.manager.state import Peer, State
 from ssb_rtc.manager.view import HubView, PeerView, hubs_view, peer_view
 from ssb_rtc.runtime.downloads import Progress
 from ssb_rtc.runtime.hub_history import HubHistory
-from ssb_rtc.runtime.links import LinkTable
+from ssb_rtc.transport.link import Link
 from ssb_rtc.types import JsonObject, PeerId
 
 SCORE_DIGITS: Final = 1
 
 
+class OpenLinks(Protocol):
+    """The links behind the numbers that the manager has for them: runtime.links.LinkTable."""
+
+    def get(self, number: int) -> Link | None: ...
+
+
 class PeerRows:
     """Rows of peers as they stand in one state; what all of them need of it is counted once."""
 
-    def __init__(self, state: State, links: LinkTable, progress: Mapping[PeerId, Progress]) -> None:
+    def __init__(self, state: State, links: OpenLinks, progress: Mapping[PeerId, Progress]) -> None:
         self._state = state
         self._links = links
         self._progress = progress
