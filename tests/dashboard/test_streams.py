@@ -100,22 +100,22 @@ async def test_streams_end_with_the_peer(swarm: Swarm, peer: Peer) -> None:
         await events.next()
         await swarm.stop(peer)
         with pytest.raises(EOFError):
-            while True:
-                await events.next()
+            await events.until("nothing")
         status, told = await owner.post("/api/publish", {"text": "too late"})
         assert status == 503, told
 
 
 async def test_nothing_is_computed_while_nobody_looks(peer: Peer) -> None:
+    def at_work() -> list[str]:
+        return sorted(task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("dashboard"))
+
     async with visited(peer) as owner:
-        live = owner.dashboard._live
-        assert live._following is None
-        async with owner.events("?trace=1") as events:
-            await events.next()
-            assert live._following is not None
-            assert live._tracing is not None
+        assert at_work() == []
+        async with owner.events("?trace=1") as traced, owner.events() as plain:
+            await traced.next()
+            await plain.next()
+            assert at_work() == ["dashboard", "dashboard trace"]
         async with asyncio.timeout(LIMIT_S):
-            while live._following is not None:
+            while at_work():
                 await asyncio.sleep(0.01)
-        assert live._tracing is None
-        assert live._peers == {}
+        assert owner.dashboard._live._peers == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ class Visitor:
             self.csrf = (await answer.json())["csrf"]
             self.cookie = answer.cookies[f"ssb_rtc_{self.dashboard.port}"].value
 
-    def request(self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any) -> Any:
+    def request(self, method: str, path: str, *, headers: Mapping[str, str | None] | None = None, **more: Any) -> Any:
         """One request; `headers` are set besides, or instead of, those of the page. None leaves one out."""
         page: dict[str, str | None] = {"Sec-Fetch-Site": "same-origin", "Origin": self.origin}
         if self.csrf:

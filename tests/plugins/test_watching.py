@@ -76,7 +76,7 @@ async def test_of_many_feeds_those_are_shown_that_lack_something(swarm: Swarm, m
     watch = _FeedWatch(amy.context, lambda: missing)
     rows, _ = watch.look()
     assert (len(rows), rows[0]) == (5, {"id": feeds[-1], "have": 0, "missing": 9})
-    missing = {feed: 1 for feed in feeds}
+    missing = dict.fromkeys(feeds, 1)
     rows, _ = watch.look()
     assert len(rows) <= 3
     assert watch.total()["missing"] == 20

@@ -164,9 +164,9 @@ def test_after_enough_looks_a_page_shows_what_a_new_one_would(steps: list[tuple[
     fresh = _Page(story)
     fresh.look()
     assert page.rows.keys() == fresh.rows.keys()
-    for peer, row in fresh.rows.items():
-        passing = {"linked_s": None, "reason": None} if row["linked_s"] is not None else {}
-        assert {**page.rows[peer], **passing} == {**row, **passing}
+    for peer, shown in fresh.rows.items():
+        passing = {"linked_s": None, "reason": None} if shown["linked_s"] is not None else {}
+        assert {**page.rows[peer], **passing} == {**shown, **passing}
 
 
 def test_rows_of_unknown_peers_have_the_same_fields() -> None:

@@ -299,7 +299,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "dashboard", "print a fresh address of the running peer's dashboard", "dashboard:dashboard",
-        ("ssb-rtc dashboard", "xdg-open $(ssb-rtc dashboard)"),
+        ("ssb-rtc dashboard", "ssb-rtc dashboard --json"),
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
