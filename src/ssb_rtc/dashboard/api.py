@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Final
 
 from ssb_rtc.dashboard import orders
@@ -138,22 +139,42 @@ class Api:
     # --- invitations ---
 
     async def invite(self, order: orders.Invite) -> Json:
-        """A code by which somebody finds and follows us: {code, qr_svg}."""
+        """A code by which somebody finds and follows us: {code, qr_svg, and what else is known of it}."""
         options = {"uses": order.uses, "days": order.days, "note": order.note}
         given = {name: value for name, value in options.items() if value is not None}
-        return await self._welcome("welcome.create", given)
+        made = await self._welcome("welcome.create", given)
+        return {**made, "qr_svg": qr_svg(made["code"])}
 
     async def join(self, order: orders.Join) -> Json:
-        """Uses a code that somebody sent us."""
-        return await self._welcome("welcome.join", order.code)
+        """Uses a code that somebody sent us, now or as soon as its maker is there."""
+        code = order.code.strip()
+        if "~" in code:
+            # A code of npm's kind names a host that is dialled at once.
+            return await self._call("invite.accept", code, timeout_s=JOIN_LIMIT_S)
+        return await self._welcome("welcome.join", code)
 
-    async def _welcome(self, method: str, argument: Json) -> Json:
+    async def ask_joins(self, _query: Mapping[str, str]) -> Json:
+        """The codes that wait for their makers."""
+        return await self._welcome("welcome.joins")
+
+    async def _welcome(self, method: str, *arguments: Json) -> Json:
         try:
-            return await self._call(method, argument, timeout_s=JOIN_LIMIT_S)
+            return await self._call(method, *arguments, timeout_s=JOIN_LIMIT_S)
         except RemoteCallError as fault:
             if "no such command" in fault.message or "not in list of allowed" in fault.message:
                 raise Refused(501, "this version makes and takes no invitations") from None
             raise
+
+
+def qr_svg(code: str) -> str:
+    """The code as a picture, for a telephone to read: an SVG without scripts and styles."""
+    import segno  # noqa: PLC0415 - few need it, and a start shall be quick
+
+    picture = BytesIO()
+    # In capitals it takes the alphabet of QR codes that needs the least room.
+    made = segno.make(code.upper(), error="m", micro=False)
+    made.save(picture, kind="svg", scale=4, border=4, light="white", xmldecl=False, svgclass=None, lineclass=None)
+    return picture.getvalue().decode()
 
 
 def _needed(query: Mapping[str, str], name: str) -> str:

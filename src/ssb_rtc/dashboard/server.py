@@ -135,6 +135,7 @@ class Dashboard:
             _get("/api/why/peer", _asked(api.ask_why_peer)),
             _get("/api/why/hub", _asked(api.ask_why_hub)),
             _get("/api/settings", _asked(api.ask_settings)),
+            _get("/api/joins", _asked(api.ask_joins)),
             web.post("/api/publish", _ordered(orders.Publish, api.publish)),
             web.post("/api/follow", _ordered(orders.Follow, api.follow)),
             web.post("/api/block", _ordered(orders.Block, api.block)),
