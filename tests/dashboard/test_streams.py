@@ -88,6 +88,19 @@ async def test_a_reader_that_has_stopped_is_cut_off(peer: Peer, monkeypatch: pyt
         writer.close()
 
 
+async def test_whoever_comes_when_the_last_one_leaves_sees_everything(peer: Peer) -> None:
+    async with visited(peer) as owner:
+        live = owner.dashboard._live
+        for _ in range(5):
+            box = await live.open(trace=True)
+            live.close(box)
+        box = await live.open(trace=False)
+        assert (await box.take()).startswith(b"event: snapshot")
+        await asyncio.sleep(0)
+        assert not box.over
+        live.close(box)
+
+
 async def test_quiet_streams_stay_open(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_S", 0.02)
     async with visited(peer) as owner, owner.request("GET", "/api/events") as answer:

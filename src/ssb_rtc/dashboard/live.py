@@ -133,9 +133,10 @@ class LiveView:
         except* SsbRtcError as faults:
             logger.warning("the dashboard's view ended: %s", faults.exceptions[0])
         finally:
-            self._ready.set()
-            for outbox in self._streams:
-                outbox.end()
+            if asyncio.current_task() is self._following:  # else those who look now are another view's
+                self._ready.set()
+                for outbox in self._streams:
+                    outbox.end()
 
     async def _watch(self, link: Link) -> None:
         async for item in link.source("rtc.watch"):

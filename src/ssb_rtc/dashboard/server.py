@@ -91,7 +91,12 @@ class Dashboard:
         app.add_routes(self._routes())
         # No access log: it would say when its owner reads.
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=60.0
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=60.0,
+            auto_decompress=False,
         )
         await self._runner.setup()
         serve = self._runner.server
