@@ -60,7 +60,12 @@ def _size(text: str) -> int:
 
 
 def _port_or_no(text: str) -> int | None:
-    return None if text.lower() in {"no", "off"} else _port(text)
+    if text.lower() in {"no", "off"}:
+        return None
+    try:
+        return _port(text)
+    except ConfigFault as fault:
+        raise ConfigFault(f"{fault}, or no") from None
 
 
 def _choice(*names: str) -> Callable[[str], str]:

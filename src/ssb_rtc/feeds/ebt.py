@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final
 
-from ssb_rtc.feeds.ebt_session import NOT_REPLICATED, SEQUENCE_MAX, Session, encode_note, note_receives
+from ssb_rtc.feeds.ebt_session import NOT_REPLICATED, SEQUENCE_MAX, Session, encode_note, note_receives, note_sequence
 from ssb_rtc.feeds.refs import is_feed_id
 from ssb_rtc.types import FeedId, PeerId, feed_of
 
@@ -129,11 +129,11 @@ class Replicator:
         A claim costs nothing: what a stranger says of a feed is in it too, as long as it is what we ask for.
         """
         missing = {}
+        notes = [session.remote for session in self._sessions.values()]
         for feed in self._behind:
-            head = self._heads.get(feed, 0)
-            most = max((session.remote_sequence(feed) for session in self._sessions.values()), default=0)
-            if most > head:
-                missing[feed] = most - head
+            lacks = note_sequence(max([heard.get(feed, 0) for heard in notes], default=0)) - self._heads.get(feed, 0)
+            if lacks > 0:
+                missing[feed] = lacks
         return missing
 
     def given_up(self, key: Hashable, now_s: float) -> bool:
