@@ -69,14 +69,13 @@ class Served:
         """An address that opens it once."""
         return self._dashboard.new_url() if self._dashboard is not None else None
 
-    def tell(self) -> None:
+    def lines(self) -> list[str]:
         """Says where it is; with the word that opens it only to a terminal, and not to a log."""
         if self._dashboard is None:
-            return
+            return []
         if sys.stderr.isatty():
-            print(f"  the dashboard: {self._dashboard.new_url()}", file=sys.stderr)
-        else:
-            print(f"  the dashboard is at {self._dashboard.origin}: `ssb-rtc dashboard` opens it", file=sys.stderr)
+            return [f"  dashboard: {self._dashboard.new_url()}"]
+        return [f"  dashboard at {self._dashboard.origin}: `ssb-rtc dashboard` prints an address that opens it"]
 
 
 def of(arguments: argparse.Namespace, settings: config.Settings) -> Served:

@@ -42,7 +42,8 @@ def start(arguments: argparse.Namespace) -> int:
                     print(f"  meets on {hub['url']}", file=sys.stderr)
                 if not status["hubs"]:
                     print("  no hub yet: add one with `ssb-rtc hubs add https://...`", file=sys.stderr)
-                served.tell()
+                for line in served.lines():
+                    print(line, file=sys.stderr)
             asking = asyncio.create_task(ask_on_terminal(peer.limits))
             await stop.wait()
             asking.cancel()
