@@ -13,7 +13,7 @@ from ssb_rtc import Peer
 from ssb_rtc.dashboard import orders, server
 from ssb_rtc.dashboard.answers import HEADERS
 from ssb_rtc.testing import Swarm
-from tests.dashboard.visitor import LIMIT_S, Visitor, served, visited
+from tests.dashboard.visitor import LIMIT_S, Visitor, visited
 
 ORDERS = (
     "publish", "follow", "block", "about", "hubs", "connect", "disconnect", "sync", "want", "invite", "join",
@@ -272,19 +272,26 @@ async def test_too_many_streams_are_refused_and_leave_room_when_they_end(peer: P
             await stream.__aexit__(None, None, None)
 
 
-async def test_too_many_connections_are_turned_away(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_connections_keep_nobody_out(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 3)
-    async with served(peer) as dashboard:
-        async with asyncio.timeout(LIMIT_S):
-            open_ = [await asyncio.open_connection("127.0.0.1", dashboard.port) for _ in range(3)]
-            for reader, writer in open_:
-                writer.write(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{dashboard.port}\r\n\r\n".encode())
-                assert b" 200 " in await reader.readline()
-            reader, writer = await asyncio.open_connection("127.0.0.1", dashboard.port)
-            assert await reader.read() == b""
-            for _, each in [*open_, (reader, writer)]:
-                each.close()
-                await each.wait_closed()
+    async with visited(peer) as owner, owner.events() as events, asyncio.timeout(LIMIT_S):
+        await events.next()
+        silent = [await asyncio.open_connection("127.0.0.1", owner.dashboard.port) for _ in range(6)]
+        assert await silent[0][0].read() == b"", "the oldest one was closed for a newer one"
+        assert (await owner.get("/api/messages"))[0] == 200
+        await owner.post("/api/publish", {"text": "x"})
+        await events.until("message")
+        for _, writer in silent:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_connection_too_many_is_turned_away(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+    async with visited(peer) as owner, owner.events() as one, owner.events() as other:
+        await one.next()
+        await other.next()
+        assert await raw(owner, "GET / HTTP/1.1\r\n\r\n") == b""
 
 
 async def test_every_answer_has_the_headers_that_keep_it_to_itself(peer: Peer) -> None:
