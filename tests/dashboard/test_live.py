@@ -142,8 +142,9 @@ async def test_private_messages_are_read_and_stay_private(swarm: Swarm) -> None:
     async with visited(amy) as page:
         status, sent = await page.post("/api/publish", {"text": "psst", "to": [ben.id]})
         assert (status, sent["private"], sent["text"], set(sent["recps"])) == (200, True, "psst", {amy.id, ben.id})
-        status, told = await page.post("/api/publish", {"text": "oh", "root": sent["key"]})
-        assert (status, "would be public" in told["error"]) == (400, True)
+        for link in ({"root": sent["key"]}, {"branch": [sent["key"]]}):
+            status, told = await page.post("/api/publish", {"text": "oh", **link})
+            assert (status, "would be public" in told["error"]) == (400, True)
         await swarm.converged()
         stranger = await ben.publish({"type": "post", "text": "not for amy"}, to=[keys_of("carol").id])
         await swarm.converged()
