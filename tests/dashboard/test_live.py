@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import quote
 
 from ssb_rtc import Peer, Settings
 from ssb_rtc.hub.server import serve
@@ -35,6 +36,8 @@ async def test_a_post_of_a_friend_arrives_and_is_answered(swarm: Swarm) -> None:
         status, written = await page.post("/api/publish", {"text": "an answer", "root": message["key"]})
         assert (status, written["root"]) == (200, message["key"])
         assert (await events.until("message"))["key"] == written["key"]
+        _, thread = await page.get(f"/api/messages?links_to={quote(message['key'], safe='')}")
+        assert [row["text"] for row in thread["messages"]] == ["an answer"]
         change = await events.until("peers", lambda data: any(one["rate_in"] for one in data["changed"]))
         assert change["changed"][0]["name"] == "Ben"
         progress = await events.until("feeds", lambda data: any(one["id"] == ben.id for one in data["changed"]))
