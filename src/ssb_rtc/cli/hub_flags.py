@@ -6,14 +6,13 @@ import argparse
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+from ssb_rtc.config import LOG_LEVELS, LOG_STYLES
 from ssb_rtc.errors import ConfigFault
 from ssb_rtc.hub.limits import BrokerTimes, HubLimits
 from ssb_rtc.hub.rates import Rate
 
 BROKER_VARIABLE = "SSB_RTC_BROKER"
 LOOPS = ("auto", "uvloop", "asyncio")
-LOG_STYLES = ("text", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 FORWARDED_HEADERS = ("x-forwarded-for", "forwarded")
 
 

@@ -166,9 +166,17 @@ def _hubs(parser: Parser) -> None:
 
 
 def _trace(parser: Parser) -> None:
-    parser.add_argument(
-        "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--peer",
+        metavar="PEER",
+        help="only the way to this peer, since its last attempt began; its id, or its beginning",
     )
+    what.add_argument("--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare")
+
+
+def _config(parser: Parser) -> None:
+    parser.add_argument("--template", action="store_true", help="print a settings file with everything as a comment")
 
 
 def _hub(parser: Parser) -> None:
@@ -197,8 +205,9 @@ def _demo(parser: Parser) -> None:
 
 NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
-    "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers", "storage_max",
-    "first_sync_max", "sympathy", "blob_max", "blob_quota", "dashboard", "trace", "plugin", "network_key", "hmac_key",
+    "relay_strangers", "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max",
+    "introducers", "storage_max", "first_sync_max", "sympathy", "blob_max", "blob_quota", "log", "log_level",
+    "metrics", "dashboard", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 EXAMINED = (
@@ -312,7 +321,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
-        ("ssb-rtc trace", "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+        ("ssb-rtc trace", "ssb-rtc trace --peer @6kps",
+         "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+    ),
+    Command(
+        "config", "show the settings in force and where each came from, or make a file of them", "settings:show",
+        ("ssb-rtc config", "ssb-rtc config --json", "ssb-rtc config --template"), _config, settings=NETWORK,
     ),
     Command(
         "plugins", "list the plugins of installed packages, and which the running peer has loaded", "plugins:plugins",
