@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import ssb_rtc
 from ssb_rtc import errors
-from ssb_rtc.cli import flags, hub_flags
+from ssb_rtc.cli import flags, hub_flags, output
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -408,7 +408,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except errors.SsbRtcError as error:
-        print(f"ssb-rtc: {error}", file=sys.stderr)
+        # Some of it may be what a hub or a peer said.
+        sentence = "\n".join(map(output.printable, str(error).splitlines()))
+        print(f"ssb-rtc: {sentence}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -137,7 +137,12 @@ def hubs(arguments: argparse.Namespace) -> int:
             output.print_json(found)
         else:
             rows = [
-                (h["url"], h["state"], h["source"] + (", private" if h["private"] else ""), h["error"] or "")
+                (
+                    h["url"],
+                    h["state"],
+                    h["source"] + (", private" if h["private"] else ""),
+                    output.printable(h["error"] or ""),
+                )
                 for h in found
             ]
             output.print_table(
