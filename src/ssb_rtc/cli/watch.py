@@ -48,9 +48,9 @@ async def _looks(link: Link, stop: Stop) -> AsyncIterator[Look]:
         status: Any = await link.call("rtc.status")
         peers: Any = await link.call("rtc.peers", {"all": True})
         hubs: Any = await link.call("rtc.hubs")
-        limits: Any = await link.call("sync.status")
+        progress: Any = await link.call("rtc.progress")
         indexes: Any = (await link.call("progress"))["indexes"]
-        look = Look(time.monotonic(), status, peers, hubs, limits["missing"], indexes, before)
+        look = Look(time.monotonic(), status, peers, hubs, progress, indexes, before)
         yield look
         before = look.without_its_past()
         with suppress(TimeoutError):
@@ -67,7 +67,9 @@ async def _lines(looks: AsyncIterator[Look], *, as_json: bool) -> None:
             continue
         said = told
         if as_json:
-            output.print_json({**look.status, "peers": look.peers, "hubs": look.hubs, "missing": look.missing})
+            output.print_json(
+                {**look.status, "peers": look.peers, "hubs": look.hubs, "progress": look.progress["total"]}
+            )
         else:
             print(f"{time.strftime('%H:%M:%S')}  {told}", flush=True)
 

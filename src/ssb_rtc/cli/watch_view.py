@@ -23,7 +23,7 @@ BAR_CELLS = 24
 STATE_CELLS = len(IDLE)
 WIDE = 120
 ID_BEGINNING, ID_WHOLE = 10, 53
-"""How much of an id is shown on a terminal that is narrower than WIDE, or not."""
+"""Of an id, on a terminal that is narrower than WIDE, or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Look:
     status: dict[str, Any]
     peers: list[dict[str, Any]]
     hubs: list[dict[str, Any]]
-    missing: dict[str, Any]
-    """{messages, feeds}: what linked peers say that they have and we lack."""
+    progress: dict[str, Any]
+    """{feeds: [{id, have, missing}], total: {feeds, messages, missing}}: what linked peers have and we lack, too."""
     indexes: dict[str, Any]
     """{start, current, target}, as ssb-db's `progress` has them."""
     before: Look | None = None
@@ -52,13 +52,14 @@ class Look:
         came: int = self.status["messages"] - self.before.status["messages"]
         return max(0.0, came / (self.at_s - self.before.at_s))
 
-    def growing(self) -> list[tuple[str, int, int]]:
-        """Feeds that grew since the look before: (id, messages, of them new), the busiest first."""
-        if self.before is None:
-            return []
-        past = self.before.status["feeds"]
-        grown = [(feed, held, held - past.get(feed, 0)) for feed, held in self.status["feeds"].items()]
-        return sorted((each for each in grown if each[2] > 0), key=lambda each: (-each[2], each[0]))
+    @property
+    def missing(self) -> int:
+        """How many messages linked peers say that they have and we lack."""
+        return int(self.progress["total"]["missing"])
+
+    def behind(self) -> list[dict[str, Any]]:
+        """Feeds of which something is missing: {id, have, missing}, those that lack most first."""
+        return [feed for feed in self.progress["feeds"] if feed["missing"]]
 
 
 def line(look: Look) -> str:
@@ -72,22 +73,21 @@ def line(look: Look) -> str:
         f"linked {len(linked)} of {len(look.peers)}{ways}",
         f"{look.status['messages']} messages in {len(look.status['feeds'])} feeds",
     ]
-    if look.missing["messages"]:
-        parts.append(f"{look.missing['messages']} to fetch")
+    if look.missing:
+        parts.append(f"{look.missing} to fetch")
     parts += [f"warning: {printable(warning)}" for warning in look.status["warnings"]]
     return ", ".join(parts)
 
 
 def screen(look: Look, width: int, height: int) -> RenderableType:
     """Everything, on a terminal of this size."""
-    hubs, feeds = look.hubs[:HUBS_SHOWN], look.growing()[:FEEDS_SHOWN]
+    hubs, feeds = look.hubs[:HUBS_SHOWN], look.behind()[:FEEDS_SHOWN]
     warnings = look.status["warnings"]
     room = height - LINES_AROUND - max(1, len(hubs)) - len(feeds) - len(warnings) - len(look.status["addresses"])
     parts: list[RenderableType] = [_head(look)]
     parts += [Text(f"warning    {printable(warning)}", style="yellow") for warning in warnings]
     parts += [Text(), _hubs(hubs, len(look.hubs), width), Text(), *_peers(look, max(1, room), width)]
-    parts += [Text(f"feed       {feed}  {held} (+{new})", style="dim") for feed, held, new in feeds]
-    return Group(*parts)
+    return Group(*parts, *([_feeds(feeds, width)] if feeds else []))
 
 
 def _head(look: Look) -> RenderableType:
@@ -106,19 +106,33 @@ def _head(look: Look) -> RenderableType:
 
 
 def _messages(look: Look) -> RenderableType:
-    held, missing = look.status["messages"], look.missing
+    held = look.status["messages"]
     rate = f", {look.messages_a_second:,.0f} a second" if look.messages_a_second >= 1 else ""
     told = f"{held:,} in {len(look.status['feeds'])} feeds{rate}"
-    if not missing["messages"]:
+    if not look.missing:
         return Text(told)
-    told += f"; {missing['messages']:,} of {missing['feeds']} feeds to come"
-    return _bar(held, held + missing["messages"], told)
+    return _bar(held, held + look.missing, f"{told}; {look.missing:,} to come")
 
 
 def _bar(done: float, total: float, told: str) -> RenderableType:
     row = Table.grid(padding=(0, 2))
     row.add_row(ProgressBar(total=total, completed=done, width=BAR_CELLS), told)
     return row
+
+
+def _feeds(feeds: list[dict[str, Any]], width: int) -> RenderableType:
+    """How far each of these feeds is."""
+    table = Table.grid(padding=(0, 2))
+    for feed in feeds:
+        whole = feed["have"] + feed["missing"]
+        bar = ProgressBar(total=whole, completed=feed["have"], width=BAR_CELLS)
+        table.add_row(feed["id"][: _id_cells(width)], bar, f"{feed['have']:,} of {whole:,}")
+    return table
+
+
+def _id_cells(width: int) -> int:
+    """How much of an id is shown."""
+    return ID_BEGINNING if width < WIDE else ID_WHOLE
 
 
 def _hubs(hubs: list[dict[str, Any]], count: int, width: int) -> RenderableType:
@@ -139,7 +153,7 @@ def _peers(look: Look, room: int, width: int) -> list[RenderableType]:
         return [Text("no peer yet: `ssb-rtc connect ADDRESS`, or wait until one is met on a hub", style="yellow")]
     order = sorted(look.peers, key=lambda peer: (peer["state"] != CONNECTED, peer["state"] == IDLE, peer["id"]))
     shown = order if len(order) <= room else order[: max(1, room - 1)]
-    beginning = ID_BEGINNING if width < WIDE else ID_WHOLE
+    beginning = _id_cells(width)
     table = _table(("peer", beginning), ("state", STATE_CELLS), ("over", 4), ("why", 0))
     for peer in shown:
         why = ("pinned; " if peer["pinned"] else "") + peer["reason"]
