@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -26,22 +25,6 @@ FROM_ELSEWHERE = {
 
 _FENCE = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)]*)?\)")
-
-
-def on_config(config: MkDocsConfig) -> None:
-    """Leaves out of the navigation what is not written yet."""
-    config.nav = _written(config.nav or [])
-
-
-def _written(nav: list[Any]) -> list[Any]:
-    kept = []
-    for entry in nav:
-        ((title, what),) = entry.items()
-        if isinstance(what, list):
-            kept.append({title: _written(what)})
-        elif what in FROM_ELSEWHERE or (ROOT / "docs" / what).exists():
-            kept.append(entry)
-    return kept
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
