@@ -1,0 +1,31 @@
+// What stands over every view: warnings of the peer, and the question before a large first sync.
+
+import { post } from "../api.js";
+import { h, keyed } from "../dom.js";
+import { bytes, many } from "../format.js";
+import { panel, state } from "../store.js";
+import { act } from "../toast.js";
+
+function question(asked) {
+  const answer = (word, done) => (event) => act(event.currentTarget, () => post("/api/sync", { answer: word }), done);
+  const size = asked.bytes ? ` (about ${bytes(asked.bytes)})` : "";
+  return h("div", { class: "card banner", role: "group", "aria-label": "Question" },
+    h("h2", {}, "Fetch a large first part?"),
+    h("p", {}, `${many(asked.messages, "message")}${size} of ${many(asked.feeds, "feed")} wait to be fetched. Until you answer, only the feeds that you follow yourself come.`),
+    h("div", { class: "row" },
+      h("button", { class: "main", type: "button", onclick: answer("accept", "It is being fetched") }, "Fetch all of it"),
+      h("button", { type: "button", onclick: answer("decline", "Only those whom you follow are fetched") }, "Only whom I follow"),
+    ));
+}
+
+const warning = (text) => h("div", { class: "card banner" }, h("p", {}, text));
+
+export function buildBanner() {
+  const root = document.getElementById("banner");
+  panel("*", ["sync", "status"], () => {
+    const items = (state.status.warnings ?? []).map((text) => ({ key: `warning ${text}`, node: () => warning(text) }));
+    const asked = state.sync.question;
+    if (asked) items.push({ key: `question ${JSON.stringify(asked)}`, node: () => question(asked) });
+    keyed(root, items, { key: (item) => item.key, make: (item) => item.node() });
+  });
+}
