@@ -30,6 +30,8 @@ from ssb_rtc import (
 )
 from ssb_rtc.errors import DatabaseLocked, IdentityMissing, NoPeerRuns
 from ssb_rtc.storage.contacts import Contacts
+from ssb_rtc.storage.database import open_database
+from ssb_rtc.storage.hub_entries import HubEntries
 from ssb_rtc.testing import Swarm
 
 ABSENT = BlobId(f"&{'A' * 43}=.sha256")
@@ -177,6 +179,18 @@ async def test_a_plugin_that_fails_keeps_the_peer_closed(
         await offline(tmp_path, plugins=[plugin]).__aenter__()
     async with offline(tmp_path, plugins=[Broken(manifest=COUNT)]):
         pass  # the folder was let go of
+
+
+async def test_a_hub_that_was_removed_stays_away_after_a_restart_too(tmp_path: Path) -> None:
+    hub = "https://hub.example.org"
+    async with offline(tmp_path) as peer:
+        peer.controls.add_hub(hub)
+        peer.controls.remove_hub(hub)
+    database = open_database(tmp_path / "ssb-rtc.sqlite", create=False)
+    try:
+        assert list(HubEntries(database).probes(0)) == ["hub.example.org"], "as if it had been asked just now"
+    finally:
+        database.close()
 
 
 async def test_a_plugin_that_nobody_has_installed(tmp_path: Path) -> None:

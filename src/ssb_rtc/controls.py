@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssb_rtc.errors import ConnectFailed, MisuseError, NoPeerRuns
+from ssb_rtc.manager.vouching import host_of
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
 from ssb_rtc.storage.contacts import HubRecord, PeerRecord
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
     from ssb_rtc.feeds.keys import Keys
     from ssb_rtc.runtime.network import Network
     from ssb_rtc.runtime.peer_watch import PeerWatch
+    from ssb_rtc.storage.hub_entries import HubEntries
     from ssb_rtc.transport.link import Link
 
 
 class PeerControls:
     """The state and the network of one peer. `network` is set while it is online."""
 
-    def __init__(self, folder: Path, context: Callable[[], Context]) -> None:
+    def __init__(self, folder: Path, context: Callable[[], Context], entries: Callable[[], HubEntries]) -> None:
         self._folder = folder
         self._context_of = context
+        self._entries = entries
         self.network: Network | None = None
 
     @property
@@ -109,10 +112,12 @@ class PeerControls:
             self.network.add_hub(hub, private=private)
 
     def remove_hub(self, url: str) -> None:
-        """Forgets a hub. Raises MisuseError when it is not there."""
+        """Forgets a hub, and for a day what others say of its host. Raises MisuseError when it is not there."""
         wanted = self._hub_named(url)
         if all(hub["url"] != wanted for hub in self.hubs()):
             raise MisuseError(f"{wanted} is not among the hubs; `ssb-rtc hubs` lists them")
+        # Others may still vouch for it: it stays away for a while, after a restart too.
+        self._entries().note_probe(host_of(wanted), self._context.now_ms())
         if self.network is not None:
             self.network.remove_hub(wanted)
         else:

@@ -109,7 +109,7 @@ class Peer:
         self._stack = AsyncExitStack()
         self.context: Context
         self.registry: Registry
-        self.controls = PeerControls(self.folder, lambda: self.context)
+        self.controls = PeerControls(self.folder, lambda: self.context, lambda: self._hub_book.store)
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import quote
 
 from ssb_rtc import Peer, Settings
 from ssb_rtc.hub.server import serve
@@ -35,6 +36,8 @@ async def test_a_post_of_a_friend_arrives_and_is_answered(swarm: Swarm) -> None:
         status, written = await page.post("/api/publish", {"text": "an answer", "root": message["key"]})
         assert (status, written["root"]) == (200, message["key"])
         assert (await events.until("message"))["key"] == written["key"]
+        _, thread = await page.get(f"/api/messages?links_to={quote(message['key'], safe='')}")
+        assert [row["text"] for row in thread["messages"]] == ["an answer"]
         change = await events.until("peers", lambda data: any(one["rate_in"] for one in data["changed"]))
         assert change["changed"][0]["name"] == "Ben"
         progress = await events.until("feeds", lambda data: any(one["id"] == ben.id for one in data["changed"]))
@@ -142,8 +145,9 @@ async def test_private_messages_are_read_and_stay_private(swarm: Swarm) -> None:
     async with visited(amy) as page:
         status, sent = await page.post("/api/publish", {"text": "psst", "to": [ben.id]})
         assert (status, sent["private"], sent["text"], set(sent["recps"])) == (200, True, "psst", {amy.id, ben.id})
-        status, told = await page.post("/api/publish", {"text": "oh", "root": sent["key"]})
-        assert (status, "would be public" in told["error"]) == (400, True)
+        for link in ({"root": sent["key"]}, {"branch": [sent["key"]]}):
+            status, told = await page.post("/api/publish", {"text": "oh", **link})
+            assert (status, "would be public" in told["error"]) == (400, True)
         await swarm.converged()
         stranger = await ben.publish({"type": "post", "text": "not for amy"}, to=[keys_of("carol").id])
         await swarm.converged()

@@ -13,7 +13,7 @@ from ssb_rtc import Peer
 from ssb_rtc.dashboard import orders, server
 from ssb_rtc.dashboard.answers import HEADERS
 from ssb_rtc.testing import Swarm
-from tests.dashboard.visitor import LIMIT_S, Visitor, served, visited
+from tests.dashboard.visitor import LIMIT_S, Visitor, visited
 
 ORDERS = (
     "publish", "follow", "block", "about", "hubs", "connect", "disconnect", "sync", "want", "invite", "join",
@@ -120,15 +120,21 @@ async def test_neither_tokens_nor_cookies_are_logged(peer: Peer, caplog: pytest.
 # --- pages of others ---
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
-)
-async def test_a_name_that_was_pointed_at_us_gets_nothing(peer: Peer, host: str) -> None:
+async def test_a_name_that_was_pointed_at_us_gets_nothing(peer: Peer) -> None:
     async with visited(peer) as owner:
-        sent = host.format(port=owner.dashboard.port)
-        for path in ("/", "/api/messages", "/nowhere"):
-            assert (await owner.get(path, headers={"Host": sent}))[0] == 421
-        assert (await owner.post("/api/publish", {"text": "x"}, headers={"Host": sent}))[0] == 421
+        port = owner.dashboard.port
+        wrong = (
+            "evil.example",
+            f"evil.example:{port}",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            f"localhost.evil.example:{port}",
+            "",
+        )
+        for host in wrong:
+            for path in ("/", "/api/messages", "/nowhere"):
+                assert (await owner.get(path, headers={"Host": host}))[0] == 421, host
+            assert (await owner.post("/api/publish", {"text": "x"}, headers={"Host": host}))[0] == 421, host
 
 
 async def test_a_request_without_a_host_gets_nothing(peer: Peer) -> None:
@@ -136,66 +142,68 @@ async def test_a_request_without_a_host_gets_nothing(peer: Peer) -> None:
         assert (await raw(owner, "GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 421 ")
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
-async def test_each_name_of_this_machine_is_taken(peer: Peer, name: str) -> None:
+async def test_each_name_of_this_machine_is_taken(peer: Peer) -> None:
     async with visited(peer) as owner:
-        host = f"{name}:{owner.dashboard.port}"
-        assert (await owner.get("/", headers={"Host": host}))[0] == 200
-        same = {"Host": host, "Origin": f"http://{host}"}
-        assert (await owner.post("/api/publish", {"text": "x"}, headers=same))[0] == 200
+        for name in ("127.0.0.1", "localhost", "[::1]"):
+            host = f"{name}:{owner.dashboard.port}"
+            assert (await owner.get("/", headers={"Host": host}))[0] == 200
+            same = {"Host": host, "Origin": f"http://{host}"}
+            assert (await owner.post("/api/publish", {"text": "x"}, headers=same))[0] == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": EVIL},
-        {"Origin": "null"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Origin": "https://127.0.0.1:{port}"},
-        {"Origin": "http://localhost:{port}"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "none"},
-    ],
+FOREIGN = (
+    {"Origin": EVIL},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "https://127.0.0.1:{port}"},
+    {"Origin": "http://localhost:{port}"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "none"},
 )
-async def test_a_cross_origin_post_does_nothing(peer: Peer, headers: dict[str, str]) -> None:
+
+
+async def test_a_cross_origin_post_does_nothing(peer: Peer) -> None:
     async with visited(peer) as owner:
-        sent: dict[str, str | None] = {name: value.format(port=owner.dashboard.port) for name, value in headers.items()}
-        assert (await owner.post("/api/publish", {"text": "bad"}, headers=sent))[0] == 403
-        assert (await owner.post("/api/session", {"token": "x"}, headers=sent))[0] == 403
-        async with owner.request("POST", "/api/blobs", data=b"x", headers=sent) as answer:
-            assert answer.status in {400, 403}
+        for headers in FOREIGN:
+            sent = {name: value.format(port=owner.dashboard.port) for name, value in headers.items()}
+            assert (await owner.post("/api/publish", {"text": "bad"}, headers=sent))[0] == 403, headers
+            assert (await owner.post("/api/session", {"token": "x"}, headers=sent))[0] == 403, headers
+            kind = {"Content-Type": "application/octet-stream"}
+            async with owner.request("POST", "/api/blobs", data=b"x", headers=sent | kind) as answer:
+                assert answer.status == 403, headers
+    assert peer.context.log.count() == 0
+    assert peer.blobs.ls() == []
+
+
+async def test_a_cross_site_get_reads_nothing(peer: Peer) -> None:
+    async with visited(peer) as owner:
+        for site in ("cross-site", "same-site", "Cross-Site"):
+            for path in QUESTIONS:
+                status, _ = await owner.get(f"/api/{path}", headers={"Sec-Fetch-Site": site})
+                assert status == 403, (site, path)
+
+
+async def test_an_order_without_the_sessions_word_does_nothing(peer: Peer) -> None:
+    async with visited(peer) as owner:
+        for word in (None, "", "guess", "é"):
+            for path in (*ORDERS, "blobs"):
+                kind = "application/octet-stream" if path == "blobs" else "application/json"
+                headers = {"X-CSRF": word, "Content-Type": kind}
+                async with owner.request("POST", f"/api/{path}", data=b"{}", headers=headers) as answer:
+                    assert answer.status == 403, (word, path)
     assert peer.context.log.count() == 0
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-async def test_a_cross_site_get_reads_nothing(peer: Peer, site: str) -> None:
+async def test_what_a_form_can_send_does_nothing(peer: Peer) -> None:
     async with visited(peer) as owner:
-        for path in QUESTIONS:
-            status, _ = await owner.get(f"/api/{path}", headers={"Sec-Fetch-Site": site})
-            assert status == 403, path
-
-
-@pytest.mark.parametrize("word", [None, "", "guess", "é"])
-async def test_an_order_without_the_sessions_word_does_nothing(peer: Peer, word: str | None) -> None:
-    async with visited(peer) as owner:
-        for path in (*ORDERS, "blobs"):
-            kind = "application/octet-stream" if path == "blobs" else "application/json"
-            headers = {"X-CSRF": word, "Content-Type": kind}
-            async with owner.request("POST", f"/api/{path}", data=b"{}", headers=headers) as answer:
-                assert answer.status == 403, path
-    assert peer.context.log.count() == 0
-
-
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data", None])
-async def test_what_a_form_can_send_does_nothing(peer: Peer, kind: str | None) -> None:
-    async with visited(peer) as owner:
-        for path in ("publish", "session", "blobs"):
-            headers = {"Content-Type": kind} if kind else {}
-            async with owner.request(
-                "POST", f"/api/{path}", data=b'{"text":"x"}', headers=headers, skip_auto_headers=["Content-Type"]
-            ) as answer:
-                assert answer.status == 400
+        for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data", None):
+            for path in ("publish", "session", "blobs"):
+                headers = {"Content-Type": kind} if kind else {}
+                async with owner.request(
+                    "POST", f"/api/{path}", data=b'{"text":"x"}', headers=headers, skip_auto_headers=["Content-Type"]
+                ) as answer:
+                    assert answer.status == 400, (kind, path)
     assert peer.context.log.count() == 0
 
 
@@ -219,31 +227,31 @@ async def test_an_oversized_body_is_refused(peer: Peer) -> None:
         assert (status, "8192" in told["error"]) == (400, True), "more than a message holds"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../../../../etc/passwd",
-        "/static/../server.py",
-        "/%2e%2e/%2e%2e/secret",
-        "/..%2f..%2fsecret",
-        "/%00",
-        "//etc/passwd",
-        "/index.html/../../server.py",
-        "/api/blobs/..%2f..%2f..%2fsecret",
-        "/api/blobs/%26../../secret.sha256",
-        "/api/../secret",
-    ],
+TRAVERSALS = (
+    "/../../../../etc/passwd",
+    "/static/../server.py",
+    "/%2e%2e/%2e%2e/secret",
+    "/..%2f..%2fsecret",
+    "/%00",
+    "//etc/passwd",
+    "/index.html/../../server.py",
+    "/api/blobs/..%2f..%2f..%2fsecret",
+    "/api/blobs/%26../../secret.sha256",
+    "/api/../secret",
 )
-async def test_no_path_leads_to_a_file(peer: Peer, path: str) -> None:
+
+
+async def test_no_path_leads_to_a_file(peer: Peer) -> None:
     secret = (peer.folder / "secret").read_bytes()
     async with visited(peer) as owner:
-        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\nConnection: close\r\n"
-        cookie = f"Cookie: ssb_rtc_{owner.dashboard.port}={owner.cookie}\r\n"
-        for request in (head, head + cookie):
-            answer = await raw(owner, request + "\r\n")
-            assert answer.split()[1] in {b"400", b"401", b"404"}, answer
-            assert secret not in answer
-            assert b"root:" not in answer
+        for path in TRAVERSALS:
+            head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\nConnection: close\r\n"
+            cookie = f"Cookie: ssb_rtc_{owner.dashboard.port}={owner.cookie}\r\n"
+            for request in (head, head + cookie):
+                answer = await raw(owner, request + "\r\n")
+                assert answer.split()[1] in {b"400", b"401", b"404"}, answer
+                assert secret not in answer
+                assert b"root:" not in answer
 
 
 async def test_too_many_streams_are_refused_and_leave_room_when_they_end(peer: Peer) -> None:
@@ -264,19 +272,26 @@ async def test_too_many_streams_are_refused_and_leave_room_when_they_end(peer: P
             await stream.__aexit__(None, None, None)
 
 
-async def test_too_many_connections_are_turned_away(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_connections_keep_nobody_out(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 3)
-    async with served(peer) as dashboard:
-        async with asyncio.timeout(LIMIT_S):
-            open_ = [await asyncio.open_connection("127.0.0.1", dashboard.port) for _ in range(3)]
-            for reader, writer in open_:
-                writer.write(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{dashboard.port}\r\n\r\n".encode())
-                assert b" 200 " in await reader.readline()
-            reader, writer = await asyncio.open_connection("127.0.0.1", dashboard.port)
-            assert await reader.read() == b""
-            for _, each in [*open_, (reader, writer)]:
-                each.close()
-                await each.wait_closed()
+    async with visited(peer) as owner, owner.events() as events, asyncio.timeout(LIMIT_S):
+        await events.next()
+        silent = [await asyncio.open_connection("127.0.0.1", owner.dashboard.port) for _ in range(6)]
+        assert await silent[0][0].read() == b"", "the oldest one was closed for a newer one"
+        assert (await owner.get("/api/messages"))[0] == 200
+        await owner.post("/api/publish", {"text": "x"})
+        await events.until("message")
+        for _, writer in silent:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_connection_too_many_is_turned_away(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+    async with visited(peer) as owner, owner.events() as one, owner.events() as other:
+        await one.next()
+        await other.next()
+        assert await raw(owner, "GET / HTTP/1.1\r\n\r\n") == b""
 
 
 async def test_every_answer_has_the_headers_that_keep_it_to_itself(peer: Peer) -> None:

@@ -60,7 +60,7 @@ async def flood(owner: Visitor, until: Any) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not until():
             owner.dashboard._live._tell("message", {"text": "x" * 20_000})
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 async def test_a_slow_reader_is_told_to_begin_anew(peer: Peer) -> None:
@@ -79,13 +79,17 @@ async def test_a_slow_reader_is_told_to_begin_anew(peer: Peer) -> None:
 
 async def test_a_reader_that_has_stopped_is_cut_off(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "READ_LIMIT_S", 0.2)
-    async with visited(peer) as owner, owner.events() as other:
+    async with visited(peer) as owner:
         _, writer = await stalled(owner)
-        live = owner.dashboard._live
-        await flood(owner, lambda: len(live._streams) == 1)
-        # Whoever reads goes on: one page that sleeps holds up no other.
-        await other.until("message")
+        (box,) = owner.dashboard._live._streams
+        async with owner.events() as other:
+            reading = asyncio.create_task(other.until("message", lambda data: data["text"] == "the last one"))
+            await flood(owner, lambda: box not in owner.dashboard._live._streams)
+            # Whoever reads goes on: one page that sleeps holds up no other.
+            owner.dashboard._live._tell("message", {"text": "the last one"})
+            await reading
         writer.close()
+        await writer.wait_closed()
 
 
 async def test_whoever_comes_when_the_last_one_leaves_sees_everything(peer: Peer) -> None:

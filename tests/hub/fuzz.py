@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.e2e.processes import Running
 from tests.hub.sockets import HOST, LIMIT_S, Raw, connected, get, post, post_bytes, subscribed
+from tests.mutations import mutated
 
 AT_ONCE = 16
 GROWTH_KIB_MAX = 20_000
@@ -31,23 +32,12 @@ WHOLE = [
 ]
 
 
-def mutated(chance: random.Random) -> bytes:
-    """A few requests, some of them with bytes changed, cut, doubled or inserted."""
-    data = bytearray(b"".join(chance.choice(WHOLE) for _ in range(chance.randint(1, 5))))
-    for _ in range(chance.choice((0, 0, 1, 2, 8))):
-        where = chance.randrange(len(data) + 1)
-        match chance.randrange(5):
-            case 0:
-                data[where : where + 1] = chance.randbytes(1)
-            case 1:
-                del data[where : where + chance.randint(1, 40)]
-            case 2:
-                data[where:where] = data[where : where + chance.randint(1, 40)]
-            case 3:
-                data[where:where] = chance.choice((b"\r\n", b"\n", b"\r\n\r\n", b":", b" ", b"\x00", b"-1", b"9" * 30))
-            case _:
-                data[where:where] = chance.randbytes(chance.randint(1, 300))
-    return bytes(data)
+PIECES = (b"\r\n", b"\n", b"\r\n\r\n", b":", b" ", b"\x00", b"-1", b"9" * 30)
+
+
+def requests(chance: random.Random) -> bytes:
+    """A few requests, some of them mutated."""
+    return mutated(b"".join(chance.choice(WHOLE) for _ in range(chance.randint(1, 5))), chance, PIECES)
 
 
 async def stranger(port: int, chance: random.Random) -> None:
@@ -56,7 +46,7 @@ async def stranger(port: int, chance: random.Random) -> None:
         async with connected(port) as raw:
             if chance.random() < 0.2:
                 raw.stop_reading()
-            data = mutated(chance)
+            data = requests(chance)
             while data and not raw.writer.transport.is_closing():
                 size = chance.choice((1, 50, 1000, len(data)))
                 raw.writer.write(data[:size])

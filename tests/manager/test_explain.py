@@ -32,6 +32,16 @@ def test_peers_that_are_not_known() -> None:
     assert peer(story, ME).because == ("that is ourselves",)
 
 
+def test_a_friend_that_was_never_met_while_strangers_are_not_wanted() -> None:
+    story = Story(Settings(strangers_max=0))
+    story.do(a.HopsDidChange(((AMY, 1),)))
+    assert peer(story, AMY).because[0].startswith("its inbox is not known here")
+    assert "introduces us" in peer(story, AMY).next[0]
+    assert "announces itself" in peer(story, BOB).next[0], "a stranger"
+    story.do(a.InboxesDidChange(((AMY, True),)))
+    assert peer(story, AMY).because[0].startswith("nothing came of our knocks")
+
+
 def test_a_peer_that_fails() -> None:
     story = Story()
     story.announce(AMY)
@@ -137,6 +147,10 @@ def test_a_peer_picked_at_random() -> None:
         each for each in (AMY, BOB, CAROL) if "it was picked at random, against clusters" in peer(story, each).because
     ]
     assert len(picked) == 1, "the second; for the third there was no choice"
+
+
+def test_nothing_is_announced_where_no_strangers_are_wanted() -> None:
+    assert hub(Story(Settings(strangers_max=0)), ONE).next == ("we announce nothing there, as no strangers are wanted",)
 
 
 def test_hubs() -> None:

@@ -5,7 +5,8 @@
     home b 10.0.2.2 -- router b 203.0.113.12 --+
 
 Linux's masquerade keeps the inner port where it can, which makes it a port-restricted cone; `fully-random` makes it
-symmetric (RFC 4787: endpoint-independent against address-and-port-dependent mapping). There is no way out of the lab.
+symmetric (RFC 4787: endpoint-independent against address-and-port-dependent mapping). A full cone also lets in what
+nobody asked for, by a rule that leads all UDP at the router to the home. There is no way out of the lab.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import pytest
 from tests.conftest import require_program, require_root
 from tests.interop.processes import LineProcess
 
-NatKind = Literal["cone", "symmetric"]
+NatKind = Literal["cone", "full cone", "symmetric"]
 Place = Literal["a", "b", "pub"]
 
 PREFIX = "ssbrtc"
@@ -48,12 +49,14 @@ _counter = itertools.count(1)
 _ROUTER_RULES = """
 table ip nat {{
   chain outbound {{ type nat hook postrouting priority srcnat; oifname "wan" {masquerade}; }}
+  chain inbound {{ type nat hook prerouting priority dstnat; {forward} }}
 }}
 table ip guard {{
   chain through {{
     type filter hook forward priority filter; policy drop;
     iifname "lan" accept
     ct state established,related accept
+    ct status dnat accept
   }}
   chain inward {{
     type filter hook input priority filter; policy drop;
@@ -199,7 +202,9 @@ class NatLab:
             run_here(["ip", "-n", self.namespace(side), "route", "add", "default", "via", inner])
             masquerade = "masquerade fully-random" if self.kinds[side] == "symmetric" else "masquerade"
             filtering = [*self.prefix(f"r{side}"), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward && exec nft -f -"]
-            run_here(filtering, _ROUTER_RULES.format(masquerade=masquerade))
+            everything = f'iifname "wan" meta l4proto udp dnat to {HOMES[side]};'
+            forward = everything if self.kinds[side] == "full cone" else ""
+            run_here(filtering, _ROUTER_RULES.format(masquerade=masquerade, forward=forward))
 
     def _lead_into_the_void(self, place: str, device: str) -> None:
         """Packets to nowhere vanish, as they do out there; coturn drops a session whose send finds no route at all."""

@@ -90,6 +90,11 @@ async def test_of_the_whole_manifest_each_caller_may_call_its_own_part(peer: Pee
     assert allowed[Caller.OWNER] == {".".join(name) for name in registry.manifest} - FOR_GUESTS - FOR_PEERS_ALONE
 
 
+def test_what_remotes_may_call_stands_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(FOR_EVERYBODY | FOR_PEERS_ALONE) if f"`{name}`" not in page] == []
+
+
 async def test_who_holds_our_key_is_the_owner_and_no_peer(peer: Peer) -> None:
     link = await dial(peer, peer.keys)
     status = await link.call("rtc.status")

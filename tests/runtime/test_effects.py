@@ -80,20 +80,18 @@ class Hubs(Signalling):
 
 
 class Rtc:
-    """Writes down what it is told; holds offers that named a session or not, and is refused everything."""
+    """Writes down what it is told; is refused everything."""
 
     def __init__(self) -> None:
         self.unsent: list[tuple[PeerId, str, Signal, str]] = []
         self.told = asyncio.Event()
-        self.named = True
         self.log: list[tuple[str, HubUrl, PeerId, str]] = []
         self.busy: list[tuple[HubUrl, PeerId, str, float]] = []
 
     def listen_on(self, hub: HubUrl) -> None: ...
 
-    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> bool:
+    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> None:
         self.log.append(("refuse", hub, peer, session))
-        return self.named
 
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
         self.busy.append((hub, peer, session, not_before_s))
@@ -207,14 +205,9 @@ async def test_hubs_that_are_not_up_are_left_alone() -> None:
     assert desk.hubs.log == []
 
 
-@pytest.mark.parametrize(
-    ("named", "not_before_s", "told"), [(True, 60.0, True), (False, 60.0, False), (True, None, False)]
-)
-async def test_a_refusal_is_told_only_for_a_time_and_to_who_named_a_session(
-    named: bool, not_before_s: float | None, told: bool
-) -> None:
+@pytest.mark.parametrize(("not_before_s", "told"), [(60.0, True), (None, False)])
+async def test_a_refusal_is_told_only_for_a_time(not_before_s: float | None, told: bool) -> None:
     desk = Desk()
-    desk.rtc.named = named
     work = desk.performer.perform(e.RefuseOffer(ONE, AMY, "s1", "a test", not_before_s))
     assert desk.rtc.log == [("refuse", ONE, AMY, "s1")], "it is forgotten at once"
     assert (work is not None) == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -14,8 +15,10 @@ STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
 @asynccontextmanager
-async def rogue(handler: Handler) -> AsyncIterator[HubUrl]:
-    """A server that hands each request's head to `handler` and closes when that returns."""
+async def rogue(handler: Handler, *, bodies: bool = False) -> AsyncIterator[HubUrl]:
+    """A server that hands each request's head to `handler` and closes when that returns. bodies: what is behind the
+    head, too.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -23,7 +26,9 @@ async def rogue(handler: Handler) -> AsyncIterator[HubUrl]:
         assert task is not None
         tasks.add(task)
         try:
-            await handler(await reader.readuntil(b"\r\n\r\n"), writer)
+            request = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: *(\d+)", request) if bodies else None
+            await handler(request + (await reader.readexactly(int(length[1])) if length else b""), writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:

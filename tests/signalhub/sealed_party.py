@@ -59,6 +59,7 @@ class Party:
         strangers: bool = True,
         wall_s: float = NOON_S,
         limits: SealedLimits | None = None,
+        client_limits: ClientLimits | None = None,
     ) -> None:
         self.keys = keys
         self.id = PeerId(keys.id)
@@ -76,7 +77,7 @@ class Party:
             clock=lambda: self.now_s,
             wall=lambda: self.wall_s,
             limits=limits,
-            client_limits=ClientLimits(),
+            client_limits=client_limits or ClientLimits(),
         )
 
     def _on_event(self, event: SignallingEvent) -> None:

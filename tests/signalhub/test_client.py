@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -21,6 +23,7 @@ from ssb_rtc.signalhub.client import ClientLimits, HubClient, HubRefused, open_s
 from ssb_rtc.types import HubUrl
 from ssb_rtc.wire import sse
 from tests.signalhub.rogue import STREAM, Handler, endlessly, rogue, saying
+from tests.transport.certificates import write_certificate
 
 FEED = "@/+//////////////////////////////////////////g=.ed25519"
 LIMIT_S = 5.0
@@ -126,6 +129,16 @@ async def test_the_name_of_a_hub_is_wrong(session: aiohttp.ClientSession) -> Non
     client = HubClient(HubUrl("https://hub.invalid"), "app", session)
     with pytest.raises(ConnectFailed, match="the name is not known, or this machine is offline"):
         await client.subscribe(["all"], print, print)
+
+
+async def test_a_hub_whose_certificate_nobody_here_trusts(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*write_certificate(tmp_path))
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        client = HubClient(HubUrl(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "app", session)
+        with pytest.raises(ConnectFailed, match=r"its certificate is not valid here \(self-signed certificate\)$"):
+            await client.subscribe(["all"], print, print)
 
 
 async def test_a_hub_that_speaks_http_where_https_was_asked_for(session: aiohttp.ClientSession) -> None:

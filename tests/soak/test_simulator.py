@@ -25,7 +25,8 @@ def failure(name: str, seed: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds"), [("faults", 4_000), ("churn", 100), ("sleepers", 200), ("partition", 200), ("sybils", 50)]
+    ("name", "seeds"),
+    [("faults", 4_000), ("churn", 100), ("sleepers", 200), ("partition", 200), ("sybils", 50), ("in_turn", 20)],
 )
 def test_many_seeds(name: str, seeds: int) -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -201,6 +201,9 @@ NETWORK = (
     "first_sync_max", "sympathy", "blob_max", "blob_quota", "dashboard", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
+EXAMINED = (
+    "hub", "allow_http", "stun", "turn", "relay_only", "rtc_backend", "storage_max", "peers_max", "network_key",
+)  # fmt: skip
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -300,6 +303,12 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "dashboard", "print a fresh address of the running peer's dashboard", "dashboard:dashboard",
         ("ssb-rtc dashboard", "ssb-rtc dashboard --json"),
+    ),
+    Command(
+        "doctor", "look for what does not work here, and say what to do about it; changes nothing", "doctor:doctor",
+        ("ssb-rtc doctor", "ssb-rtc doctor --hub https://hub.example.org --stun stun.example.org:3478",
+         "ssb-rtc doctor --json"),
+        settings=EXAMINED,
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",

@@ -70,9 +70,9 @@ class Api:
         """Writes a post, encrypted where it says for whom; gives its row."""
         content = order.content()
         async with self.link() as link:
-            if not order.to and order.root is not None:
-                root = await link.call("rtc.message", order.root)
-                if root is not None and root["private"]:
+            for answered in () if order.to else order.answers:
+                found = await link.call("rtc.message", answered)
+                if found is not None and found["private"]:
                     raise MisuseError("that message is private, and this answer would be public: say for whom it is")
             if order.to:
                 recps = list(dict.fromkeys([self._peer.id, *map(orders.feed, order.to)]))

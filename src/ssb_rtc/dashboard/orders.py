@@ -38,9 +38,19 @@ class Publish(_Order, frozen=True):
     to: Annotated[list[str], msgspec.Meta(max_length=6)] = []
     mentions: Annotated[list[JsonObject], msgspec.Meta(max_length=MENTIONS_MAX)] = []
 
+    @property
+    def branches(self) -> list[str]:
+        """The messages that it comes right after."""
+        return [self.branch] if isinstance(self.branch, str) else self.branch or []
+
+    @property
+    def answers(self) -> list[str]:
+        """The messages that it answers."""
+        return list(dict.fromkeys([*([self.root] if self.root is not None else []), *self.branches]))
+
     def content(self) -> JsonObject:
         """The post. Raises MisuseError."""
-        branches = [self.branch] if isinstance(self.branch, str) else self.branch or []
+        branches = self.branches
         if self.root is not None and not is_msg_id(self.root):
             raise MisuseError("root takes the id of a message, like %<44 characters>.sha256")
         if len(branches) > BRANCHES_MAX or not all(map(is_msg_id, branches)):

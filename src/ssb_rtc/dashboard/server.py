@@ -75,6 +75,8 @@ class Dashboard:
         self._assets = assets.load()
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._busy: set[object] = set()
+        """Connections with a request that is being answered."""
         self._peer: Peer
         self._api: Api
         self._live: LiveView
@@ -96,6 +98,7 @@ class Dashboard:
             handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_S,
             keepalive_timeout=60.0,
+            lingering_time=1.0,
             auto_decompress=False,
         )
         await self._runner.setup()
@@ -105,7 +108,13 @@ class Dashboard:
         self.port = listening.getsockname()[1]
 
         def connection() -> asyncio.Protocol:
-            return serve() if len(serve.connections) < CONNECTIONS_MAX else _Turned()
+            if len(serve.connections) >= CONNECTIONS_MAX:
+                # Refusing the newest would let silent connections keep everybody out.
+                idle = next((one for one in serve.connections if one not in self._busy), None)
+                if idle is None:
+                    return _Turned()
+                idle.force_close()
+            return serve()
 
         self._server = await asyncio.get_running_loop().create_server(connection, sock=listening)
 
@@ -173,6 +182,7 @@ class Dashboard:
     @web.middleware
     async def _guard(self, request: web.Request, handler: HttpHandler) -> web.StreamResponse:
         """Refuses what is not the page's own; turns errors into answers."""
+        self._busy.add(request.protocol)
         try:
             self._check(request)
             return await handler(request)
@@ -187,6 +197,8 @@ class Dashboard:
         except Exception:
             logger.exception("the dashboard failed at %s %s", request.method, request.path)
             return error_answer(503, "something went wrong in the peer: its log says more")
+        finally:
+            self._busy.discard(request.protocol)
 
     def _check(self, request: web.Request) -> None:
         """Raises Refused."""

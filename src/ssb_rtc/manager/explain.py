@@ -147,6 +147,11 @@ def _why_unknown(state: State, peer: PeerId) -> str:
         return "that is ourselves"
     if peer in state.inboxes:
         return "nothing came of our knocks: it is on none of our hubs, or has no room, or they don't carry our signals"
+    if state.settings.strangers_max == 0 and peer in state.hops:
+        return (
+            "its inbox is not known here, as who follows us back tells it over a first link; "
+            "and as no strangers are wanted, announcements on sealed hubs are not heard"
+        )
     return "it has not announced itself on any of our hubs or in our local network, or was forgotten since"
 
 
@@ -158,6 +163,8 @@ def _next_of_unknown(state: State, peer: PeerId) -> str:
     knocks = [due_s for key, due_s in state.timers.items() if key.startswith("knock:")]
     if peer in state.inboxes and knocks:
         return f"it is knocked at in {max(0.0, min(knocks) - state.now.mono_s):.0f} s, or knocks at ours when it comes"
+    if state.settings.strangers_max == 0 and peer in state.hops:
+        return "somebody who is linked with both introduces us, or both welcome strangers until the first link"
     return "it is dialled when it announces itself, or when somebody here names an address of it"
 
 
@@ -249,6 +256,8 @@ def _about_hub(state: State, hub: Hub) -> Iterator[str]:
 def _next_of_hub(state: State, hub: Hub) -> str:
     now_s = state.now.mono_s
     if hub.connected_s is not None:
+        if state.settings.strangers_max == 0:
+            return "we announce nothing there, as no strangers are wanted"
         return f"we announce ourselves there in {max(0.0, state.timers[announce_timer(hub.url)] - now_s):.0f} s"
     if hub.connection is not None:
         left_s = state.timers[hub_timer(hub.url)] - now_s

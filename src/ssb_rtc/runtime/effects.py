@@ -344,8 +344,8 @@ class EffectPerformer:
         await self._links.meet(stream, effect.peer, route, effect.attempt, client=stream.offered, began=began)
 
     def _refuse(self, effect: e.RefuseOffer) -> Work:
-        named = self._rtc.refuse(effect.hub, effect.peer, effect.session)
-        return self._say_busy(effect, effect.not_before_s) if named and effect.not_before_s is not None else None
+        self._rtc.refuse(effect.hub, effect.peer, effect.session)
+        return None if effect.not_before_s is None else self._say_busy(effect, effect.not_before_s)
 
     async def _say_busy(self, effect: e.RefuseOffer, not_before_s: float) -> None:
         try:

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -293,12 +294,17 @@ def _retry_after_s(text: str | None) -> float | None:
     return min(float(text), RETRY_AFTER_MAX_S)
 
 
+def _why_certificate(error: BaseException) -> str:
+    said = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
+    return f"its certificate is not valid here ({said[:100]})"
+
+
 def cause_of(error: BaseException) -> str:
     """The cause in a few words, without what a hostile hub could put into it at length."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "it ended in the middle"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not valid here ({error.certificate_error})"[:120]
+        return _why_certificate(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return "nobody there speaks https"
     if isinstance(error, aiohttp.ClientConnectorError):

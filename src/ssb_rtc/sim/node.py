@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WALL_S = 1_600_000_000.0
 KNOCKS_AT_ONCE = 20
+SAME_KNOCK_S = 10.0
+"""As in runtime.effects: knocks at one peer over several hubs within this time are one attempt."""
 BURST_S = 2.0
 """For how long a peer can hear more than its CPU has time for."""
 
@@ -44,6 +46,10 @@ class Node(Party):
         self.blocked: dict[PeerId, bool] = {}
         self.inboxes: dict[PeerId, bool] = {}
         """Friends who told it of their inbox, those who did so last at the end."""
+        self._knocking: dict[PeerId, tuple[str, float]] = {}
+        """The session of the latest knock at each, and since when it is used."""
+        self._answered: set[str] = set()
+        """Sessions of knocks that were heard: a copy over another hub shows another way, and is no other attempt."""
         self.words = HubWords(self)
         self.holds_nothing = False
         """It is new: it begins with an initial sync."""
@@ -73,6 +79,7 @@ class Node(Party):
         super().start()
         self.shutting_down = False
         self.timers = {}
+        self._knocking, self._answered = {}, set()
         self.mono_offset_s = self.dice.uniform(0.0, 100_000.0)
         self.state = initial(self.id, seed=self.dice.bits(), settings=self.settings, now=self.now)
         if self.holds_nothing:
@@ -189,8 +196,15 @@ class Node(Party):
     def knock(self, effect: e.ScheduleKnock) -> None:
         """Say to friends that it is there: twenty at once, then one a second."""
         for at, peer in enumerate(effect.peers):
-            knocked = Knocked(self.id, f"{self.number}.{self.lives}.k{self.next_number()}", effect.alone)
+            knocked = Knocked(self.id, self._knock_session(peer), effect.alone)
             self.world.later(max(0.0, at - KNOCKS_AT_ONCE), self._knock, effect.hub, peer, knocked, self.lives)
+
+    def _knock_session(self, peer: PeerId) -> str:
+        session, since_s = self._knocking.get(peer, ("", 0.0))
+        if not session or self.world.now_s - since_s > SAME_KNOCK_S:
+            session = f"{self.number}.{self.lives}.k{self.next_number()}"
+            self._knocking[peer] = (session, self.world.now_s)
+        return session
 
     def _knock(self, hub: HubUrl, peer: PeerId, knocked: Knocked, life: int) -> None:
         if self.awake and life == self.lives and (hub in self.subscribed or behind(hub) is not None):
@@ -227,7 +241,9 @@ class Node(Party):
             case Left(peer):
                 self.act(a.RemotePeerDidDisconnect(hub, peer))
             case Knocked(peer, session, alone):
-                self.act(a.RemotePeerDidOffer(hub, peer, session, alone, settled=True))
+                if session not in self._answered:
+                    self._answered.add(session)
+                    self.act(a.RemotePeerDidOffer(hub, peer, session, alone, settled=True))
             case Offered(peer, session, alone):
                 self.act(a.RemotePeerDidOffer(hub, peer, session, alone))
             case Answered():

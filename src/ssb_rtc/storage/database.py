@@ -32,6 +32,11 @@ WAL_CHECKPOINT_PAGES: Final = 4_096
 """16 MiB between two checkpoints, which sync the file and so hold up the loop."""
 WAL_TRUNCATE_BYTES: Final = 32 * 1024 * 1024
 
+DAMAGE_REMEDY: Final = (
+    "Move the file away, start again and the feeds are fetched from your peers; keep the secret, and don't publish"
+    " before your own feed is back."
+)
+
 _DISK_FULL: Final = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
 _CORRUPT: Final = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
@@ -147,7 +152,7 @@ def open_database(path: Path, *, create: bool) -> Database:
     path = Path(path)
     exists = path.exists()
     if exists:
-        _check_header(path)
+        check_header(path)
     elif not create:
         raise DatabaseUnusable(f"There is no database at {path}. Run `ssb-rtc init`, or name the right folder.")
     lock = _lock(path)
@@ -203,13 +208,11 @@ def translate(path: Path, error: sqlite3.Error) -> StorageFault:
 
 
 def _corrupt(path: Path, detail: str) -> DatabaseCorrupt:
-    return DatabaseCorrupt(
-        f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. Move the file away, start again and the"
-        " feeds are fetched from your peers; keep the secret, and don't publish before your own feed is back."
-    )
+    return DatabaseCorrupt(f"{path} is damaged ({' '.join(detail.split())}). Nothing was changed. {DAMAGE_REMEDY}")
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
+    """Raises DatabaseCorrupt or DatabaseUnusable unless the file begins as ours do, and can be read and written."""
     try:
         if not path.is_file():
             raise DatabaseUnusable(f"{path} is no file.")

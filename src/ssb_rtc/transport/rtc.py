@@ -179,13 +179,10 @@ class RtcTransport(Transport):
         signals = () if knocked else (held.offer, *held.candidates)
         return await self._open(attempt, *signals, allow_private=allow_private)
 
-    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> bool:
-        """Forgets a held offer; the other side hears nothing of it from here.
-
-        True where there was one and it named its session itself: then its sender may be told, and else it must not.
-        """
+    def refuse(self, hub: HubUrl, peer: PeerId, session: str) -> None:
+        """Forgets a held offer; the other side hears nothing of it from here."""
         del hub
-        return self._held.take((peer, session), self._now_s()) is not None and not session.startswith(_UNNAMED)
+        self._held.take((peer, session), self._now_s())
 
     def resend(self, hub: HubUrl, peer: PeerId, session: str) -> None:
         """Sends the offer of our own attempt again, unchanged, with its candidates; at most RESENDS_MAX times."""

@@ -1,0 +1,1 @@
+"""The checks: each looks, and judges what it saw."""

@@ -1,0 +1,1 @@
+"""Questions to hubs and servers: what they answer, without a judgement."""
