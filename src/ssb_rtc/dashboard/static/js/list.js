@@ -31,6 +31,7 @@ export class LongList {
   show(items) {
     this.items = items;
     this.list.style.height = `${items.length * this.height}px`;
+    this.element.style.maxHeight = `${items.length * this.height + 1}px`;
     this.draw();
   }
 

@@ -19,7 +19,7 @@ export async function followOrJoin(text) {
 
 /** A field that takes an id or a code, as a form. */
 export function followForm() {
-  const input = h("input", { type: "text", placeholder: "@….ed25519, or a code that you were sent", autocomplete: "off", spellcheck: "false", maxlength: 4096 });
+  const input = h("input", { type: "text", placeholder: "@….ed25519 or a code", autocomplete: "off", spellcheck: "false", maxlength: 4096 });
   const button = h("button", { class: "main", type: "submit" }, "Follow");
   const submit = async (event) => {
     event.preventDefault();

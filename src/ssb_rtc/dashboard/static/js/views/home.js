@@ -45,12 +45,12 @@ function figures() {
   const hubs = figure("Hubs");
   const messages = figure("Messages");
   const disk = figure("On the disk");
-  const now = figure("Now, in / out");
+  const now = figure("Coming in now");
   const bar = h("progress", { max: 1, "aria-label": "Messages that are here, of all that are known" });
   messages.under.after(bar);
   const [incoming, outgoing] = [s("path", {}), s("path", { class: "out" })];
   const spark = s("svg", { class: "spark", viewBox: `0 0 ${SAMPLES_MAX - 1} ${SPARK_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, incoming, outgoing);
-  now.under.replaceWith(h("dd", { class: "note" }, spark));
+  now.under.after(h("dd", {}, spark));
 
   panel("home", ["peers", "hubs", "status", "feeds"], () => {
     const trying = [...state.peers.values()].filter((row) => row.state === "CONNECTING").length;
@@ -67,7 +67,8 @@ function figures() {
   });
   panel("home", ["clock"], () => {
     const [received, sent] = state.samples.at(-1) ?? [0, 0];
-    say(now.value, received || sent ? `${rate(received)}` : "quiet");
+    say(now.value, rate(received));
+    say(now.under, `${rate(sent)} going out`);
     const most = Math.max(1024, ...state.samples.flat());
     mark(incoming, "d", curve(0, most));
     mark(outgoing, "d", curve(1, most));

@@ -73,7 +73,7 @@ function drawStrip({ strip, changes }, hub) {
 export function buildHubs() {
   const body = h("tbody", { role: "rowgroup" });
   const head = h("tr", { role: "row" }, HEADINGS.map((text) => h("th", { role: "columnheader", scope: "col" }, text)));
-  const table = h("table", { class: "folds", role: "table", "aria-labelledby": "title-hubs" }, h("thead", { role: "rowgroup" }, head), body);
+  const table = h("table", { class: "folds hubs", role: "table", "aria-labelledby": "title-hubs" }, h("thead", { role: "rowgroup" }, head), body);
   const none = empty("No hub yet", "A hub is where peers find each other when they are not on one network. It sees sealed letters only, so you need not trust whoever runs it. Ask a friend for the address of theirs, or run one: ssb-rtc hub serve.");
   document.getElementById("view-hubs").append(h("div", { class: "stack" },
     h("section", { class: "card", "aria-labelledby": "add-hub" }, h("div", { class: "card-head" }, h("h2", { id: "add-hub" }, "Add a hub")), hubForm()),

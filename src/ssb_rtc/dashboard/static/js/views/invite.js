@@ -11,7 +11,7 @@ import { empty, field } from "./parts.js";
 const ASK_MS = 5000;
 
 let qrUrl = null;
-let askedJoins_ms = 0;
+let nextJoins_ms = 0;
 
 function card(title, text, ...content) {
   return h("section", { class: "card stack" }, h("div", { class: "tight" }, h("h2", {}, title), h("p", { class: "muted" }, text)), ...content);
@@ -49,14 +49,15 @@ function joinsCard() {
   const node = card("Codes that wait", "They are used as soon as whoever made them is on a hub.", list);
   node.hidden = true;
   const ask = async () => {
-    if (Date.now() - askedJoins_ms < ASK_MS) return;
-    askedJoins_ms = Date.now();
+    if (Date.now() < nextJoins_ms) return;
+    nextJoins_ms = Date.now() + ASK_MS;
     try {
       const joins = await get("/api/joins");
       node.hidden = joins.length === 0;
       keyed(list, joins, { key: (join) => join.id, make: () => h("li"), update: (item, join) => say(item, `${nameOf(join.id) ?? short(join.id)}: ${join.text ?? join.state}`) });
     } catch {
-      node.hidden = true; // this version makes no invitations
+      node.hidden = true;
+      nextJoins_ms = Infinity; // this version makes no invitations
     }
   };
   panel("invite", ["peers", "clock"], ask);

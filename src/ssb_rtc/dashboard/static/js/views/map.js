@@ -12,6 +12,8 @@ const ELSEWHERE = "elsewhere";
 const HUB_RING = 0.46;
 const RINGS = [0.74, 0.87, 1];
 const SPACE = 21;
+/** Not the middle of a peer's share of its ring, so that links don't run through the hub's name. */
+const ASIDE = 0.28;
 const RANK = { CONNECTED: 0, CONNECTING: 1, DISCONNECTED: 2, BLOCKED: 3 };
 
 const cut = (text) => (text.length > LABEL_MAX ? `${text.slice(0, LABEL_MAX - 1)}…` : text);
@@ -58,7 +60,7 @@ function layout(width, height) {
     });
     turn += wide;
   }
-  return { nodes, lines, me: { x: cx, y: cy }, left: state.peers.size - drawn.length };
+  return { nodes, lines, rings: [HUB_RING, RINGS[0]].map((ring) => [rx * ring, ry * ring]), me: { x: cx, y: cy }, left: state.peers.size - drawn.length };
 }
 
 /** Puts rows on rings within a sector, those that matter most on the inner one. */
@@ -69,7 +71,7 @@ function spread(rows, turn, wide, radius, put) {
     const fits = last ? rest.length : Math.max(1, Math.floor((wide * 0.86 * radius * ring) / SPACE));
     const here = rest.slice(0, fits);
     rest = rest.slice(fits);
-    here.forEach((row, number) => put(row, turn + wide * (0.07 + (0.86 * (number + 0.5)) / here.length), ring));
+    here.forEach((row, number) => put(row, turn + wide * (0.07 + (0.86 * (number + ASIDE)) / here.length), ring));
   });
 }
 
@@ -144,10 +146,11 @@ function wireKeys(svg, layer) {
 const LEGEND = [["hub", "hub"], ["on", "linked"], ["try", "connecting"], ["", "not linked"], ["no", "blocked"]];
 
 export function buildMap(root) {
+  const rings = [0, 1].map(() => s("ellipse", { class: "ring" }));
   const lines = s("g", {});
   const nodes = s("g", {});
   const me = s("g", { class: "me" }, s("circle", { r: 11 }), s("text", { y: 29 }, "you"));
-  const svg = s("svg", { class: "map", role: "group", "aria-labelledby": "map-title map-note" }, lines, me, nodes);
+  const svg = s("svg", { class: "map", role: "group", "aria-labelledby": "map-title map-note" }, rings, lines, me, nodes);
   const note = h("p", { class: "muted small", id: "map-note" });
   root.append(h("section", { class: "card", "aria-labelledby": "map-title" },
     h("div", { class: "card-head" }, h("h2", { id: "map-title" }, "Map"), note), svg,
@@ -157,6 +160,7 @@ export function buildMap(root) {
     const { width, height } = svg.getBoundingClientRect();
     if (!width) return;
     const drawn = layout(width, height);
+    drawn.rings.forEach(([rx, ry], index) => Object.entries({ cx: drawn.me.x, cy: drawn.me.y, rx, ry }).forEach(([name, value]) => mark(rings[index], name, value.toFixed(1))));
     keyed(lines, drawn.lines, { key: (line) => line.key, make: () => s("line", {}), update: updateLine });
     keyed(nodes, drawn.nodes, { key: (node) => node.key, make: makeNode, update: updateNode });
     if (nodes.firstChild && !nodes.querySelector('[tabindex="0"]')) mark(nodes.firstChild, "tabindex", 0);

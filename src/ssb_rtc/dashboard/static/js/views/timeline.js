@@ -56,7 +56,7 @@ function draw() {
   ui.none.hidden = steps.length > 0;
   ui.list.hidden = steps.length === 0;
   const come = still ? state.steps.filter((step) => step.number > (still.at(-1)?.number ?? 0)).length : 0;
-  say(ui.amount, still ? `Paused${come ? `; ${many(come, "step")} came since` : ""}` : `The last ${many(steps.length, "step")}`);
+  say(ui.amount, still ? `Paused${come ? `; ${many(come, "step")} came since` : ""}` : (steps.length ? `The last ${many(steps.length, "step")}` : ""));
 }
 
 function pause() {
