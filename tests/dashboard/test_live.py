@@ -38,6 +38,10 @@ async def test_a_post_of_a_friend_arrives_and_is_answered(swarm: Swarm) -> None:
         assert (await events.until("message"))["key"] == written["key"]
         _, thread = await page.get(f"/api/messages?links_to={quote(message['key'], safe='')}")
         assert [row["text"] for row in thread["messages"]] == ["an answer"]
+        key = quote(message["key"], safe="")
+        assert await page.get(f"/api/message?id={key}") == (200, message)
+        for absent in ("x", key.replace("sha256", "sha1"), ""):
+            assert (await page.get(f"/api/message?id={absent}"))[0] in {400, 404}
         change = await events.until("peers", lambda data: any(one["rate_in"] for one in data["changed"]))
         assert change["changed"][0]["name"] == "Ben"
         progress = await events.until("feeds", lambda data: any(one["id"] == ben.id for one in data["changed"]))

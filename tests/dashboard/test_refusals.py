@@ -18,7 +18,16 @@ from tests.dashboard.visitor import LIMIT_S, Visitor, visited
 ORDERS = (
     "publish", "follow", "block", "about", "hubs", "connect", "disconnect", "sync", "want", "invite", "join",
 )  # fmt: skip
-QUESTIONS = ("session", "events", "messages", "why/peer?id=@a", "why/hub?url=b", "settings", "blobs/%26a")
+QUESTIONS = (
+    "session",
+    "events",
+    "messages",
+    "message?id=%25a",
+    "why/peer?id=@a",
+    "why/hub?url=b",
+    "settings",
+    "blobs/%26a",
+)
 EVIL = "http://evil.example"
 
 

@@ -52,6 +52,13 @@ class Api:
         options |= {name: _number(query[name], name) for name in ("before", "limit") if query.get(name)}
         return await self._call("rtc.messages", options)
 
+    async def ask_message(self, query: Mapping[str, str]) -> Json:
+        """One message's row. Raises Refused (404) where it is not here."""
+        row = await self._call("rtc.message", _needed(query, "id"))
+        if row is None:
+            raise Refused(404, "this message is not here")
+        return row
+
     async def ask_why_peer(self, query: Mapping[str, str]) -> Json:
         """Why a peer is linked or not: {subject, state, because, terms, next}."""
         return await self._call("rtc.whyPeer", _needed(query, "id"))

@@ -146,6 +146,7 @@ class Dashboard:
             web.post("/api/session", self._post_session),
             _get("/api/events", self._events),
             _get("/api/messages", _asked(api.ask_messages)),
+            _get("/api/message", _asked(api.ask_message)),
             _get("/api/why/peer", _asked(api.ask_why_peer)),
             _get("/api/why/hub", _asked(api.ask_why_hub)),
             _get("/api/settings", _asked(api.ask_settings)),
