@@ -115,7 +115,7 @@ async def prepare(shown: Board, shot: Shot) -> None:
         await shown.page.wait_for_timeout(SETTLE_MS)
     if shot.view == "timeline":
         await shown.view("hubs")
-        await shown.page.get_by_label("Address of a hub").fill("https://hub.island.example")
+        await shown.page.get_by_role("textbox", name="Address of a hub").fill("https://hub.island.example")
         await shown.page.get_by_role("button", name="Add", exact=True).click()
         await shown.view("timeline")
         await shown.page.locator(".timeline li").nth(1).wait_for()

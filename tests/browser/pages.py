@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 FLAGS: Final = (
     "--no-sandbox",
@@ -20,6 +20,7 @@ FLAGS: Final = (
     "--no-proxy-server",
 )
 LIMIT_MS: Final = 20_000
+expect.set_options(timeout=LIMIT_MS)
 DESKTOP: Final = (1120, 740)
 TELEPHONE: Final = (360, 740)
 

@@ -63,7 +63,7 @@ function figures() {
     say(messages.under, missing ? `${count(missing)} to come` : `of ${many(state.feeds.size, "feed")}`);
     mark(bar, "value", have + missing ? have / (have + missing) : 1);
     say(disk.value, bytes(state.status.storage_bytes));
-    say(disk.under, state.sync.max ? `of at most ${bytes(state.sync.max)}` : "feeds and files");
+    say(disk.under, state.sync.max ? `of ${bytes(state.sync.max)}` : "feeds and files");
   });
   panel("home", ["clock"], () => {
     const [received, sent] = state.samples.at(-1) ?? [0, 0];

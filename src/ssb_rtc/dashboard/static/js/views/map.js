@@ -10,7 +10,7 @@ const HUBS_MAX = 24;
 const LABEL_MAX = 18;
 const ELSEWHERE = "elsewhere";
 const HUB_RING = 0.46;
-const RINGS = [0.74, 0.87, 1];
+const RINGS = [0.78, 0.89, 1];
 const SPACE = 21;
 /** Not the middle of a peer's share of its ring, so that links don't run through the hub's name. */
 const ASIDE = 0.28;

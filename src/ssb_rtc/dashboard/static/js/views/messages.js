@@ -59,12 +59,14 @@ async function load() {
   }
 }
 
-/** The first message of a conversation, where it is here: it does not link to itself. */
+/** The first message of a conversation, which does not link to itself; null where it is not here. */
 async function rootOf(key) {
-  return rows.find((row) => row.key === key) ?? kept.get(key) ?? null;
+  try {
+    return await get("/api/message", { id: key });
+  } catch {
+    return null;
+  }
 }
-
-const kept = new Map();
 
 function take(row) {
   if (row === null) {
@@ -84,7 +86,6 @@ function take(row) {
 
 function choose(next) {
   wanted = { ...wanted, ...next };
-  for (const row of rows) if (row.key === wanted.thread) kept.set(row.key, row);
   load();
 }
 

@@ -22,7 +22,11 @@ export const openHub = (url) => openSheet("hub", url);
 
 export function buildSheet() {
   sheet = document.getElementById("sheet");
-  sheet.addEventListener("close", () => (shown = null));
+  sheet.addEventListener("close", () => {
+    const { name } = shown;
+    shown = null;
+    focusAfter(name);
+  });
   sheet.addEventListener("click", (event) => {
     if (event.target === sheet) sheet.close(); // beside it
   });
@@ -31,6 +35,13 @@ export function buildSheet() {
     drawFacts();
     if (Date.now() - shown.asked_ms > REFRESH_MS) ask();
   });
+}
+
+/** The keyboard goes back to where the sheet was opened; where that row was made anew meanwhile, to the new one. */
+function focusAfter(name) {
+  if (document.activeElement !== document.body && document.activeElement !== null) return;
+  const same = document.querySelector(`main > section:not([hidden]) .who[data-id="${CSS.escape(name)}"]`);
+  (same ?? document.querySelector("main > section:not([hidden]) h1")).focus();
 }
 
 function openSheet(kind, name) {

@@ -1,0 +1,219 @@
+"""Dashboards of real `ssb-rtc start` processes that meet on a real hub, in a real browser. About 25 s."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.pages import Board, board
+from tests.e2e.processes import Running, connected, run_ok, running
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+
+EVIL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+EVIL_NAME = "Bo <img src=x onerror=alert(1)>"
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+"""A picture of one pixel."""
+
+
+class Island:
+    """Amy, who has just started, and Bo, who has a name and a post; a hub that both can reach."""
+
+    def __init__(self, hub: Running, amy: Running, bo: Running, folder: Path) -> None:
+        self.hub = hub
+        self.amy = amy
+        self.bo = bo
+        self.folder = folder
+        self.hub_url: str = hub.ready["url"]
+
+    async def url(self, who: str) -> str:
+        """A fresh address of somebody's dashboard."""
+        return (await run_ok("dashboard", "--path", str(self.folder / who))).out.strip()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def island(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Island]:
+    folder = tmp_path_factory.mktemp("island")
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running(folder, "hub", "serve", "--port", "0"))
+        bo = ("--path", str(folder / "bo"))
+        made = (await run_ok("init", "--json", *bo)).json["id"]
+        await run_ok("publish", *bo, "--content", json.dumps({"type": "about", "about": made, "name": EVIL_NAME}))
+        await run_ok("publish", "Bo writes from the other side", *bo)
+        amy = ("--path", str(folder / "amy"))
+        found = [
+            await stack.enter_async_context(running(folder, "start", *path, *more))
+            for path, more in ((bo, ("--hub", hub.ready["url"])), (amy, ()))
+        ]
+        yield Island(hub, found[1], found[0], folder)
+
+
+async def follow(page: Page, feed: str) -> None:
+    """Follows somebody by their id, as the first steps propose."""
+    await page.get_by_label("First steps").get_by_label("An id or a code").fill(feed)
+    await page.get_by_label("First steps").get_by_role("button", name="Follow").click()
+    await expect(page.locator(".toast").last).to_contain_text("Done")
+
+
+async def test_from_the_first_run_to_a_friends_post(browser: Browser, island: Island) -> None:
+    """And what a friend wrote as HTML, in a name or a post, is text."""
+    async with board(browser, island.amy.ready["dashboard"]) as amy:
+        page = amy.page
+        assert "token" not in page.url, "the token leaves the address bar"
+        steps = page.get_by_label("First steps")
+        await expect(steps.locator("li")).to_have_count(4)
+        await steps.get_by_label("Your name").fill("Amy")
+        await steps.get_by_role("button", name="Publish it").click()
+        await steps.get_by_label("Address of a hub").fill(island.hub_url)
+        await steps.get_by_role("button", name="Add", exact=True).click()
+        await follow(page, island.bo.ready["id"])
+        await run_ok("follow", island.amy.ready["id"], "--path", str(island.folder / "bo"))
+        await expect(steps).to_be_hidden()
+        await expect(page.get_by_role("table", name="Links").locator("tbody tr")).to_have_count(1)
+        await expect(page.locator(".map .peer.CONNECTED")).to_have_count(1)
+        await expect(page.locator(".map .hub.CONNECTED")).to_have_count(1)
+        await amy.view("messages")
+        await expect(page.locator(".post", has_text="Bo writes from the other side")).to_be_visible()
+
+        await run_ok("publish", EVIL, "--path", str(island.folder / "bo"))
+        post = page.locator(".post .words", has_text="onerror")
+        await expect(post).to_have_text(EVIL)
+        await expect(page.locator(".post .name").first).to_have_text(EVIL_NAME)
+        assert await page.locator("main img, main script").count() == 0
+        assert await page.title() == "Messages - ssb-rtc"
+        assert amy.complaints == []
+
+
+async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Browser, island: Island) -> None:
+    """A post, a reply, a private message and a picture."""
+    await connected(island.folder / "amy", island.bo.ready["id"])
+    async with board(browser, await island.url("amy")) as amy, board(browser, await island.url("bo")) as bo:
+        await amy.view("messages")
+        await bo.view("messages")
+        await write(amy, "Written in a browser")
+        theirs = bo.page.locator(".post", has_text="Written in a browser")
+        await expect(theirs).to_be_visible()
+
+        await theirs.get_by_role("button", name="Reply").click()
+        await expect(bo.page.get_by_label("Write a reply")).to_be_focused()
+        await bo.page.get_by_label("Write a reply").fill("Read in another one")
+        await bo.page.get_by_role("button", name="Publish").click()
+        reply = amy.page.locator(".post", has_text="Read in another one")
+        await reply.get_by_role("button", name="Show the conversation").click()
+        await expect(amy.page.locator(".post")).to_have_count(2)
+        await amy.page.get_by_role("button", name="Back to all").click()
+
+        await amy.page.get_by_label("Private", exact=True).check()
+        await amy.page.get_by_label("Only these can read it; add somebody").fill(island.bo.ready["id"])
+        await amy.page.get_by_label("Only these can read it; add somebody").press("Enter")
+        await amy.page.get_by_label("Write a private message").fill("For Bo only")
+        await amy.page.get_by_role("button", name="Send").click()
+        await expect(bo.page.locator(".post.private", has_text="For Bo only")).to_be_visible()
+
+        await amy.page.locator("input[type=file]").set_input_files(
+            {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL}
+        )
+        await expect(amy.page.locator(".toast").last).to_contain_text("dot.png is stored")
+        await amy.page.get_by_role("button", name="Publish").click()
+        await bo.page.get_by_role("button", name="Show the picture “dot.png”").click()
+        await expect(bo.page.get_by_alt_text("dot.png")).to_have_js_property("naturalWidth", 1)
+        assert [*amy.complaints, *bo.complaints] == []
+
+
+async def write(shown: Board, text: str) -> None:
+    """Publishes a post, by the keyboard."""
+    await shown.page.get_by_label("Write a post").fill(text)
+    await shown.page.get_by_label("Write a post").press("Control+Enter")
+    await expect(shown.page.locator(".post", has_text=text)).to_be_visible()
+
+
+async def test_why_a_peer_is_as_it_is_and_what_can_be_done(browser: Browser, island: Island) -> None:
+    """By the keyboard alone: search, open, read, block, unblock."""
+    async with board(browser, await island.url("amy")) as amy:
+        page = amy.page
+        await amy.view("peers")
+        await page.get_by_label("Search").locator("visible=true").fill(island.bo.ready["id"])
+        await expect(page.locator("#view-peers .who")).to_have_count(1)
+        await page.locator("#view-peers .who").focus()
+        await page.keyboard.press("Enter")
+        sheet = page.get_by_role("dialog")
+        await expect(sheet.locator(".badge")).to_have_text("linked")
+        await expect(sheet.locator(".bullets").first.locator("li").first).to_be_visible()
+        await sheet.get_by_text("Block", exact=True).click()
+        await sheet.get_by_label("Reason (public, may stay empty)").fill("a try")
+        await sheet.get_by_role("button", name="Block them").click()
+        await expect(sheet.locator(".badge")).to_have_text("blocked")
+        await sheet.get_by_role("button", name="Unblock").click()
+        await sheet.get_by_role("button", name="Follow", exact=True).click()
+        await expect(sheet.get_by_role("button", name="Unfollow")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(sheet).to_be_hidden()
+        await expect(page.locator("#view-peers .who")).to_be_focused()
+        assert amy.complaints == []
+
+
+async def test_the_timeline_can_be_filtered_and_paused(browser: Browser, island: Island) -> None:
+    async with board(browser, await island.url("bo")) as bo:
+        page = bo.page
+        await bo.view("timeline")
+        await run_ok("hubs", "add", "http://127.0.0.1:9", "--path", str(island.folder / "bo"))
+        await expect(page.locator(".timeline .action", has_text="Hub address added").first).to_be_visible()
+        await page.get_by_label("Filter").fill("127.0.0.1:9")
+        await page.get_by_role("button", name="Pause").click()
+        before = await page.locator(".timeline > li").count()
+        assert before > 0
+        await run_ok("hubs", "remove", "http://127.0.0.1:9", "--path", str(island.folder / "bo"))
+        await expect(page.locator("#view-timeline p.small")).to_contain_text("came since")
+        assert await page.locator(".timeline > li").count() == before
+        await page.get_by_role("button", name="Go on").click()
+        await expect(page.locator(".timeline .action", has_text="Hub address removed")).to_be_visible()
+        await page.get_by_label("Filter").fill("no step has this word")
+        await expect(page.locator(".timeline > li")).to_have_count(0)
+        await expect(page.get_by_text("Nothing to show")).to_be_visible()
+        assert bo.complaints == []
+
+
+async def test_settings_are_shown_with_their_sources(browser: Browser, island: Island) -> None:
+    async with board(browser, await island.url("bo")) as bo:
+        await bo.view("settings")
+        row = bo.page.locator(".settings tbody tr", has=bo.page.get_by_text("--hub", exact=True))
+        await expect(row).to_contain_text(island.hub_url)
+        await expect(row.locator(".tag")).to_have_text("flag")
+        await bo.page.get_by_label("Search").locator("visible=true").fill("turn")
+        await expect(bo.page.locator(".settings tbody tr", has_text="--turn")).to_be_visible()
+        assert bo.complaints == []
+
+
+async def test_a_page_that_has_no_session_says_what_to_do(browser: Browser, island: Island) -> None:
+    """And the used address opens nothing for another browser."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(island.bo.ready["dashboard"].partition("#")[0])
+    await expect(page.get_by_role("heading", name="This page is locked")).to_be_visible()
+    await expect(page.get_by_text("ssb-rtc dashboard")).to_be_visible()
+    await page.goto(f"{island.amy.ready['dashboard']}")
+    await expect(page.locator("#view-locked .lead")).to_contain_text("used up")
+    await context.close()
+
+
+async def test_a_hub_that_is_killed_changes_on_the_screen(browser: Browser, island: Island) -> None:
+    """The last of the file: afterwards there is no hub."""
+    async with board(browser, await island.url("amy")) as amy:
+        await amy.view("hubs")
+        row = amy.page.locator(".hubs tbody tr")
+        await expect(row.locator(".badge")).to_have_text("connected")
+        island.hub.kill()
+        await expect(row.locator(".badge")).not_to_have_text("connected")
+        await expect(row.locator(".history rect.CONNECTED")).to_have_count(1)
+        await row.get_by_role("button").click()
+        await expect(amy.page.get_by_role("dialog").locator(".bullets li").first).to_be_visible()
+        assert amy.complaints == []
