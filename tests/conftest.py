@@ -37,6 +37,14 @@ def _no_local_network() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_settings_file() -> Iterator[None]:
+    """Whoever runs the tests may have settings of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSB_RTC_CONFIG", "")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _loopback() -> None:
     """The WebRTC library's switch is for the whole process: whichever test comes first must not decide it."""
     channel_wrtc._allow_loopback()

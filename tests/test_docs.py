@@ -42,6 +42,16 @@ def test_every_command_of_the_readme_parses() -> None:
         parser.parse_args(line.replace("'", "").split())
 
 
+def test_commands_of_the_owner_s_pages_parse() -> None:
+    parser = build_parser()
+    for name in ("settings.md", "observability.md"):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        found = re.findall(r"^ssb-rtc (.+?)(?:\s+#.*)?$", text, re.MULTILINE)
+        assert found
+        for line in found:
+            parser.parse_args(line.split())
+
+
 def test_commands_of_the_hub_s_pages_and_files_parse() -> None:
     parser = build_parser()
     found: list[str] = []

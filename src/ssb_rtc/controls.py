@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssb_rtc import config
 from ssb_rtc.errors import ConnectFailed, MisuseError, NoPeerRuns
 from ssb_rtc.manager.vouching import host_of
 from ssb_rtc.plugins import installed
@@ -47,6 +48,7 @@ class PeerControls:
             "running": network is not None,
             "feeds": {feed: head.sequence for feed, head in sorted(context.log.heads().items())},
             "following": sorted(context.log.graph.follows(context.keys.id)),
+            "metrics": network.metrics.url if network and network.metrics else None,
             "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
             "peers": network.reports.status_of_peers() if network else [],
             **self.figures(),
@@ -77,7 +79,7 @@ class PeerControls:
         return [_offline_hub_row(hub.url, hub.source, private=hub.private) for hub in self._context.contacts.hubs()]
 
     def why_peer(self, peer: str) -> JsonObject:
-        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next}."""
+        """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next, timeline}."""
         return self.running().reports.why_peer(peer)
 
     def why_hub(self, url: str) -> JsonObject:
@@ -88,6 +90,10 @@ class PeerControls:
         """Multiserver addresses at which we can be reached now."""
         return self.network.addresses() if self.network is not None else []
 
+    def config(self) -> list[JsonObject]:
+        """The settings in force, without secrets; see config.told."""
+        return config.told(self._context.settings)
+
     def plugins(self) -> list[JsonObject]:
         """What `ssb-rtc plugins --json` prints: [{name, package, version, loaded}]."""
         return installed.described(self._context.settings.plugin)
@@ -95,6 +101,10 @@ class PeerControls:
     def trace(self) -> AsyncIterator[JsonObject]:
         """Actions and effects from now on."""
         return self.running().reports.follow_trace()
+
+    def timeline(self, peer: str) -> AsyncIterator[JsonObject]:
+        """What happened on the way to a peer, and what happens from now on."""
+        return self.running().reports.follow_timeline(peer)
 
     # --- what is ordered ---
 

@@ -237,6 +237,7 @@ class Peer:
             book=self._hub_book,
         )
         self.controls.network = network
+        context.mark = network.timelines.mark
         self._stack.push_async_callback(network.close)
         network.block(context.blocked.peers)
         context.blocked.subscribe(network.block)
@@ -252,6 +253,8 @@ class Peer:
             initial_sync=all(feed == context.keys.id for feed in context.log.heads()),
         )
         await self._hub_gossip.start(network)
+        if settings.metrics is not None:
+            await network.serve_metrics(settings.metrics, context.ingest)
 
     # --- who we are ---
 

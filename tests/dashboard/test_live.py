@@ -188,5 +188,5 @@ async def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:
         assert "hunter2" not in str(rows)
         found = {row["name"]: row for row in rows}
         assert (found["turn"]["value"], found["hmac_key"]["value"]) == ("set", "set")
-        assert (found["hops"]["value"], found["hops"]["default"], found["hops"]["source"]) == (3, 2, "given")
+        assert (found["hops"]["value"], found["hops"]["default"], found["hops"]["source"]) == (3, 2, "program")
         assert found["network_key"]["value"] == "the main network"

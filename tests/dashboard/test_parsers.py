@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssb_rtc.config import SETTINGS, Settings
+from ssb_rtc.config import SETTINGS, load, told
 from ssb_rtc.dashboard import guard, orders
 from ssb_rtc.dashboard.answers import encode_json, status_of
 from ssb_rtc.dashboard.blobs import PLAIN, headers_of, type_of
@@ -190,9 +191,13 @@ def test_errors_have_a_status(fault: SsbRtcError, status: int) -> None:
 
 def test_every_setting_is_shown_and_no_password() -> None:
     url = "https://user:hunter2@hub.example"
-    rows = settings_rows(Settings(hub=(url, "https://b.example", "http://[")), {"hub": "flag"})
+    settings = load({"hub": [url, "https://b.example"], "turn": ["turn:user:hunter2@a.example"]}, {})
+    rows = settings_rows(told(settings))
     assert [row["name"] for row in rows] == [setting.name for setting in SETTINGS]
-    hub = rows[0]
-    assert hub["value"] == ["https://...@hub.example", "https://b.example", "set"]
-    assert (hub["source"], hub["flag"], hub["variable"]) == ("flag", "--hub", "SSB_RTC_HUB")
-    encode_json(rows)
+    assert b"hunter2" not in encode_json(rows)
+    found = {row["name"]: row for row in rows}
+    assert found["hub"]["value"] == ["https://***@hub.example", "https://b.example"]
+    assert (found["hub"]["source"], found["hub"]["where"], found["hub"]["variable"]) == ("flag", "--hub", "SSB_RTC_HUB")
+    assert (found["turn"]["value"], found["hmac_key"]["value"]) == ("set", None)
+    others = settings_rows(told(load({"network_key": base64.b64encode(bytes(32)).decode()}, {})))
+    assert {row["name"]: row["value"] for row in others}["network_key"] == "set"

@@ -26,6 +26,7 @@ QUESTIONS = (
     "why/peer?id=@a",
     "why/hub?url=b",
     "settings",
+    "joins",
     "blobs/%26a",
 )
 EVIL = "http://evil.example"

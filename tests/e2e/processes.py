@@ -37,8 +37,8 @@ class Done:
 
 def _environment(extra: dict[str, str] | None) -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SSB_RTC_") or k == "SSB_RTC_SHARED"}
-    # The network of whoever runs the tests may have peers of its own.
-    return {**clean, "PYTHONWARNINGS": "error", "SSB_RTC_LAN": "no", **(extra or {})}
+    # The network of whoever runs the tests may have peers of its own, and their home a settings file.
+    return {**clean, "PYTHONWARNINGS": "error", "SSB_RTC_LAN": "no", "SSB_RTC_CONFIG": "", **(extra or {})}
 
 
 async def run(

@@ -30,7 +30,7 @@ async def test_why_trace_private_hubs_and_a_replay(tmp_path: Path) -> None:
         assert why.out.startswith(f"{own} is CONNECTED\n  because ")
         assert "\n  next " in why.out
         told = (await run_ok("peers", "--why", own, "--json", *at)).json
-        assert list(told) == ["subject", "state", "because", "terms", "next"]
+        assert list(told) == ["subject", "state", "because", "terms", "next", "timeline"]
         assert (await run("peers", "--why", "@nobody", *at)).code == 2
         assert " is CONNECTED\n" in (await run_ok("hubs", "--why", hub.ready["url"], *at)).out
         await run_ok("hubs", "add", "https://private.invalid", "--private", *at)

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ssb_rtc import Peer, Settings
+from ssb_rtc import ConfigFault, Peer, Settings
 from ssb_rtc.feeds.keys import Keys, keys_from_seed
 from ssb_rtc.manager import effects as e
 from ssb_rtc.signalhub.client import open_session
@@ -207,10 +207,29 @@ async def test_private_addresses_are_tried_for_friends_and_in_our_own_network_on
         network = Watched(ann).network
         await Watched(ann).until(lambda: peer_of(feeds["ben"]) in Watched(ann).state.hops, "the friend being known")
         far, stranger = HubUrl("https://hub.example"), peer_of(STRANGER.id)
-        assert network._is_private(far, peer_of(feeds["ben"]))
-        assert not network._is_private(far, stranger)
+        assert network._care_for(far, peer_of(feeds["ben"])).allow_private
+        assert not network._care_for(far, stranger).allow_private
         for near in ("http://127.0.0.1:1", "http://localhost", "http://192.168.7.7", "swarm+http://[fd00::1]:80"):
-            assert network._is_private(HubUrl(near), stranger)
+            assert network._care_for(HubUrl(near), stranger).allow_private
+            assert not network._care_for(HubUrl(near), stranger).relay_only
+
+
+async def test_strangers_and_who_may_be_one_are_met_through_relays_only_where_so_set(tmp_path: Path) -> None:
+    feeds = await prepare_friends(tmp_path)
+    with pytest.raises(ConfigFault, match="--relay-strangers needs a TURN server"):
+        async with Peer(tmp_path / "ann", Settings(network_key=NETWORK, relay_strangers=True)):
+            pass
+    settings = Settings(network_key=NETWORK, relay_strangers=True, turn=("turn:u:p@127.0.0.1:9",))
+    async with Peer(tmp_path / "ann", settings) as ann:
+        network, friend, stranger = Watched(ann).network, peer_of(feeds["ben"]), peer_of(STRANGER.id)
+        await Watched(ann).until(lambda: friend in Watched(ann).state.hops, "the friend being known")
+        for hub in ("https://hub.example", "http://127.0.0.1:1"):
+            assert not network._care_for(HubUrl(hub), friend).relay_only
+            assert network._care_for(HubUrl(hub), stranger).relay_only
+        assert network._care_for(HubUrl("swarm+https://hub.example"), friend).relay_only, "anybody could say so there"
+        network.pin(stranger)
+        await Watched(ann).until(lambda: stranger in Watched(ann).state.pinned, "the pin")
+        assert not network._care_for(HubUrl("https://hub.example"), stranger).relay_only, "somebody here wants it"
 
 
 async def test_a_goodbye_in_a_friend_s_name_ends_nothing(tmp_path: Path, hub: RogueHub) -> None:

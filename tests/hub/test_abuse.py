@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
+import tracemalloc
 import weakref
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httptools
 import pytest
@@ -13,7 +17,9 @@ from hypothesis import strategies as st
 
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.server import HubServer
+from ssb_rtc.hub.tls import server_tls
 from tests.hub.sockets import HOST, LIMIT_S, Raw, Wire, connected, post_bytes, running, subscribed
+from tests.transport.certificates import write_certificate
 
 LINES = st.sampled_from(
     [
@@ -179,6 +185,51 @@ async def test_a_subscriber_that_keeps_talking_is_cut() -> None:
     async with running() as hub, subscribed(hub.port, b"/v1/app/a") as raw:
         raw.writer.write(b"x" * 300_000)
         assert await raw.rest() == b""
+
+
+@pytest.mark.parametrize("exempt", [True, False], ids=["all together", "one client"])
+async def test_tls_handshakes_that_never_end_are_counted_and_end(exempt: bool, tmp_path: Path) -> None:
+    chain, key = write_certificate(tmp_path)
+    most = {"connections_max": 5} if exempt else {"connections_per_address_max": 5}
+    limits = HubLimits(loopback_exempt=exempt, header_s=0.3, **most)  # type: ignore[arg-type]  # whole numbers
+    trust = ssl.create_default_context(cafile=chain)
+    trust.check_hostname = False
+    async with running(limits, tls=server_tls(chain, key)) as hub, AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(connected(hub.port)) for _ in range(8)]
+        await asyncio.gather(*(raw.send(b"\x16\x03\x01\x02\x00\x01") for raw in raws))
+        async with asyncio.timeout(LIMIT_S):
+            while hub.counts.connections_refused < 3:
+                await asyncio.sleep(0)
+        for raw in raws:
+            await raw.rest()
+        assert hub.counts.connections_refused == 3
+        # All five places are free again, and each is counted once.
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", hub.port, ssl=trust)
+            stack.callback(writer.close)
+            guest = Raw(reader, writer)
+            await guest.send(b"GET /v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await guest.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+        assert (hub.subscribers, hub.connections) == (5, 5)
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", hub.port, ssl=trust)
+
+
+async def test_a_body_in_chunks_of_two_bytes_takes_no_more_than_its_size() -> None:
+    async with running() as hub:
+        wire = Wire(hub)
+        wire.connection.data_received(b"POST /v1/a/b HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        chunks = b"2\r\nab\r\n" * 30_000
+        tracemalloc.start()
+        try:
+            wire.connection.data_received(chunks)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 200_000
+        wire.connection.data_received(b"0\r\n\r\n")
+        await asyncio.sleep(0)
+        assert wire.written.startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_a_subscriber_keeps_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,9 @@ def test_the_last_address_that_is_no_proxy_is_the_client(said: bytes, key: str) 
         (b"for=_hidden", "10.0.0.1"),
         (b"proto=https", "10.0.0.1"),
         (b'by="x;for=203.0.113.9"; for=192.0.2.1', "192.0.2.1"),
+        (b'for="x, for="192.0.2.1:80"', "192.0.2.1"),
+        (b'for=203.0.113.9;x=", for="[2001:db8::1]"', "2001:db8::/64"),
+        (b'for=10.0.0.1;x="\\", for="[2001:db8::1]:4711"', "2001:db8::/64"),
     ],
 )
 def test_forwarded_is_read_as_rfc_7239_writes_it(said: bytes, key: str) -> None:
@@ -84,11 +87,21 @@ def test_a_spoofed_header_in_front_changes_nothing() -> None:
         assert proxies.behind("127.0.0.1", lie + b", 192.0.2.1").key == "192.0.2.1"
 
 
+def test_a_quote_that_the_client_opens_does_not_swallow_what_the_proxy_says() -> None:
+    proxies = Proxies(["127.0.0.1", "::1"], b"forwarded")
+    for lie in (b'for=127.0.0.1;x="', b'for=203.0.113.9;x="', b'"', b'for="\\"', b'for="\\'):
+        for said in (
+            b'for="[2001:db8::1]"',
+            b'for="[2001:db8::1]:4711";proto=https',
+            b'proto="https";for="[2001:db8::1]"',
+        ):
+            assert proxies.behind("127.0.0.1", lie + b", " + said) == Client("2001:db8::/64", False)
+
+
 def test_who_hides_behind_a_proxy_on_this_machine_is_not_this_machine() -> None:
     for header, said in (
         (b"x-forwarded-for", b"unknown"),
         (b"forwarded", b"proto=https"),
-        (b"forwarded", b'for="x, for="192.0.2.1:80"'),
         (b"forwarded", b"for=127.0.0.1;for=127.0.0.1"),
     ):
         assert Proxies(["127.0.0.1"], header).behind("127.0.0.1", said) == Client("127.0.0.1", False)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from ssb_rtc.hub.journal import LOGGER, tell_traffic, write_to
+from ssb_rtc.cli.logs import write_to
+from ssb_rtc.hub.journal import LOGGER, tell_traffic
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from tests.hub.sockets import LIMIT_S, post, running
@@ -22,7 +23,7 @@ from tests.hub.sockets import LIMIT_S, post, running
 def journal(style: str, level: str) -> Iterator[io.StringIO]:
     written = io.StringIO()
     root, before = logging.getLogger(), logging.getLogger().level
-    handler = write_to(written, style, level)
+    handler = write_to(written, style, level, LOGGER)
     try:
         yield written
     finally:
@@ -42,6 +43,23 @@ def test_a_line_of_text() -> None:
     assert lines[0].endswith(r'a=1 why="a \"b\" c" line="x\ny" none=""')
     assert lines[1].endswith("warning others too")
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_others_say_stays_on_its_line_and_passwords_out_of_it(style: str) -> None:
+    hub = "https://me:hunter2@hub.example"
+    with journal(style, "info") as written:
+        log = logging.getLogger(LOGGER)
+        log.info(
+            "%s said: %s", "@a=.ed25519", "bye\n2026-01-01T00:00:00Z error FAKE\x1b[2J", extra={"fields": {"at": hub}}
+        )
+        log.info("no goodbye on %s: it said //x, and @b", hub)
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "\x1b" not in lines[0]
+    assert "hunter2" not in written.getvalue()
+    assert "https://***@hub.example" in lines[0]
+    assert "https://***@hub.example: it said //x, and @b" in lines[1]
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from ssb_rtc.errors import ListenFailed, MisuseError
+from ssb_rtc.hub.clients import Proxies
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
@@ -180,6 +181,41 @@ async def test_answers_of_a_pipeline_keep_their_order() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "upgrade", [b"", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"], ids=["", "upgrade"]
+)
+@pytest.mark.parametrize("method", [b"POST", b"PUT"])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("step", [1, 1000])
+async def test_a_body_is_no_request_whatever_its_head_asks_for(
+    upgrade: bytes, method: bytes, chunked: bool, step: int
+) -> None:
+    inner = b"GET / HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 127.0.0.1\r\n\r\n"
+    framing = (
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(inner)
+        if chunked
+        else b"Content-Length: %d\r\n\r\n" % len(inner)
+    )
+    head = method + b" /v1/app/a HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 192.0.2.1\r\n" + upgrade + framing
+    data = head + inner + (b"\r\n0\r\n\r\n" if chunked else b"")
+    async with running(proxies=Proxies(["127.0.0.1"])) as hub, connected(hub.port) as raw:
+        for start in range(0, len(data), step):
+            await raw.send(data[start : start + step])
+        await raw.send(post_bytes(b"/v1/app/a", b"ok", b"Connection: close\r\n"))
+        lines = [line[9:12] for line in (await raw.rest()).split(b"\r\n") if line.startswith(b"HTTP/")]
+        # As an event it would be several lines.
+        assert lines == [b"400" if method == b"POST" else b"404", b"200"]
+
+
+async def test_a_post_that_asks_for_an_upgrade_is_heard() -> None:
+    asks = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    async with running() as hub, subscribed(hub.port, b"/v1/app/a") as raw, connected(hub.port) as poster:
+        await poster.send(post_bytes(b"/v1/app/a", b"one", asks) + post_bytes(b"/v1/app/a", b"two"))
+        assert [await raw.chunk() for _ in range(2)] == [b"data: one\n\n", b"data: two\n\n"]
+        await poster.send(post_bytes(b"/v1/app/a", b"last", b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n"))
+        assert (await poster.rest()).count(b"HTTP/1.1 200 OK") == 3
+
+
 @pytest.mark.parametrize("step", [1, 7])
 async def test_requests_may_come_in_pieces(step: int) -> None:
     async with running() as hub, subscribed(hub.port, b"/v1/app/a") as raw, connected(hub.port) as poster:
@@ -268,6 +304,31 @@ async def test_too_many_connections_from_one_address_are_closed() -> None:
         await eventually_counts(hub, 0)
         async with subscribed(hub.port, b"/v1/app/a"):
             pass
+
+
+async def test_one_client_does_not_take_all_subscriptions() -> None:
+    limits = HubLimits(subscriptions_per_address_max=5, loopback_exempt=False)
+    async with running(limits) as hub:
+        async with subscribed(hub.port, b"/v1/app/a,b,c"), connected(hub.port) as raw:
+            await raw.send(b"GET /v1/app/a,b,c HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await raw.rest()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            async with subscribed(hub.port, b"/v1/app/d,e"):
+                assert hub.subscribers == 5
+        await eventually_counts(hub, 0)
+        async with subscribed(hub.port, b"/v1/app/a,b,c,d,e"):
+            pass
+
+
+async def test_a_pipeline_beyond_a_client_s_rate_is_cut() -> None:
+    limits = HubLimits(loopback_exempt=False, address_requests_s=0.1, address_requests_burst=3)
+    async with running(limits) as hub, connected(hub.port) as raw:
+        await raw.send((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 2000)
+        got = await raw.rest()
+        lines = [line[9:12] for line in got.split(b"\r\n") if line.startswith(b"HTTP/")]
+        assert lines == [b"200", b"200", b"200", b"429"]
+        assert got.endswith(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+        assert b"\r\nRetry-After: 10\r\n" in got
+        assert hub.counts.requests_limited == 1
 
 
 async def test_too_many_posts_are_told_when_to_come_back() -> None:

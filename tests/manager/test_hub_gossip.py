@@ -394,3 +394,18 @@ def test_a_hub_that_waits_for_its_time_is_asked_soon_when_all_others_are_gone() 
 )
 def test_hosts(hub: str, host: str) -> None:
     assert host_of(HubUrl(hub)) == host
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["wrong ones first", "the hub first"])
+def test_other_ports_of_a_host_are_not_asked_in_place_of_the_hub(first: bool) -> None:
+    story = befriended(SLOW)
+    wrong = [HubUrl(f"{TWO}:{port}") for port in range(1000, 1031)]
+    if first:
+        vouch(story, *wrong)
+        vouch(story, TWO)
+    else:
+        vouch(story, TWO)
+        vouch(story, *wrong)
+    assert until_asked(story) == TWO
+    answer(story, TWO)
+    assert story.hub(TWO).probed

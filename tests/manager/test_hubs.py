@@ -41,6 +41,15 @@ def test_a_person_adds_for_good_what_came_from_elsewhere() -> None:
     assert [(hub.source, hub.private) for hub in only(effects, e.ScheduleSaveHubs).hubs] == [("user", True)]
 
 
+def test_a_hub_that_waits_is_tried_at_once_when_a_person_adds_it_again() -> None:
+    story = Story(hubs=())
+    story.do(a.HubAddressAdded(ONE))
+    story.do(a.HubConnectionFailed(ONE, story.connection(), "refused"))
+    assert none(story.do(a.HubAddressAdded(ONE, stored=True)), e.ScheduleConnectToHub), "only a start"
+    assert only(story.do(a.HubAddressAdded(ONE)), e.ScheduleConnectToHub).hub == ONE
+    assert "about to be" in ignored(story.do(a.HubAddressAdded(ONE)))
+
+
 @pytest.mark.parametrize("address", ["", "https://" + "x" * URL_CHARACTERS_MAX])
 def test_an_address_has_a_length(address: str) -> None:
     assert "characters" in ignored(Story().do(a.HubAddressAdded(HubUrl(address))))

@@ -22,7 +22,7 @@ from ssb_rtc.transport.ice import candidate_lines, parse_candidate
 from ssb_rtc.types import Json, PeerId
 from ssb_rtc.wire.swarm import ALL, app_name, format_connect
 from tests.e2e.processes import Running, eventually, run, running
-from tests.nat.lab import HOMES, PUB, ROUTERS, STUN_PORT, NatLab, Place
+from tests.nat.lab import HOMES, PUB, ROUTERS, STUN_PORT, NatLab, Place, run_here
 
 pytestmark = pytest.mark.netns
 
@@ -227,6 +227,33 @@ async def test_who_relays_only_never_tells_an_address(tmp_path: Path) -> None:
         assert PUB[0] in everything
         assert HOMES[name] not in everything
         assert ROUTERS[name] not in everything
+
+
+async def test_with_strangers_only_the_relay_speaks(tmp_path: Path) -> None:
+    """The home a keeps to relays with strangers: b's router never sees a packet of a's, and they are linked."""
+    homes: dict[str, Home] = {}
+    for name in "ab":
+        async with Peer(tmp_path / name, Settings(), online=False) as peer:
+            homes[name] = Home(tmp_path / name, peer.keys.id)
+    async with NatLab("cone", "cone") as lab, _hub(lab, tmp_path / "logs") as hub:
+        run_here([*lab.prefix("rb"), "nft", "-f", "-"], _COUNTS_A)
+        async with (
+            _started(lab, "a", homes["a"], hub, *TURN, "--relay-strangers"),
+            _started(lab, "b", homes["b"], hub, *STUN),
+        ):
+            for home, other in _both_ways(homes):
+                await eventually(f"a link of {home.path.name}", partial(home.is_linked, other))
+        assert "packets 0 " in run_here([*lab.prefix("rb"), "nft", "list", "table", "ip", "seen"])
+        code = f"import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'hello', ({ROUTERS['b']!r}, 9))"
+        run_here([*lab.prefix("a"), sys.executable, "-c", code])
+        assert "packets 1 " in run_here([*lab.prefix("rb"), "nft", "list", "table", "ip", "seen"]), "it does count"
+
+
+_COUNTS_A = f"""
+table ip seen {{
+  chain first {{ type filter hook prerouting priority -300; ip saddr {ROUTERS["a"]} counter; }}
+}}
+"""
 
 
 def _say(lab: NatLab, url: str, message: str) -> None:

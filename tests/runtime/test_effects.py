@@ -96,7 +96,7 @@ class Rtc:
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
         self.busy.append((hub, peer, session, not_before_s))
 
-    async def offer(self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool, allow_private: bool) -> Stream:
+    async def offer(self, hub: HubUrl, peer: PeerId, session: str, **options: bool) -> Stream:
         raise PeerBusy(42.0)
 
     def not_sent(self, peer: PeerId, session: str, signal: Signal, reason: str) -> None:

@@ -164,6 +164,25 @@ def test_published_messages_speak_until_they_are_taken_back(desk: Desk) -> None:
     assert len(desk.speakers()) == SIGNER_MAX
 
 
+def test_a_crowd_of_made_up_names_with_much_to_say_costs_the_others_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_book, "MESSAGES_MAX", 40)
+    crowd = [keys_of(f"crowd {number}") for number in range(12)]
+    desk.near.update(keys.id for keys in crowd[:4])
+    desk.book.read(BOB.id, HubMessage(ONE, NOW_MS - 9, retired=False))
+    for keys in crowd:
+        for at in range(SIGNER_MAX):
+            url = HubUrl(f"https://h{at}.example")
+            assert desk.book.read(keys.id, HubMessage(url, NOW_MS - SIGNER_MAX + at, retired=False))
+    assert sum(map(len, desk.speakers().values())) <= 80
+    assert BOB.id in desk.speakers()[ONE]
+    assert not desk.book.read(AMY.id, HubMessage(HubUrl("https://10.0.0.1"), NOW_MS, retired=False))
+    desk.book.read(AMY.id, HubMessage(HubUrl("http://127.0.0.1:8000"), NOW_MS, retired=False))
+    assert not any("127" in url for url in desk.speakers())
+    assert any("127" in url for url in desk.book.speakers(allow_loopback=True))
+
+
 def test_our_word_and_that_of_others_is_told_once_over_a_link(desk: Desk) -> None:
     link, source, theirs = Wire(BOB), Wire(AMY), desk.says(AMY, TWO)
     desk.hear(theirs, desk.says(BOB, THREE), link=source)

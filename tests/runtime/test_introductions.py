@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -13,7 +15,7 @@ from msgspec.structs import replace
 from ssb_rtc import RemoteCallError
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
-from ssb_rtc.plugins.introductions import PASSED_BURST, TAKEN_BURST, Introductions
+from ssb_rtc.plugins.introductions import PASSED_ALL_BURST, PASSED_BURST, TAKEN_BURST, Introductions
 from ssb_rtc.testing import Swarm, keys_of
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import Json, PeerId, go_between, peer_of
@@ -227,6 +229,38 @@ async def test_who_asks_too_much_is_passed_on_no_longer_and_hears_the_same(
     assert PASSED_BURST <= len(handed) <= PASSED_BURST + SLACK
     assert await link_to(cid, ben).call("introductions.pass", id_of(ann), ENVELOPE) is True
     await meeting.until(lambda: id_of(ann) in handed, "another's, which has a bucket of its own")
+
+
+@dataclass(eq=False)
+class Caller:
+    """Stands for a link over which `pass` is called."""
+
+    remote: PeerId
+
+
+async def test_who_comes_again_is_passed_on_no_more_and_strangers_keep_no_friend_out(
+    meeting: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, ben, cid = await line(meeting)
+    handed: list[PeerId] = []
+
+    async def count(_self: Introductions, asker: Link, _to: PeerId, _body: str) -> None:
+        handed.append(asker.remote)
+
+    have_ben(monkeypatch, count)
+    passed = ben.peer.registry._handlers["introductions", "pass"]
+    eves = [peer_of(keys_of(f"eve {number}").id) for number in range(5)]
+    for _ in range(3 * PASSED_BURST):
+        assert await passed(cast("Link", Caller(eves[0])), id_of(cid), ENVELOPE) is True
+    await meeting.until(lambda: len(handed) >= PASSED_BURST, "what one may")
+    assert len(handed) <= PASSED_BURST + SLACK, "each of these was a link of its own"
+    for eve in eves[1:]:
+        for _ in range(PASSED_BURST):
+            await passed(cast("Link", Caller(eve)), id_of(cid), ENVELOPE)
+    await meeting.until(lambda: len(handed) >= PASSED_ALL_BURST, "what all strangers may")
+    assert len(handed) <= PASSED_ALL_BURST + SLACK
+    await link_to(ann, ben).call("introductions.pass", id_of(cid), ENVELOPE)
+    await meeting.until(lambda: id_of(ann) in handed, "the friend's")
 
 
 async def test_who_does_not_know_how_is_asked_once(meeting: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,3 +238,17 @@ async def test_a_trace_that_can_not_be_written_is_a_clear_error(tmp_path: Path) 
         await Peer(tmp_path / "peer", Settings(trace=str(tmp_path / "absent" / "file"))).__aenter__()
     async with Peer(tmp_path / "peer", online=False):
         pass  # the folder was let go of
+
+
+async def test_a_hub_behind_a_password_is_in_no_address_that_we_give_away(tmp_path: Path) -> None:
+    hub = await serve("127.0.0.1", 0)
+    secret, settings = hub.url.replace("://", "://amy:secret@"), Settings(hub=(hub.url,), allow_http=("127.0.0.1",))
+    try:
+        async with Peer(tmp_path, replace(settings, hub=(secret, hub.url))) as peer:
+            watched = Watched(peer)
+            await watched.until(lambda: all(each.connected_s is not None for each in watched.state.hubs.values()))
+            assert len(peer.status()["hubs"]) == 2
+            assert len(peer.addresses) == 1
+            assert "secret" not in "".join(peer.addresses)
+    finally:
+        await hub.close()

@@ -164,6 +164,16 @@ def test_a_disk_that_fills_up_ends_the_file_only(caplog: pytest.LogCaptureFixtur
     assert "the trace file ends here" in caplog.text
 
 
+def test_a_step_that_can_t_be_written_ends_the_file_and_not_the_peer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = Trace(tmp_path / "trace.jsonl")
+    record(trace, actions=[STORY[0], a.HubConnectionFailed(ONE, 1, "\udcff"), STORY[1]])
+    assert len((tmp_path / "trace.jsonl").read_bytes().splitlines()) == 2
+    assert len(trace.ring) == 3
+    assert "the trace file ends here" in caplog.text
+
+
 def test_a_line_that_is_taken_in_part_ends_the_file(caplog: pytest.LogCaptureFixture) -> None:
     class Short(io.BytesIO):
         def write(self, data: object) -> int:

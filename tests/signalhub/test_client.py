@@ -179,6 +179,7 @@ ANSWERS: list[tuple[bytes, str]] = [
         "there is no signalhub at .*: it answers with text/html",
     ),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "it answers with no type"),
+    (b"HTTP/1.1 200 OK\r\nContent-Type: a\x1b[2J\xff\xc2\x9b\r\n\r\n", r"it answers with a \[2j  $"),
     (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", r"there is no signalhub at .* \(status 404\)"),
     (b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", r"refuses \(status 500\)"),
     (b"HTTP/1.1 204 None\r\n\r\n", r"refuses \(status 204\)"),
@@ -204,6 +205,7 @@ async def test_an_answer_that_is_no_hub_s_is_a_clear_fault(
         with pytest.raises(TransportFault, match=sentence) as caught:
             await client.subscribe(["all"], print, print)
         assert len(str(caught.value)) < 300
+        assert str(caught.value).isprintable(), "it steers no terminal, and can be encoded"
         await client.close()
 
 

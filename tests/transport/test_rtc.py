@@ -11,7 +11,7 @@ import pytest
 from ssb_rtc.errors import ConfigFault, ConnectFailed, LinkClosed, ListenFailed, MisuseError, SignalInvalid
 from ssb_rtc.transport import rtc
 from ssb_rtc.transport.base import Stream
-from ssb_rtc.transport.ice import IceConfig
+from ssb_rtc.transport.ice import IceConfig, candidate_lines, parse_candidate, parse_turn
 from ssb_rtc.transport.rtc import RESENDS_MAX, PeerBusy, RtcTransport, Superseded, backend_named, unnamed_session
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
@@ -92,6 +92,36 @@ async def test_candidates_that_come_before_their_offer_wait_for_it() -> None:
     async with asyncio.timeout(10):
         theirs = await b.accept(HUB, A, "s1")
         await say_hello(await offering, theirs)
+    await meeting.close()
+
+
+async def test_one_attempt_may_keep_to_relays_while_others_do_not() -> None:
+    """Nothing listens at this TURN server, so what keeps to relays has no address to tell."""
+    ice = IceConfig(allow_loopback=True, turn=(parse_turn("turn:u:p@127.0.0.1:9"),))
+    meeting, at_a, at_b = Meeting(), Desk(), Desk()
+    a, b = meeting.join(A, "wrtc", at_a.on_offer, ice), meeting.join(B, "wrtc", at_b.on_offer)
+    a.listen_on(HUB)
+    b.listen_on(HUB)
+
+    def told(session: str) -> set[str]:
+        said = [signal for who, _, of, signal in meeting.heard if who == A and of == session]
+        lines = [line for signal in said for line in (*candidate_lines(signal.sdp), signal.candidate) if line]
+        return {parse_candidate(line).kind for line in lines}
+
+    offering = [asyncio.create_task(a.offer(HUB, B, name, relay_only=name == "shy")) for name in ("shy", "open")]
+    await within(10, lambda: len(at_b.offers) == 2 and told("open"))
+    asking = [asyncio.create_task(b.offer(HUB, A, name)) for name in ("asks a shy one", "asks an open one")]
+    await within(10, lambda: len(at_a.offers) == 2)
+    answering = [
+        asyncio.create_task(a.accept(HUB, B, session, relay_only="shy" in session)) for _, _, session in at_a.offers
+    ]
+    await within(10, lambda: len(meeting.said(A, "answer")) == 2 and told("asks an open one"))
+    assert told("open") == told("asks an open one") == {"host"}
+    assert told("shy") == told("asks a shy one") == set()
+    tasks = [*offering, *asking, *answering]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await meeting.close()
 
 

@@ -115,3 +115,13 @@ def test_many_made_up_senders_are_bounded_in_number_and_rate() -> None:
     told = [hearing.hear(packet(host, 1, AMY), host, 0.0) for host in senders]
     assert sum(heard is not None for heard in told) == 400
     assert len(hearing) == SENDERS_MAX
+
+
+def test_one_who_sends_without_end_keeps_no_other_from_being_heard() -> None:
+    hearing, told = Hearing(OWN, 0.0), 0
+    for number in range(25_000):  # 250 a second, for 100 s
+        now_s = number / 250
+        hearing.hear(b"rubbish", "192.168.1.9", now_s)
+        if number % 500 == 0:
+            told += hearing.hear(AMYS.encode(), HERE, now_s) is not None
+    assert told == 5

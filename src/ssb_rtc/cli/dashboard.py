@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ssb_rtc import config
 from ssb_rtc.cli import output
 from ssb_rtc.cli.local import run_with_link
 from ssb_rtc.errors import MisuseError, RemoteCallError
 
 if TYPE_CHECKING:
+    from ssb_rtc.config import Settings
     from ssb_rtc.dashboard.server import Dashboard
     from ssb_rtc.peer import Peer
     from ssb_rtc.plugins.base import Plugin
@@ -78,22 +77,10 @@ class Served:
         return [f"  dashboard at {self._dashboard.origin}: `ssb-rtc dashboard` prints an address that opens it"]
 
 
-def of(arguments: argparse.Namespace, settings: config.Settings) -> Served:
+def of(settings: Settings) -> Served:
     """What `start` serves by these settings."""
     if settings.dashboard is None:
         return Served(None)
     from ssb_rtc.dashboard.server import Dashboard
 
-    return Served(Dashboard(settings.dashboard, sources=_sources(arguments)))
-
-
-def _sources(arguments: argparse.Namespace) -> dict[str, str]:
-    """Where each setting's value came from."""
-    return {
-        setting.name: "flag"
-        if getattr(arguments, setting.name, None) is not None
-        else "environment"
-        if setting.variable in os.environ
-        else "default"
-        for setting in config.SETTINGS
-    }
+    return Served(Dashboard(settings.dashboard))

@@ -18,6 +18,7 @@ from ssb_rtc import peer
 from ssb_rtc.cli import flags, output
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.cli.reading import chunks_of
+from ssb_rtc.cli.settings_file import VARIABLE
 from ssb_rtc.config import SETTINGS, Settings
 from ssb_rtc.errors import MisuseError, SsbRtcError, TransportFault
 from ssb_rtc.feeds.message import message_id
@@ -151,7 +152,7 @@ async def _process(*words: str) -> AsyncIterator[JsonObject]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 22,
-        env={name: value for name, value in os.environ.items() if name not in OF_ONE_PEER},
+        env={**{name: value for name, value in os.environ.items() if name not in OF_ONE_PEER}, VARIABLE: ""},
     )
     assert process.stdout is not None
     try:

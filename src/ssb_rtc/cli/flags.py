@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssb_rtc import config
+from ssb_rtc.cli import settings_file
 from ssb_rtc.errors import ConfigFault
 
 PATH_VARIABLE = "SSB_RTC_PATH"
@@ -17,6 +18,12 @@ def add_path(parser: argparse.ArgumentParser) -> None:
     """The flag that every command takes which has to do with one peer's files."""
     parser.add_argument(
         "--path", metavar="DIR", help=f"the peer's folder (or {PATH_VARIABLE}; default: the platform's data folder)"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"the settings file (or {settings_file.VARIABLE}; default: {settings_file.NAME} in the peer's folder, "
+        "else in the platform's folder for settings)",
     )
 
 
@@ -45,7 +52,27 @@ def add_settings(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
 def settings_of(arguments: argparse.Namespace) -> config.Settings:
     """The settings in force for a command; raises ConfigFault."""
     given = {s.name: getattr(arguments, s.name, None) for s in config.SETTINGS}
-    return config.load(given, os.environ)
+    file = settings_file_of(arguments)
+    if file is None:
+        return config.load(given, os.environ)
+    return config.load(given, os.environ, settings_file.read(file), str(file))
+
+
+def settings_file_of(arguments: argparse.Namespace) -> Path | None:
+    """The settings file that counts for a command, none for those of no one peer; raises ConfigFault."""
+    if not hasattr(arguments, "path"):
+        return None
+    return settings_file.find(arguments.config, folder_of(arguments))
+
+
+def warning_of(settings: config.Settings, file: Path | None) -> str | None:
+    """What the owner should know of the file, in a sentence: others can read a secret that stands in it."""
+    secrets = {setting.name for setting in config.SETTINGS if setting.secret} & settings.sources.keys()
+    if file is None or not any(settings.sources[name].kind == "file" for name in secrets):
+        return None
+    if not settings_file.is_open_to_others(file):
+        return None
+    return f"{file} holds a secret that others on this machine can read: chmod 600 {file}"
 
 
 def folder_of(arguments: argparse.Namespace) -> Path:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ssb_rtc.cli import output
+from ssb_rtc.cli import logs, output
 from ssb_rtc.cli.hub_flags import BROKER_VARIABLE, limits_of, times_of
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.errors import ConfigFault, MisuseError
@@ -51,7 +51,7 @@ def hub(arguments: argparse.Namespace) -> int:
         tls=server_tls(arguments.tls_cert, arguments.tls_key),
         metrics=_metrics(arguments.metrics),
     )
-    handler = journal.write_to(sys.stderr, arguments.log, arguments.log_level)
+    handler = logs.write_to(sys.stderr, arguments.log, arguments.log_level, journal.LOGGER)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_serve(server, arguments, {"loop": name, "descriptors": descriptors}))

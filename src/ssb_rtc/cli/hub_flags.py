@@ -6,14 +6,13 @@ import argparse
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+from ssb_rtc.config import LOG_LEVELS, LOG_STYLES
 from ssb_rtc.errors import ConfigFault
 from ssb_rtc.hub.limits import BrokerTimes, HubLimits
 from ssb_rtc.hub.rates import Rate
 
 BROKER_VARIABLE = "SSB_RTC_BROKER"
 LOOPS = ("auto", "uvloop", "asyncio")
-LOG_STYLES = ("text", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 FORWARDED_HEADERS = ("x-forwarded-for", "forwarded")
 
 
@@ -59,6 +58,9 @@ LIMITS: tuple[_Limit, ...] = (
     _Limit("channels_max", "channels with subscribers"),
     _Limit("channels_per_subscriber_max", "channels in one request"),
     _Limit("connections_per_address_max", "connections from one client (an IPv4 address, an IPv6 /64)"),
+    _Limit("subscriptions_per_address_max", "subscriptions of one client"),
+    _Limit("address_requests_s", "requests of all kinds from one client a second, in the long run"),
+    _Limit("address_requests_burst", "the same, at once"),
     *(_Limit("address_rate", f"from one client: {text}", part) for part, text in _RATE_PARTS),
     *(_Limit("channel_rate", f"to one channel: {text}", part) for part, text in _RATE_PARTS),
     _Limit("rates_max", "clients, and channels, whose rates are remembered"),

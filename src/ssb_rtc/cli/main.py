@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import ssb_rtc
 from ssb_rtc import errors
-from ssb_rtc.cli import flags, hub_flags
+from ssb_rtc.cli import flags, hub_flags, output
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -166,9 +166,17 @@ def _hubs(parser: Parser) -> None:
 
 
 def _trace(parser: Parser) -> None:
-    parser.add_argument(
-        "--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare"
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--peer",
+        metavar="PEER",
+        help="only the way to this peer, since its last attempt began; its id, or its beginning",
     )
+    what.add_argument("--replay", metavar="FILE", help="run what `start --trace FILE` recorded once more, and compare")
+
+
+def _config(parser: Parser) -> None:
+    parser.add_argument("--template", action="store_true", help="print a settings file with everything as a comment")
 
 
 def _hub(parser: Parser) -> None:
@@ -197,8 +205,9 @@ def _demo(parser: Parser) -> None:
 
 NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
-    "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers", "storage_max",
-    "first_sync_max", "sympathy", "blob_max", "blob_quota", "dashboard", "trace", "plugin", "network_key", "hmac_key",
+    "relay_strangers", "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max",
+    "introducers", "storage_max", "first_sync_max", "sympathy", "blob_max", "blob_quota", "log", "log_level",
+    "metrics", "dashboard", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 EXAMINED = (
@@ -312,7 +321,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "trace", "follow what the peers state manager hears and orders, and why", "trace:trace",
-        ("ssb-rtc trace", "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+        ("ssb-rtc trace", "ssb-rtc trace --peer @6kps",
+         "ssb-rtc trace --json | grep SCHEDULE_CONNECT", "ssb-rtc trace --replay trace.jsonl"), _trace,
+    ),
+    Command(
+        "config", "show the settings in force and where each came from, or make a file of them", "settings:show",
+        ("ssb-rtc config", "ssb-rtc config --json", "ssb-rtc config --template"), _config, settings=NETWORK,
     ),
     Command(
         "plugins", "list the plugins of installed packages, and which the running peer has loaded", "plugins:plugins",
@@ -394,7 +408,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except errors.SsbRtcError as error:
-        print(f"ssb-rtc: {error}", file=sys.stderr)
+        # Some of it may be what a hub or a peer said.
+        sentence = "\n".join(map(output.printable, str(error).splitlines()))
+        print(f"ssb-rtc: {sentence}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssb_rtc.cli import flags, output
 from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.cli.trace import milestone
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.feeds import refs
 
@@ -136,7 +137,12 @@ def hubs(arguments: argparse.Namespace) -> int:
             output.print_json(found)
         else:
             rows = [
-                (h["url"], h["state"], h["source"] + (", private" if h["private"] else ""), h["error"] or "")
+                (
+                    h["url"],
+                    h["state"],
+                    h["source"] + (", private" if h["private"] else ""),
+                    output.printable(h["error"] or ""),
+                )
                 for h in found
             ]
             output.print_table(
@@ -162,6 +168,10 @@ def _print_why(found: Any, *, as_json: bool) -> int:
     if terms:
         told = ", ".join(f"{name} {value:+.1f}" for name, value in terms.items())
         print(f"  {'score':8} {sum(found['terms'].values()):+.1f} = {told}")
+    if found.get("timeline"):
+        print("  the last attempt:")
+        for line in found["timeline"]:
+            print(f"    {milestone(line)}")
     return 0
 
 

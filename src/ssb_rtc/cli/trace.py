@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ssb_rtc.cli import output
@@ -22,6 +23,9 @@ def trace(arguments: argparse.Namespace) -> int:
     if arguments.replay is not None:
         return _replay(arguments.replay, as_json=arguments.json)
 
+    if arguments.peer is not None:
+        return run_with_link(arguments, partial(_follow_peer, arguments), need_peer=True)
+
     async def body(link: Link) -> int:
         try:
             async for step in link.source("rtc.trace"):
@@ -34,6 +38,25 @@ def trace(arguments: argparse.Namespace) -> int:
         return 0
 
     return run_with_link(arguments, body, need_peer=True)
+
+
+async def _follow_peer(arguments: argparse.Namespace, link: Link) -> int:
+    try:
+        async for line in link.source("rtc.timeline", arguments.peer):
+            if arguments.json:
+                output.print_json(line)
+            else:
+                print(milestone(line), flush=True)
+    except LinkClosed:
+        raise NoPeerRuns("the peer has ended, and the trace with it") from None
+    return 0
+
+
+def milestone(line: Any) -> str:
+    """A line of a timeline, for people."""
+    when = time.strftime("%H:%M:%S", time.localtime(line["wall_s"]))
+    again = f" ({line['times']} times)" if line["times"] > 1 else ""
+    return output.printable(f"{when} {line['at_s']:+9.3f} s  {line['what']:17} {line['detail']}{again}").rstrip()
 
 
 def _print_step(step: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from ssb_rtc.dashboard import orders
 from ssb_rtc.dashboard.answers import Refused
+from ssb_rtc.dashboard.settings_rows import settings_rows
 from ssb_rtc.errors import MisuseError, RemoteCallError
 from ssb_rtc.peer import Peer
 from ssb_rtc.transport.link import Link
@@ -28,9 +29,8 @@ Ask = Callable[["Api", Mapping[str, str]], Awaitable[Json]]
 class Api:
     """The questions and orders about one peer."""
 
-    def __init__(self, peer: Peer, settings: Callable[[], list[JsonObject]]) -> None:
+    def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._settings = settings
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[Link]:
@@ -69,7 +69,7 @@ class Api:
 
     async def ask_settings(self, _query: Mapping[str, str]) -> Json:
         """See settings_rows."""
-        return self._settings()
+        return settings_rows(await self._call("rtc.config"))
 
     # --- what is written ---
 

@@ -27,7 +27,6 @@ from ssb_rtc.dashboard.answers import HEADERS, Refused, error_answer, json_answe
 from ssb_rtc.dashboard.api import Api
 from ssb_rtc.dashboard.keyring import SECRET_CHARACTERS_MAX, Keyring, Session
 from ssb_rtc.dashboard.live import LiveView
-from ssb_rtc.dashboard.settings_rows import settings_rows
 from ssb_rtc.errors import ListenFailed, MisuseError, SsbRtcError
 from ssb_rtc.peer import Peer
 from ssb_rtc.plugins.base import Context, PermissionLists
@@ -65,12 +64,11 @@ class DashboardPlugin:
 
 
 class Dashboard:
-    """The server. `sources`: where each setting's value came from, to be shown."""
+    """The server; `port` 0 takes a free one."""
 
-    def __init__(self, port: int = 0, *, sources: Mapping[str, str] | None = None) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.port = port
         self.plugin = DashboardPlugin(self.new_url)
-        self._sources = sources
         self._keyring = Keyring(time.monotonic())
         self._assets = assets.load()
         self._runner: web.AppRunner | None = None
@@ -86,7 +84,7 @@ class Dashboard:
     async def start(self, peer: Peer) -> None:
         """Serves this peer, which is online. Raises ListenFailed."""
         self._peer = peer
-        self._api = Api(peer, lambda: settings_rows(peer.settings, self._sources))
+        self._api = Api(peer)
         self._live = LiveView(peer, ssb_rtc.__version__)
         app = web.Application(middlewares=[self._guard], client_max_size=orders.BODY_MAX)
         app.on_response_prepare.append(_add_headers)

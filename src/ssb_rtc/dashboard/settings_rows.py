@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from typing import Any
 
-from ssb_rtc.config import MAIN_NETWORK_KEY, SETTINGS, Setting, Settings
+from ssb_rtc.config import MAIN_NETWORK_KEY, SETTINGS, Setting, plain
 from ssb_rtc.types import Json, JsonObject
 
-SECRETS: Final = ("turn", "hmac_key", "network_key")
-"""They are shown as "set". The main network's key is no secret, and is named."""
 
+def settings_rows(told: Iterable[JsonObject]) -> list[JsonObject]:
+    """[{name, flag, variable, value, default, source, where, help, unit}] in the order of the table.
 
-def settings_rows(settings: Settings, sources: Mapping[str, str] | None = None) -> list[JsonObject]:
-    """[{name, flag, variable, value, default, source, help, unit}] in the order of the table.
-
-    sources: where the value of each setting came from, as far as somebody knows; else "default", or "given" for a value
-    that is another one.
+    told: what `rtc.config` gives (config.told). A secret's value is "set" or null. The key of a network that is not the
+    main one is a secret here: who has it can enter.
     """
-    told = sources or {}
-    rows = []
-    for setting in SETTINGS:
-        value = getattr(settings, setting.name)
-        rows.append(
-            {
-                "name": setting.name,
-                "flag": setting.flag,
-                "variable": setting.variable,
-                "value": _shown(setting, value),
-                "default": _shown(setting, setting.default),
-                "source": told.get(setting.name) or ("default" if value == setting.default else "given"),
-                "help": setting.help,
-                "unit": setting.unit,
-            }
-        )
-    return rows
+    found = {row["name"]: row for row in told}
+    return [
+        {
+            "name": setting.name,
+            "flag": setting.flag,
+            "variable": setting.variable,
+            "value": _value(setting, found[setting.name]),
+            "default": _default(setting),
+            "source": found[setting.name]["source"],
+            "where": found[setting.name]["where"],
+            "help": setting.help,
+            "unit": setting.unit,
+        }
+        for setting in SETTINGS
+    ]
 
 
-def _shown(setting: Setting, value: Any) -> Json:
-    if setting.name == "network_key" and value == MAIN_NETWORK_KEY:
-        return "the main network"
-    if setting.name in SECRETS:
-        return "set" if value else None
-    if isinstance(value, tuple):
-        return [_without_password(str(one)) for one in value]
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+def _value(setting: Setting, row: JsonObject) -> Json:
+    if setting.name == "network_key":
+        return _network(row["value"])
+    if setting.secret:
+        return "set" if row["secret"] else None
+    return row["value"]
 
 
-def _without_password(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return "set"
-    if "@" not in parts.netloc:
-        return text
-    return parts._replace(netloc="...@" + parts.netloc.rpartition("@")[2]).geturl()
+def _default(setting: Setting) -> Json:
+    return _network(plain(setting.default)) if setting.name == "network_key" else plain(setting.default)
+
+
+def _network(key: Any) -> str:
+    return "the main network" if key == plain(MAIN_NETWORK_KEY) else "set"

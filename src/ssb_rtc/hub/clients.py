@@ -18,9 +18,10 @@ HOPS_MAX = 16
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Commas and semicolons may stand in quotes.
-_ELEMENT = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
-_PAIR = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^;"])+')
+# Commas and semicolons may stand in quotes. Read from its end: there stands what the proxy wrote, where quotes come in
+# pairs and nothing is escaped; what the client made up before it may open a quote, to swallow what follows.
+_ELEMENT = re.compile(rb'(?:"[^"]*"|[^,"])+')
+_PAIR = re.compile(rb'(?:"[^"]*"|[^;"])+')
 
 
 class Client(NamedTuple):
@@ -104,11 +105,11 @@ def _network(text: str) -> _Network:
 
 def _for_parts(said: bytes) -> list[bytes]:
     parts = []
-    for element in _ELEMENT.findall(said):
-        values = [pair.partition(b"=") for pair in _PAIR.findall(element)]
+    for element in _ELEMENT.findall(said[::-1])[:HOPS_MAX]:
+        values = [pair[::-1].partition(b"=") for pair in _PAIR.findall(element)]
         named = [value.strip().strip(b'"') for name, _, value in values if name.strip().lower() == b"for"]
         parts.append(named[0] if len(named) == 1 else b"")
-    return parts
+    return parts[::-1]
 
 
 def _without_port(text: str) -> str:

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 _IDLE, _HEAD, _POST, _SKIP, _DONE = range(5)
 _READS = (b"GET", b"HEAD")
+_FRAMING = {len(name): name for name in (b"content-length", b"transfer-encoding")}
 _CONTINUE = re.compile(rb"(?:^|\W)100-continue(?:$|\W)", re.IGNORECASE)
 
 
 class _HeadTooLarge(Exception):
+    pass
+
+
+class _ReadNoFurther(Exception):
     pass
 
 
@@ -35,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_body_bytes",
         "_expect",
         "_forwarded",
+        "_framing",
         "_head_bytes",
         "_hosted",
         "_html",
@@ -48,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_phase",
+        "_plain_head",
         "_socket_descriptor",
         "_unread_bytes",
         "_url",
@@ -57,8 +64,10 @@ class Connection(asyncio.Protocol):
         "deadline_s",
         "descriptor",
         "exempt",
+        "over",
         "proxy",
         "subscribed",
+        "subscriptions",
         "transport",
     )
 
@@ -72,10 +81,14 @@ class Connection(asyncio.Protocol):
         self._expect: bytes | None = None
         self._html = False
         self._forwarded: bytes | None = None
+        self._framing: tuple[tuple[bytes, bytes], ...] = ()
+        """The headers that say how long the body is."""
+        self._plain_head = b""
+        """The head of a request that asked for an upgrade, without that: it is read once more, with its body."""
         self._head_bytes = 0
         self._unread_bytes = 0
         self._ignored_bytes = 0
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
         self._keep = True
         self._last = False
@@ -92,7 +105,11 @@ class Connection(asyncio.Protocol):
         """The address of the trusted proxy that this connection comes from, which speaks for many clients."""
         self.chunked = True
         """False for HTTP/1.0: no chunks, and no Content-Length where there is no body."""
+        self.over: Callable[[], None] | None = None
+        """To be called as soon as this counts as a connection: its TLS handshake counts no longer."""
         self.subscribed = False
+        self.subscriptions = 0
+        """That count for `counted`."""
         self.descriptor = -1
         """The socket's, while a subscriber may be written to past its transport: nothing may wait in that."""
         self._socket_descriptor = -1
@@ -155,6 +172,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
+        if self._parser is None:
+            # Closed by an answer to an earlier request of the same bytes: nothing of the others is worth parsing.
+            raise _ReadNoFurther
         if self._phase == _DONE:
             return
         self._phase = _HEAD
@@ -163,6 +183,7 @@ class Connection(asyncio.Protocol):
         self._expect = None
         self._html = False
         self._forwarded = None
+        self._framing = ()
         self._head_bytes = 0
         self.deadline_s = self._hub.now_s + self._hub.limits.header_s
 
@@ -182,6 +203,8 @@ class Connection(asyncio.Protocol):
                 self._html = b"text/html" in value.lower()
             elif name.lower() == b"expect":
                 self._expect = value
+        elif len(name) in _FRAMING and name.lower() == _FRAMING[len(name)]:
+            self._framing = (*self._framing, (name, value))
         elif self.proxy is not None and name.lower() == self._hub.proxies.header:
             self._forwarded = value if self._forwarded is None else self._forwarded + b"," + value
 
@@ -191,6 +214,9 @@ class Connection(asyncio.Protocol):
         if parser is None or self._phase == _DONE:
             return
         self._unread_bytes = 0
+        if self._framing and parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._plain_head = self._without_upgrade(parser)
+            return
         if self.proxy is not None:
             self._is_for(self.proxy, self._forwarded)
         method = parser.get_method()
@@ -199,6 +225,10 @@ class Connection(asyncio.Protocol):
         self._last = not self._keep
         if method == b"CONNECT":
             self._end()
+        elif wait_s := self._hub.wait_s(self):
+            self._last = True
+            refusal = answers.empty(answers.TOO_MANY, self._hub.date, keep=False, retry_after_s=wait_s)
+            self._answer_in_turn(refusal, keep=False)
         elif modern and not self._hosted:
             self._answer_in_turn(answers.hostless(self._hub.date), keep=False)
         elif modern and self._expect is not None and not _CONTINUE.search(self._expect):
@@ -217,15 +247,21 @@ class Connection(asyncio.Protocol):
             self._hub.counts.posts_too_large += 1
             self._finish()
             self.transport.abort()
+        # Most come in one piece. Of many small ones each would take fifty bytes more than its size.
+        elif not self._body:
+            self._body = data
         else:
-            self._body.append(data)
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
 
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._unread_bytes = 0
+        if self._plain_head:
+            return
         if self._phase == _POST:
-            body = b"".join(self._body)
-            self._body.clear()
+            body, self._body = bytes(self._body), b""
             self._phase = _IDLE
             self._posted(body)
         if self._phase == _SKIP:
@@ -341,13 +377,33 @@ class Connection(asyncio.Protocol):
             if self._parser is None:
                 return b""
             self._parser = httptools.HttpRequestParser(self)
-            return data[int(upgrade.args[0]) :]
+            head, self._plain_head = self._plain_head, b""
+            return head + data[int(upgrade.args[0]) :]
         except httptools.HttpParserError as error:
             if self._parser is None:
                 return b""
             large = isinstance(error.__context__, _HeadTooLarge)
             self._refuse(b"431 Request Header Fields Too Large" if large else answers.BAD_REQUEST)
         return b""
+
+    def _without_upgrade(self, parser: httptools.HttpRequestParser) -> bytes:
+        """The head once more, as far as it matters: httptools takes the body of an upgrade for the next request, and
+        what a client behind a proxy had put there would be believed as if the proxy had said it.
+        """
+        version: bytes = parser.get_http_version().encode()
+        method: bytes = parser.get_method()
+        head = method + b" " + self._url + b" HTTP/" + version + b"\r\n"
+        for name, value in (
+            *self._framing,
+            (b"Host", b"x" if self._hosted else None),
+            (b"Accept", b"text/html" if self._html else None),
+            (b"Expect", self._expect),
+            (self._hub.proxies.header, self._forwarded),
+            (b"Connection", None if parser.should_keep_alive() else b"close"),
+        ):
+            if value is not None:
+                head += name + b": " + value + b"\r\n"
+        return head + b"\r\n"
 
     def _count(self, size_bytes: int) -> None:
         self._head_bytes += size_bytes
@@ -440,6 +496,6 @@ class Connection(asyncio.Protocol):
         """Read no more; the parser is most of a connection's memory."""
         self._phase = _DONE
         self._parser = None
-        self._body = []
+        self._body = b""
         self._url = b""
         self.descriptor = self._socket_descriptor = -1

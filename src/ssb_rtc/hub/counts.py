@@ -26,6 +26,8 @@ class Counts:
     """64 KiB or more: cut."""
     posts_failed: int = 0
     """Answered 503: the broker was away."""
+    requests_limited: int = 0
+    """Too many from one client, of whatever kind: answered 429 and closed."""
     requests_broken: int = 0
     """No HTTP, or too slow: answered 4xx and closed."""
     deliveries: int = 0

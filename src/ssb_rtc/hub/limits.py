@@ -24,6 +24,14 @@ class HubLimits:
     channels_max: int = 16_000
     channels_per_subscriber_max: int = 64
     connections_per_address_max: int = 512
+    subscriptions_per_address_max: int = 2_048
+    """A peer takes about five in two connections; without this, one client could take all that the hub has."""
+    address_requests_s: float = 200.0
+    """Requests of all kinds from one client, each channel of a subscription for itself; more is answered with 429, and
+    the connection closed. A connection may bring thousands in one go, and who asks for nothing dear keeps the others
+    waiting all the same.
+    """
+    address_requests_burst: float = 4_000.0
     address_rate: Rate = field(default_factory=lambda: Rate(50.0, 500.0, 256 * 1024.0, 4 * 1024 * 1024.0))
     """What one client address may post; a WebRTC attempt takes about 15 messages and 10 KiB."""
     channel_rate: Rate = field(default_factory=lambda: Rate(500.0, 2000.0, 2 * 1024 * 1024.0, 16 * 1024 * 1024.0))

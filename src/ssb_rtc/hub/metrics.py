@@ -48,6 +48,8 @@ class _Numbers(Collector):
         posts.add_metric(["taken"], counts.posts)
         yield posts
         yield _counter("post_bytes", "Bodies of the posts that were taken.", counts.post_bytes)
+        limited = "Requests of whatever kind beyond a client's rate: answered 429 and closed."
+        yield _counter("requests_limited", limited, counts.requests_limited)
         yield _counter("requests_broken", "Requests that were no HTTP, or too slow.", counts.requests_broken)
         yield _counter("deliveries", "Posts times those who heard them.", counts.deliveries)
         yield _counter("readers_dropped", "Subscribers that read too slowly.", counts.readers_dropped)

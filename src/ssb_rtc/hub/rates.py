@@ -49,10 +49,10 @@ class RateTable(Generic[K]):
         )
         return math.ceil(missing_s) if missing_s > 0 else 0
 
-    def charge(self, key: K, size_bytes: int, now_s: float) -> None:
-        """Count a message that passed."""
+    def charge(self, key: K, size_bytes: int, now_s: float, messages: int = 1) -> None:
+        """Count a message that passed, or several of this size together."""
         bucket = self._filled(key, now_s)
-        bucket.messages -= 1.0
+        bucket.messages -= messages
         bucket.bytes -= size_bytes
 
     def _filled(self, key: K, now_s: float) -> _Bucket:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ssb_rtc.errors import ListenFailed, MisuseError
 from ssb_rtc.hub import answers, pages
 from ssb_rtc.hub.broker import Broker, BrokerAway, MemoryBroker
-from ssb_rtc.hub.clients import Proxies
+from ssb_rtc.hub.clients import Proxies, client_of
 from ssb_rtc.hub.connection import Connection
 from ssb_rtc.hub.counts import Counts
 from ssb_rtc.hub.drain import end_one_by_one
@@ -29,6 +29,7 @@ from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.quotas import Quotas
 from ssb_rtc.hub.readers import too_slow
 from ssb_rtc.hub.rooms import Rooms, RoomsFull
+from ssb_rtc.hub.tls_door import TlsDoor
 
 NAME = "ssb-rtc hub"
 BACKLOG = 4096
@@ -96,7 +97,9 @@ class HubServer:
         self._flush_due = False
         self._many = False
         """Whether the last flush went to MANY_READERS of one channel."""
-        self._server: asyncio.Server | None = None
+        self._handshakes = 0
+        """Of TLS, under way."""
+        self._server: asyncio.Server | TlsDoor | None = None
         self._name: tuple[str, int] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
@@ -198,6 +201,9 @@ class HubServer:
 
     def opened(self, connection: Connection) -> None:
         """A new connection; there is a limit to them."""
+        if connection.over is not None:
+            connection.over()
+            connection.over = None
         self._connections.add(connection)
         self._guests.add(connection)
         self.counts.connections += 1
@@ -216,11 +222,20 @@ class HubServer:
         self._connections.discard(connection)
         if connection.counted:
             self._quotas.closed(connection.counted)
+            self._quotas.unsubscribed(connection.counted, connection.subscriptions)
         self._guests.discard(connection)
         self._behind.pop(connection, None)
         self._unsubscribe(connection)
         if not self._connections:
             self._empty.set()
+
+    def wait_s(self, connection: Connection) -> int:
+        """Count a request; the seconds to wait where its client has made too many, else 0."""
+        wait_s = 0 if connection.exempt else self._quotas.asked(connection.client.key, self._loop.time())
+        if wait_s:
+            self.counts.requests_limited += 1
+            _tell_of(connection, "request limited")
+        return wait_s
 
     def subscribe(self, connection: Connection, names: list[bytes]) -> None:
         """Make it a subscriber of `names`, or refuse it; either is told to it, perhaps later."""
@@ -230,6 +245,11 @@ class HubServer:
         if connection.proxy is not None and not connection.exempt and not self._within_quota(connection):
             self._refuse(connection, RETRY_WHEN_FULL_S)
             return
+        if connection.counted:
+            if not self._quotas.subscribed(connection.counted, len(names), self._loop.time()):
+                self._refuse(connection, RETRY_WHEN_FULL_S)
+                return
+            connection.subscriptions = len(names)
         try:
             self._rooms.check(names, self._waiting_names)
             confirmation = self.broker.subscribe(names)
@@ -292,7 +312,10 @@ class HubServer:
             text = pages.for_people(NAME, self._version, self._rooms.subscriptions, self.trouble)
             return answers.people_page(text, self.date, keep=keep, bodyless=bodyless)
         if url == b"/healthz":
-            status, text = pages.health(self.trouble)
+            trouble = self.trouble
+            if trouble not in (None, "draining") and not connection.client.local:
+                trouble = "the broker is away"  # where it is, is nobody's business
+            status, text = pages.health(trouble)
             return answers.plain_page(status, pages.JSON, text, self.date, keep=keep, bodyless=bodyless)
         if url == b"/metrics" and self.metrics is not None and (connection.client.local or self.metrics.for_all):
             text = self.metrics.render(self)
@@ -349,19 +372,32 @@ class HubServer:
 
     # -- inside
 
-    async def _listen(self, host: str, port: int) -> asyncio.Server:
+    async def _listen(self, host: str, port: int) -> asyncio.Server | TlsDoor:
         make: Callable[[], Connection] = partial(Connection, self)
         if self._tls is None:
             return await self._loop.create_server(make, host, port, backlog=BACKLOG)
-        return await self._loop.create_server(
-            make,
-            host,
-            port,
-            backlog=BACKLOG,
-            ssl=self._tls,
-            ssl_handshake_timeout=self.limits.header_s,
-            ssl_shutdown_timeout=self.limits.close_s,
-        )
+        door = TlsDoor(make, self._tls, self.limits, self._knocked)
+        await door.listen(host, port, BACKLOG)
+        return door
+
+    def _knocked(self, host: str) -> Callable[[], None] | None:
+        """See tls_door.Knocked. A handshake counts as a connection while it is under way, and as a request."""
+        client = client_of(host)
+        free = self.proxies.trusts(host) or (self.limits.loopback_exempt and client.local)
+        within = free or (self._quotas.opened(client.key) and not self._quotas.asked(client.key, self._loop.time()))
+        self._handshakes += 1
+        over = partial(self._knocked_no_more, None if free else client.key)
+        full = len(self._connections) + self._handshakes > self.limits.connections_max
+        if within and not full and not self.draining and not self._closing:
+            return over
+        over()
+        self.counts.connections_refused += 1
+        return None
+
+    def _knocked_no_more(self, client: str | None) -> None:
+        self._handshakes -= 1
+        if client is not None:
+            self._quotas.closed(client)
 
     def _within_quota(self, connection: Connection) -> bool:
         connection.counted = connection.client.key

@@ -9,13 +9,14 @@ the word of one whom we follow directly is enough.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, broadcast_soon
 from ssb_rtc.manager.hubs import hurry
 from ssb_rtc.manager.state import Hub, Witness
-from ssb_rtc.manager.turn import Turn
-from ssb_rtc.manager.vouching import asked_s_ago, count, is_alone, is_named_by_friend
+from ssb_rtc.manager.turn import Turn, hub_timer
+from ssb_rtc.manager.vouching import asked_s_ago, count, host_of, is_alone, is_named_by_friend
 from ssb_rtc.types import HubUrl
 
 BATCH_MAX = 64
@@ -68,8 +69,30 @@ def in_need(turn: Turn) -> None:
 def _enter(turn: Turn, found: dict[HubUrl, int], room: int) -> None:
     # By chance, or whoever names many hubs with early letters would be the only one who is heard.
     drawn = {hub: turn.uniform(0.0, 1.0) for hub in found if asked_s_ago(turn, hub) is None}
-    for hub in sorted(drawn, key=lambda hub: (-found[hub], drawn[hub]))[: max(0, room)]:
+    best = _one_of_each_host(turn, found, drawn)
+    for hub in sorted(best, key=lambda hub: (-found[hub], drawn[hub]))[: max(0, room)]:
         turn.put_hub(Hub(hub, "gossip"))
+
+
+def _one_of_each_host(turn: Turn, found: dict[HubUrl, int], candidates: Iterable[HubUrl]) -> list[HubUrl]:
+    """A host is asked once a day. So whoever names other ports and paths there must not have them asked in place of the
+    hub: the one with most witnesses goes first, then the shortest, which has no port and no path.
+    """
+    rows = [turn.hubs[url] for url in sorted(turn.hubs)]
+    waiting = {host_of(row.url): row.url for row in rows if not row.is_proven and row.probe is None}
+    best: dict[str, HubUrl] = {}
+    for hub in sorted(candidates, key=lambda hub: (-found[hub], len(hub), hub)):
+        best.setdefault(host_of(hub), hub)
+    for host, hub in list(best.items()):
+        other = waiting.get(host)
+        if other is None:
+            continue
+        if (-found[hub], len(hub), hub) < (-count(turn, other), len(other), other):
+            turn.cancel(hub_timer(other), "another hub at its host is asked first")
+            turn.drop_hub(other)
+        else:
+            del best[host]
+    return list(best.values())
 
 
 def _note(turn: Turn, hub: HubUrl, witnesses: tuple[Witness, ...]) -> bool:

@@ -58,12 +58,16 @@ def _make_room(turn: Turn, action: a.HubAddressAdded) -> bool:
 
 
 def _added_again(turn: Turn, hub: Hub, action: a.HubAddressAdded) -> None:
-    if action.stored or action.source != "user" or (hub.source, hub.private) == ("user", action.private):
+    if action.stored or action.source != "user":
         return turn.ignore(action, "the hub is in the table already")
-    turn.put_hub(replace(hub, source="user", private=action.private))
-    if hub.connection is None and hub.source == "gossip":
-        _connect(turn, turn.hubs[hub.url], "somebody here wants the hub")
-    return changed(turn, "somebody here wants the hub for good")
+    is_news = (hub.source, hub.private) != ("user", action.private)
+    if not is_news and hub.connection is not None:
+        return turn.ignore(action, "the hub is in the table already, and connected or about to be")
+    hub = replace(hub, source="user", private=action.private)
+    turn.put_hub(hub)
+    if hub.connection is None:
+        _connect(turn, hub, "somebody here wants the hub now")
+    return changed(turn, "somebody here wants the hub for good") if is_news else None
 
 
 def address_removed(turn: Turn, action: a.HubAddressRemoved) -> None:

@@ -231,6 +231,8 @@ class Context:
     """The keys of our invites; plugins.invite keeps it. Who proves one of them is a guest, and no peer."""
     progress: dict[PeerId, Progress] = field(default_factory=dict)
     """By remote peer, while linked; gossip and history keep it."""
+    mark: Callable[[PeerId, str, str], None] = lambda _peer, _what, _detail: None
+    """Tells of what happens on the way to a peer; see runtime.timelines. The peer sets it when it goes online."""
     warnings: dict[str, str] = field(default_factory=dict)
     """Sentences for the owner, which `status` shows, by the name of the plugin that says them."""
     unboxer: Unboxer = field(init=False)

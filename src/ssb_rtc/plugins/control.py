@@ -31,6 +31,8 @@ class Controls(Protocol):
 
     def addresses(self) -> list[str]: ...
 
+    def config(self) -> list[JsonObject]: ...
+
     def plugins(self) -> list[JsonObject]: ...
 
     async def listen(self, where: str) -> list[str]: ...
@@ -42,6 +44,8 @@ class Controls(Protocol):
     def disconnect(self, peer: PeerId) -> None: ...
 
     def trace(self) -> AsyncIterator[JsonObject]: ...
+
+    def timeline(self, peer: str) -> AsyncIterator[JsonObject]: ...
 
 
 class Control:
@@ -58,12 +62,14 @@ class Control:
         "rtc.addHub": "async",
         "rtc.removeHub": "async",
         "rtc.addresses": "async",
+        "rtc.config": "async",
         "rtc.plugins": "async",
         "rtc.listen": "async",
         "rtc.unlisten": "async",
         "rtc.connect": "async",
         "rtc.disconnect": "async",
         "rtc.trace": "source",
+        "rtc.timeline": "source",
     }
     permissions: ClassVar[PermissionLists] = {"remote": []}
 
@@ -82,12 +88,14 @@ class Control:
             "rtc.addHub": self._add_hub,
             "rtc.removeHub": self._remove_hub,
             "rtc.addresses": self._addresses,
+            "rtc.config": self._config,
             "rtc.plugins": self._plugins,
             "rtc.listen": self._listen,
             "rtc.unlisten": self._unlisten,
             "rtc.connect": self._connect,
             "rtc.disconnect": self._disconnect,
             "rtc.trace": self._trace,
+            "rtc.timeline": self._timeline,
         }
 
     async def _status(self, _link: Link) -> Json:
@@ -120,6 +128,9 @@ class Control:
     async def _addresses(self, _link: Link) -> Json:
         return list(self._controls.addresses())
 
+    async def _config(self, _link: Link) -> Json:
+        return self._controls.config()
+
     async def _plugins(self, _link: Link) -> Json:
         return self._controls.plugins()
 
@@ -142,6 +153,9 @@ class Control:
 
     def _trace(self, _link: Link, _options: Json = None) -> AsyncIterator[Json]:
         return self._controls.trace()
+
+    def _timeline(self, _link: Link, peer: Json = None) -> AsyncIterator[Json]:
+        return self._controls.timeline(_text(peer, "a peer's id, or its beginning"))
 
 
 def _text(value: Json, what: str) -> str:

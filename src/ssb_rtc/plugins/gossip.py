@@ -170,6 +170,7 @@ class Gossip:
         )
         session = self._sessions[key] = _Session(link, duplex, intake, progress)
         progress.replicating = True
+        context.mark(link.remote, "replicating", "ebt.replicate is open")
         remembered = self._clocks.take(link.remote, context.now_ms())
         if remembered:
             self._tasks.spawn(self._sync_clocks(), "clocks")
@@ -264,6 +265,8 @@ class Gossip:
     def _note_progress(self, session: _Session) -> None:
         progress, accepted = session.progress, session.intake.accepted
         if accepted > session.counted:
+            if not session.counted:
+                self._context.mark(session.link.remote, "first message", "of those that we did not have, stored")
             progress.received += accepted - session.counted
             progress.last_received_s = self._context.now_s()
             session.counted = accepted

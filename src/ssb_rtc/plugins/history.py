@@ -170,6 +170,7 @@ class History:
         if id(link) not in self._active and not link.closed.done():
             fetching = self._active[id(link)] = _Fetching(link)
             self._progress(link).replicating = True
+            self._context.mark(link.remote, "replicating", "createHistoryStream is asked for")
             # Not every link that calls is taken by the manager, which tells only of those.
             link.closed.add_done_callback(lambda _: self._closed(link))
             own = self._context.keys.id
@@ -233,6 +234,8 @@ class History:
                 if feed not in context.wanted or feed in context.forks:
                     return
                 await intake.offer([item.body for item in batch])
+                if not progress.received:
+                    context.mark(link.remote, "first message", "of those that we did not have, by createHistoryStream")
                 progress.received += len(batch)
                 progress.last_received_s = context.now_s()
         except MessageInvalid:

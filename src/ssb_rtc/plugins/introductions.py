@@ -14,9 +14,9 @@ from typing import ClassVar, Final, Protocol
 from ssb_rtc.errors import RemoteCallError, SsbRtcError
 from ssb_rtc.plugins.base import Context, PermissionLists
 from ssb_rtc.plugins.tasks import Tasks
-from ssb_rtc.signalhub.admission import TokenBucket
+from ssb_rtc.signalhub.admission import BucketTable, TokenBucket
 from ssb_rtc.transport.link import Handler, Link
-from ssb_rtc.types import Json, PeerId
+from ssb_rtc.types import Json, PeerId, feed_of
 from ssb_rtc.wire.envelope import looks_sealed
 from ssb_rtc.wire.swarm import is_peer_id
 
@@ -25,6 +25,8 @@ PASSED_BURST: Final = 100
 """Envelopes for one peer that asks: an attempt takes about twenty within a second or two."""
 PASSED_ALL_S: Final = 20.0
 PASSED_ALL_BURST: Final = 300
+"""For all whom we follow together, and as much for all others together: strangers keep no friend from it."""
+PEERS_MAX: Final = 1_000
 TAKEN_S: Final = 5.0
 TAKEN_BURST: Final = 60
 """Of one go-between, before anything is read."""
@@ -50,15 +52,17 @@ class Introductions:
 
     def __init__(self, listening: Callable[[], Listening | None]) -> None:
         self._listening = listening
-        self._passes: dict[Link, TokenBucket] = {}
-        self._takes: dict[Link, TokenBucket] = {}
+        # By peer, not by link: who comes again has no more than who stays.
+        self._passes = BucketTable(PASSED_S, PASSED_BURST, PEERS_MAX)
+        self._takes = BucketTable(TAKEN_S, TAKEN_BURST, PEERS_MAX)
         self._under_way = 0
         self._tasks = Tasks()
 
     def init(self, context: Context) -> Mapping[str, Handler]:
         """See Plugin.init."""
         self._context = context
-        self._all = TokenBucket(PASSED_ALL_S, PASSED_ALL_BURST, context.now_s())
+        now_s = context.now_s()
+        self._all = {follows: TokenBucket(PASSED_ALL_S, PASSED_ALL_BURST, now_s) for follows in (True, False)}
         return {"introductions.pass": self._pass, "introductions.take": self._take}
 
     async def close(self) -> None:
@@ -69,7 +73,8 @@ class Introductions:
         """True, whatever becomes of it."""
         if not (isinstance(to, str) and is_peer_id(to) and isinstance(body, str) and looks_sealed(body)):
             raise RemoteCallError("introductions.pass takes a peer's id and a sealed envelope")
-        if self._admits(self._passes, link, PASSED_S, PASSED_BURST) and self._all.take(self._context.now_s()):
+        now_s, follows = self._context.now_s(), self._context.follows(feed_of(link.remote))
+        if self._passes.take(link.remote, now_s) and self._all[follows].take(now_s):
             # Looked up in a task of its own: the answer is under way by then, and took as long for everybody.
             self._tasks.spawn(self._hand_over(link, PeerId(to), body), "an introduction")
         return True
@@ -91,15 +96,7 @@ class Introductions:
     async def _take(self, link: Link, body: Json = None) -> Json:
         """True, whatever it was."""
         listening = self._listening()
-        admitted = self._admits(self._takes, link, TAKEN_S, TAKEN_BURST)
+        admitted = self._takes.take(link.remote, self._context.now_s())
         if listening is not None and admitted and isinstance(body, str) and looks_sealed(body):
             listening.hear_passed(link, body)
         return True
-
-    def _admits(self, buckets: dict[Link, TokenBucket], link: Link, rate_s: float, burst: int) -> bool:
-        now_s = self._context.now_s()
-        bucket = buckets.get(link)
-        if bucket is None:
-            bucket = buckets[link] = TokenBucket(rate_s, burst, now_s)
-            link.closed.add_done_callback(lambda _: buckets.pop(link, None))
-        return bucket.take(now_s)

@@ -84,6 +84,13 @@ class Driver:
         """Remote actions that found the queue full, by kind."""
         self.ignored: Counter[str] = Counter()
         """Actions that changed nothing, by kind."""
+        self.actions: Counter[str] = Counter()
+        """Actions that were taken, by kind."""
+        self.effects: Counter[str] = Counter()
+        """Effects that were ordered, by kind."""
+        self.step_sum_s = 0.0
+        """How long all steps took together; the longest took `step_max_s`."""
+        self.step_max_s = 0.0
         self.faults = 0
         """Steps that raised, which is a bug of ours: the action was put aside, the state kept."""
         self._performer = performer
@@ -181,12 +188,14 @@ class Driver:
     def _take(self, action: a.Action) -> tuple[e.Effect, ...]:
         now = Now(self._monotonic(), self._wall())
         before = self.state
+        began_s = time.perf_counter()
         try:
             self.state, effects = step(before, action, now)
         except Exception:
             self.faults += 1
             _log.exception("the step failed on %s: the action is put aside", action.kind)
             return ()
+        self._count(action, effects, time.perf_counter() - began_s)
         if self._trace is not None:
             self._trace.record(before, now, action, effects)
         for observer in tuple(self._observers):
@@ -195,6 +204,18 @@ class Driver:
             except Exception:
                 _log.exception("an observer failed on %s", action.kind)
         return effects
+
+    def _count(self, action: a.Action, effects: tuple[e.Effect, ...], took_s: float) -> None:
+        self.actions[action.kind] += 1
+        for effect in effects:
+            self.effects[effect.kind] += 1
+        self.step_sum_s += took_s
+        self.step_max_s = max(self.step_max_s, took_s)
+
+    @property
+    def waiting(self) -> int:
+        """Actions in the queue."""
+        return len(self._queue)
 
     def _start_effect(self, effect: e.Effect) -> bool:
         """Start it; True where a task came of it."""

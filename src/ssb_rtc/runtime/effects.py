@@ -16,18 +16,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
-from ssb_rtc.errors import MisuseError, TransportFault
+from ssb_rtc.errors import MisuseError, SignalInvalid, TransportFault
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.state import HubSource, KnownHub, Route
 from ssb_rtc.runtime.hub_prober import HubProber
 from ssb_rtc.runtime.links import LinkTable
+from ssb_rtc.runtime.outcomes import Outcomes, cause_of
 from ssb_rtc.signalhub.client import HubRefused
 from ssb_rtc.signalhub.guarded import NotAsked
 from ssb_rtc.signalhub.signalling import (
@@ -43,6 +44,8 @@ from ssb_rtc.signalhub.signalling import (
 )
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.transport.base import Stream
+from ssb_rtc.transport.channel_stream import ChannelStream
+from ssb_rtc.transport.ice import REMOTE_CANDIDATES_MAX, candidate_lines, parse_candidate
 from ssb_rtc.transport.rtc import PeerBusy, RtcTransport
 from ssb_rtc.types import HubUrl, PeerId
 from ssb_rtc.wire.swarm import Signal
@@ -64,6 +67,13 @@ logger = logging.getLogger(__name__)
 Work = Coroutine[Any, Any, None] | None
 
 
+class Care(NamedTuple):
+    """What holds for addresses in one attempt over rtc; see RtcTransport.offer."""
+
+    allow_private: bool = True
+    relay_only: bool = False
+
+
 class EffectPerformer:
     """Performs effects for one peer. `signalling` and `rtc` are set by `attach`, because they call back."""
 
@@ -74,10 +84,16 @@ class EffectPerformer:
         dial: Callable[[str], Coroutine[Any, Any, Stream]],
         dispatch: Callable[[a.Action], bool],
         now_ms: Callable[[], int],
-        private: Callable[[HubUrl, PeerId], bool] = lambda _hub, _peer: True,
+        care: Callable[[HubUrl, PeerId], Care] = lambda _hub, _peer: Care(),
+        mark: Callable[[PeerId, str, str], None] = lambda _peer, _what, _detail: None,
     ) -> None:
-        """`private` tells whether candidates in private ranges are tried, of this peer over this hub."""
-        self._private = private
+        """`care`: what holds for addresses, theirs and ours, in an attempt with this peer over this hub.
+
+        `mark`: is told of what happens on the way to a peer; see runtime.timelines.
+        """
+        self._mark = mark
+        self.outcomes = Outcomes()
+        self._care = care
         self._contacts = contacts
         self._links = links
         self._dial = dial
@@ -121,9 +137,9 @@ class EffectPerformer:
             case e.ScheduleProbeHub():
                 return self._probe_hub(effect)
             case e.ScheduleConnectToRemotePeer():
-                return self._as_attempt(effect.attempt, partial(self._connect, effect))
+                return self._as_attempt(effect, effect.route.via, partial(self._connect, effect))
             case e.AcceptOffer():
-                return self._as_attempt(effect.attempt, partial(self._accept, effect))
+                return self._as_attempt(effect, "offer", partial(self._accept, effect))
             case e.AbortAttempt():
                 self._abort(effect.attempt)
             case e.RefuseOffer():
@@ -183,6 +199,7 @@ class EffectPerformer:
             session = self._knock_session(peer)
             try:
                 await self._signalling.send(effect.hub, peer, session, Signal("knock", alone=effect.alone))
+                self._mark(peer, "knock sent", f"over {effect.hub}")
             except HubRefused as fault:
                 self._dispatch(a.HubDidLimit(effect.hub, fault.retry_after_s))
                 return
@@ -261,6 +278,7 @@ class EffectPerformer:
             case Left(hub, peer):
                 self._dispatch(a.RemotePeerDidDisconnect(hub, peer))
             case SignalReceived(hub, peer, session, signal):
+                self._mark(peer, f"{signal.kind} heard", f"over {hub}{_kinds(signal)}")
                 self._rtc.receive(hub, peer, session, signal)
             case Busy(hub, peer, session, not_before_s):
                 self._rtc.refused(hub, peer, session, not_before_s)
@@ -298,49 +316,67 @@ class EffectPerformer:
         task.add_done_callback(self._sending.discard)
 
     async def _send_signal(self, hub: HubUrl, peer: PeerId, session: str, signal: Signal) -> None:
+        self._mark(peer, f"{signal.kind} sent", f"over {hub}{_kinds(signal)}")
         try:
             await self._signalling.send(hub, peer, session, signal)
         except (TransportFault, MisuseError) as fault:
+            self._mark(peer, "not sent", f"the {signal.kind}: {fault}")
             logger.info("a signal to %s over %s was not sent: %s", peer, hub, fault)
             self._rtc.not_sent(peer, session, signal, str(fault))
 
     # --- peers ---
 
-    async def _as_attempt(self, attempt: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _as_attempt(
+        self,
+        effect: e.ScheduleConnectToRemotePeer | e.AcceptOffer,
+        via: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._attempts[attempt] = task
+        self._attempts[effect.attempt] = task
+        self.outcomes.begun[via] += 1
         try:
             await work()
+        except BaseException as error:
+            self.outcomes.failed[cause_of(error)] += 1
+            if not isinstance(error, PeerBusy):
+                raise
+            failed = a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(error), error.not_before_s)
+            self._dispatch(failed)
+        else:
+            self.outcomes.linked += 1
         finally:
-            self._attempts.pop(attempt, None)
-            self._offers.pop(attempt, None)
+            self._attempts.pop(effect.attempt, None)
+            self._offers.pop(effect.attempt, None)
 
     async def _connect(self, effect: e.ScheduleConnectToRemotePeer) -> None:
         route = effect.route
-        if route.via == "hub":
-            hub, session = HubUrl(route.where), secrets.token_hex(SESSION_BYTES)
-            self._offers[effect.attempt] = (hub, effect.peer, session)
-            try:
-                private = self._private(hub, effect.peer)
-                stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone, allow_private=private)
-            except PeerBusy as busy:
-                self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
-                return
-        else:
+        if route.via != "hub":
             dialled = await self._dial(route.where)
+            self._mark(effect.peer, "open", f"{dialled.transport}; now the handshake")
             await self._links.meet(dialled, effect.peer, route, effect.attempt, client=True, began=True)
             return
-        await self._links.meet(stream, effect.peer, route, effect.attempt, client=stream.offered, began=True)
+        hub, session = HubUrl(route.where), secrets.token_hex(SESSION_BYTES)
+        self._offers[effect.attempt] = (hub, effect.peer, session)
+        care = self._care(hub, effect.peer)
+        stream = await self._rtc.offer(hub, effect.peer, session, alone=effect.alone, **care._asdict())
+        await self._shake(effect, stream, route, began=True)
 
     async def _accept(self, effect: e.AcceptOffer) -> None:
-        try:
-            private = self._private(effect.hub, effect.peer)
-            stream = await self._rtc.accept(effect.hub, effect.peer, effect.session, allow_private=private)
-        except PeerBusy as busy:
-            self._dispatch(a.RemotePeerConnectionFailed(effect.peer, effect.attempt, str(busy), busy.not_before_s))
-            return
-        route, began = Route("hub", effect.hub), effect.session in self._knocked
+        care = self._care(effect.hub, effect.peer)
+        stream = await self._rtc.accept(effect.hub, effect.peer, effect.session, **care._asdict())
+        await self._shake(effect, stream, Route("hub", effect.hub), began=effect.session in self._knocked)
+
+    async def _shake(
+        self,
+        effect: e.ScheduleConnectToRemotePeer | e.AcceptOffer,
+        stream: ChannelStream,
+        route: Route,
+        *,
+        began: bool,
+    ) -> None:
+        self._mark(effect.peer, "open", "the data channel; now the handshake")
         await self._links.meet(stream, effect.peer, route, effect.attempt, client=stream.offered, began=began)
 
     def _refuse(self, effect: e.RefuseOffer) -> Work:
@@ -369,6 +405,18 @@ class EffectPerformer:
         for task in list(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+
+
+def _kinds(signal: Signal) -> str:
+    """What kinds of addresses a signal tells, and how many; never the addresses."""
+    lines = [*candidate_lines(signal.sdp), *([signal.candidate] if signal.candidate else [])]
+    kinds: Counter[str] = Counter()
+    for line in lines[:REMOTE_CANDIDATES_MAX]:
+        try:
+            kinds[parse_candidate(line).kind] += 1
+        except SignalInvalid:
+            kinds["invalid"] += 1
+    return "".join(f", {count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 def recorded(hub: KnownHub, record: HubRecord) -> HubRecord:

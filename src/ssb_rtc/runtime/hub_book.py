@@ -22,12 +22,17 @@ from ssb_rtc.storage.contacts import Contacts
 from ssb_rtc.storage.hub_entries import HubEntries
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import FeedId, HubUrl, feed_of
+from ssb_rtc.wire.hub_url import hub_host, is_loopback
 from ssb_rtc.wire.told_hubs import is_fit
 
 SIGNER_MAX: Final = 32
 """Hubs of one signer; as many as the manager's table has."""
 ENTRIES_MAX: Final = 4_096
 """About 1 MiB."""
+MESSAGES_MAX: Final = 4_096
+"""The same for what was published, of which as many again may be here before it is looked at. All of it is gone through
+whenever somebody says something, and a friend who follows a thousand made-up names has each of them say 32 things.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class HubBook:
         self._entries: dict[FeedId, dict[HubUrl, HubEntry]] = {}
         self._count = 0
         self._messages: dict[FeedId, dict[HubUrl, HubMessage]] = {}
+        self._message_count = 0
         self._told: WeakKeyDictionary[Link, set[_Told]] = WeakKeyDictionary()
         """What passed over each link, either way."""
         for entry in store.all():
@@ -122,13 +128,37 @@ class HubBook:
 
     def read(self, author: FeedId, message: HubMessage) -> bool:
         """A published message, in the order of its feed; whether it says something new."""
+        if not is_fit(message.url, allow_loopback=True):
+            return False
         said = self._messages.setdefault(author, {})
         if said.get(message.url) == message:
             return False
+        self._message_count += message.url not in said
         said[message.url] = message
         if len(said) > SIGNER_MAX:
-            del said[min(said, key=lambda url: (said[url].time_ms, url))]
+            self._forget_oldest(said, SIGNER_MAX)
+        if self._message_count > 2 * MESSAGES_MAX:
+            self._shrink_messages()
         return True
+
+    def _forget_oldest(self, said: dict[HubUrl, HubMessage], most: int) -> None:
+        for url in sorted(said, key=lambda url: (said[url].time_ms, url))[: max(0, len(said) - most)]:
+            del said[url]
+            self._message_count -= 1
+
+    def _shrink_messages(self) -> None:
+        """Those out of reach go, then the oldest of whoever said most, then authors by chance."""
+        for author in [author for author in self._messages if not self.reaches(author)]:
+            self._message_count -= len(self._messages.pop(author))
+        most = SIGNER_MAX
+        while most > 1 and sum(min(len(said), most) for said in self._messages.values()) > MESSAGES_MAX:
+            most -= 1
+        for said in self._messages.values():
+            self._forget_oldest(said, most)
+        surplus = max(0, len(self._messages) - MESSAGES_MAX)
+        others = [author for author in self._messages if author != self._keys.id]
+        for author in random.sample(others, min(surplus, len(others))):
+            self._message_count -= len(self._messages.pop(author))
 
     def sweep(self) -> set[HubUrl]:
         """Forgets what is too old or of whom is out of reach; the hubs that it was about. Raises StorageFault."""
@@ -158,7 +188,9 @@ class HubBook:
                 continue
             entries, messages = self._entries.get(signer, {}), self._messages.get(signer, {})
             for url in entries.keys() | messages.keys():
-                if _speaks(entries.get(url), messages.get(url), now_ms) and is_fit(url, allow_loopback=allow_loopback):
+                # All of them were looked at when they came; only what may be told on this machine hangs on the day.
+                here = not allow_loopback and is_loopback(hub_host(url))
+                if not here and _speaks(entries.get(url), messages.get(url), now_ms):
                     found.setdefault(url, []).append(signer)
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -83,6 +84,8 @@ class LinkTable:
         self._used: dict[PeerId, int] = {}
         """The link with each peer of which the plugins know."""
         self._goodbyes: dict[Link, _Goodbye] = {}
+        self.ended_bytes: Counter[tuple[str, ...]] = Counter()
+        """What came and went over links that have ended, by transport and `in` or `out`."""
         self._remarks = Remarks()
         self._last_id = 0
         self._shaking: dict[Stream, None] = {}
@@ -91,6 +94,10 @@ class LinkTable:
     def get(self, number: int) -> Link | None:
         """The open link of this number."""
         return self._links.get(number)
+
+    def all(self) -> list[Link]:
+        """Every open link to a remote peer."""
+        return list(self._links.values())
 
     def used(self, peer: PeerId) -> int | None:
         """The number of the link to this peer that replicates."""
@@ -181,6 +188,8 @@ class LinkTable:
 
     def _ended(self, number: int, link: Link) -> None:
         del self._links[number], self._numbers[link]
+        self.ended_bytes[link.transport, "in"] += link.bytes_in
+        self.ended_bytes[link.transport, "out"] += link.bytes_out
         self._unuse(number, link)
         goodbye = self._goodbyes.pop(link, None)
         if goodbye is None or link.fault is not None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 
@@ -24,17 +24,18 @@ from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings as Policy
-from ssb_rtc.manager.slots import is_near
 from ssb_rtc.manager.state import KnownHub, Now, Route, State, Witness, initial
 from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
-from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, EffectPerformer, known_hub
+from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, Care, EffectPerformer, known_hub
 from ssb_rtc.runtime.go_betweens import GoBetweens
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.runtime.hub_prober import HubProber
+from ssb_rtc.runtime.journal import tell_hubs, tell_milestone
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.reports import Reports
+from ssb_rtc.runtime.timelines import Timelines
 from ssb_rtc.runtime.trace import Trace
 from ssb_rtc.runtime.ways_out import NetworkWatch, ways_out
 from ssb_rtc.signalhub.client import open_session
@@ -45,6 +46,7 @@ from ssb_rtc.signalhub.signalling import Signalling
 from ssb_rtc.signalhub.swarm_signalling import SwarmSignalling
 from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.storage.inboxes import Inboxes
+from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.ice import IceConfig, is_local, parse_stun, parse_turn
 from ssb_rtc.transport.lan import LanDiscovery
@@ -55,8 +57,12 @@ from ssb_rtc.transport.rtc import RtcTransport, backend_named
 from ssb_rtc.types import FeedId, HubUrl, JsonObject, PeerId, peer_of
 from ssb_rtc.wire import address as addresses
 from ssb_rtc.wire.address import hub_host, is_loopback
+from ssb_rtc.wire.hub_url import speaks_swarm
 from ssb_rtc.wire.lan import Appeared
 from ssb_rtc.wire.swarm import app_name
+
+if TYPE_CHECKING:
+    from ssb_rtc.runtime.metrics_server import MetricsServer
 
 CONNECT_LIMIT_S: Final = 60.0
 HOPS_BATCH_MAX: Final = 500
@@ -97,6 +103,8 @@ class Network:
             turn=_parsed("--turn", parse_turn, settings.turn),
             relay_only=settings.relay_only,
         )
+        if settings.relay_strangers and not self._ice.turn:
+            raise ConfigFault("--relay-strangers needs a TURN server: set --turn turn:USER:PASS@HOST:PORT")
         self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
         self._go_betweens = GoBetweens(hears, self._dispatch)
@@ -106,7 +114,11 @@ class Network:
         )
         self._prober = HubProber(book.store if book is not None else None, lambda: self.meets_on_loopback, now_ms)
         self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
-        self._performer = EffectPerformer(contacts, self._links, self._dial, self._dispatch, now_ms, self._is_private)
+        self.timelines = Timelines()
+        self.metrics: MetricsServer | None = None
+        self._performer = EffectPerformer(
+            contacts, self._links, self._dial, self._dispatch, now_ms, self._care_for, self.timelines.mark
+        )
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
         progress = {} if progress is None else progress
@@ -116,10 +128,13 @@ class Network:
         self._lan = settings.lan and not settings.relay_only and transports is None
         self._trace = Trace(Path(settings.trace) if settings.trace is not None else None)
         self._driver = Driver(state, self._performer, trace=self._trace)
+        self._driver.observe(self.timelines.observe)
+        self._driver.observe(tell_hubs)
+        self.timelines.subscribe(tell_milestone)
         self._parts = AsyncExitStack()
         """What was opened, closed in the reverse order."""
         self._parts.callback(self._trace.close)
-        self.reports = Reports(self._driver, self._links, progress)
+        self.reports = Reports(self._driver, self._links, progress, self.timelines)
 
     # --- life ---
 
@@ -140,10 +155,16 @@ class Network:
         ice = dataclasses.replace(self._ice, allow_loopback=allow_loopback)
         session = open_session(GuardedResolver(self._is_only_told, lambda: self.meets_on_loopback))
         self._parts.push_async_callback(session.close)
-        signalling = self._speak(session)
+        signalling = self._signalling = self._speak(session)
         performer = self._performer
         rtc = RtcTransport(
-            self._own, self._backend, ice, performer.send_signal, performer.on_offer, knocks=signalling.knocks
+            self._own,
+            self._backend,
+            ice,
+            performer.send_signal,
+            performer.on_offer,
+            knocks=signalling.knocks,
+            on_state=self.timelines.mark,
         )
         self._parts.push_async_callback(signalling.close)
         self._parts.push_async_callback(rtc.close)
@@ -237,11 +258,18 @@ class Network:
     def _is_blocked(self, peer: PeerId) -> bool:
         return peer in self._blocked
 
-    def _is_private(self, hub: HubUrl, peer: PeerId) -> bool:
-        """Whether candidates in private ranges are tried: strangers could aim us at what is in our own network."""
-        state, host = self._driver.state, hub_host(hub)
+    def _care_for(self, hub: HubUrl, peer: PeerId) -> Care:
+        """Strangers could aim us at what is in our own network, and learn our address.
+
+        In the swarm dialect everybody reads along, and whoever likes can say that they are a friend.
+        """
+        state = self._driver.state
         row = state.peers.get(peer)
-        return peer in state.hops or (row is not None and is_near(state, row)) or is_local(host)
+        near = peer in state.hops or peer in state.pinned or (row is not None and row.asked)
+        return Care(
+            allow_private=near or is_local(hub_host(hub)),
+            relay_only=self._settings.relay_strangers and (not near or speaks_swarm(hub)),
+        )
 
     async def _dial(self, where: str) -> Stream:
         return await self._multiserver.connect(where)
@@ -414,9 +442,22 @@ class Network:
 
     # --- what people see ---
 
+    async def serve_metrics(self, port: int, ingest: Ingest) -> None:
+        """Shows the numbers of this peer to Prometheus, on this machine. Raises ListenFailed, ConfigFault."""
+        # An optional library, and an HTTP server, for those who want them only.
+        from ssb_rtc.runtime.metrics import KIND, Page, Parts  # noqa: PLC0415
+        from ssb_rtc.runtime.metrics_server import MetricsServer  # noqa: PLC0415
+
+        outcomes = self._performer.outcomes
+        parts = Parts(self._driver, self._links, outcomes, self.timelines, self._signalling, ingest)
+        self.metrics = MetricsServer(KIND, Page(parts).render)
+        self._parts.push_async_callback(self.metrics.close)
+        await self.metrics.start(port)
+
     def addresses(self) -> list[str]:
         """Multiserver addresses at which we can be reached now."""
-        hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED"]
+        # A hub behind a password is nothing to pass on, and neither is the password.
+        hubs = [hub.url for hub in hubs_view(self._driver.state) if hub.state == "CONNECTED" and "@" not in hub.url]
         return [*self._multiserver.addresses(), *(addresses.rtc_address(hub, self._keys.public) for hub in hubs)]
 
 

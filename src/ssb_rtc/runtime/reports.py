@@ -21,6 +21,7 @@ from ssb_rtc.runtime.hub_history import HubHistory
 from ssb_rtc.runtime.links import LinkTable
 from ssb_rtc.runtime.peer_watch import PeerWatch
 from ssb_rtc.runtime.rows import PeerRows, hub_rows
+from ssb_rtc.runtime.timelines import Milestone, Timelines
 from ssb_rtc.types import HubUrl, JsonObject, PeerId
 
 TRACE_QUEUE_MAX: Final = 1_000
@@ -29,8 +30,11 @@ TRACE_QUEUE_MAX: Final = 1_000
 class Reports:
     """The read side of one network."""
 
-    def __init__(self, driver: Driver, links: LinkTable, progress: Mapping[PeerId, Progress]) -> None:
+    def __init__(
+        self, driver: Driver, links: LinkTable, progress: Mapping[PeerId, Progress], timelines: Timelines
+    ) -> None:
         self._driver = driver
+        self._timelines = timelines
         self._links = links
         self._progress = progress
         self._hub_history = HubHistory()
@@ -70,11 +74,12 @@ class Reports:
         }
 
     def why_peer(self, text: str) -> JsonObject:
-        """Why a peer is connected or not: {subject, state, because, terms, next}.
+        """Why a peer is connected or not: {subject, state, because, terms, next, timeline}.
 
-        `text` is its id, or the beginning of a known one's. Raises MisuseError where it is neither.
+        `timeline` is what `timeline` gives. `text` is the peer's id, or the beginning of a known one's. Raises
+        MisuseError where it is neither.
         """
-        return _told(explain_peer(self._state_now(), self._peer_named(text)))
+        return {**_told(explain_peer(self._state_now(), self._peer_named(text))), "timeline": self.timeline(text)}
 
     def _peer_named(self, text: str) -> PeerId:
         if public_key(PeerId(text)) is not None:
@@ -88,6 +93,32 @@ class Reports:
         if len(found) > 1:
             raise MisuseError(f"{len(found)} known peers begin with {text!r}, {found[0]} and {found[1]} among them")
         return found[0]
+
+    def timeline(self, text: str) -> list[JsonObject]:
+        """What happened on the way to a peer, the last time: [{peer, at_s, wall_s, what, detail, times}].
+
+        `text` and errors as in `why_peer`.
+        """
+        peer = self._peer_named(text)
+        return [_line(peer, line) for line in self._timelines.of(peer)]
+
+    async def follow_timeline(self, text: str) -> AsyncGenerator[JsonObject]:
+        """The same, and then each new line; one that begins anew has `at_s` 0. Raises as `why_peer`, once read."""
+        peer = self._peer_named(text)
+        queue: asyncio.Queue[Milestone] = asyncio.Queue(TRACE_QUEUE_MAX)
+
+        def take(whose: PeerId, line: Milestone) -> None:
+            if whose == peer and not queue.full():
+                queue.put_nowait(line)
+
+        stop = self._timelines.subscribe(take)
+        try:
+            for line in self._timelines.of(peer):
+                yield _line(peer, line)
+            while True:
+                yield _line(peer, await queue.get())
+        finally:
+            stop()
 
     def why_hub(self, hub: HubUrl) -> JsonObject:
         """Why a hub is connected or not: {subject, state, because, terms, next}."""
@@ -132,6 +163,10 @@ def _told(explanation: Explanation) -> JsonObject:
         "terms": {term.name: term.value for term in explanation.terms},
         "next": list(explanation.next),
     }
+
+
+def _line(peer: PeerId, line: Milestone) -> JsonObject:
+    return {"peer": peer, **line._asdict(), "at_s": round(line.at_s, 4)}
 
 
 def _plain(record: a.Action | e.Effect) -> JsonObject:

@@ -94,13 +94,18 @@ class Trace:
         return self._states[0] if self._states else None
 
     def record(self, before: State, now: Now, action: Action, effects: tuple[Effect, ...]) -> None:
-        """Add one step. A file that can't be written ends the file, never the peer."""
+        """Add one step. A file that can't be written ends the file, never the peer; nor does what is no text."""
         record = Record(now.mono_s, now.wall_s, action, effects)
         self.ring.append(record)
         self._states.append(before)
         if self._file is None:
             return
-        lines = msgspec.json.encode(record) + b"\n"
+        try:
+            lines = msgspec.json.encode(record) + b"\n"
+        except (UnicodeError, msgspec.MsgspecError) as error:
+            _log.warning("the trace file ends here, because a step can't be written: %s", error)
+            self.close()
+            return
         if self._fresh:
             self._fresh = False
             lines = msgspec.json.encode(_header(before)) + b"\n" + lines

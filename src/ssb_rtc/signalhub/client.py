@@ -235,7 +235,7 @@ class HubClient:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "text/event-stream":
             raise TransportFault(
-                f"there is no signalhub at {shown(self.hub)}: it answers with {kind[:40] or 'no type'}"
+                f"there is no signalhub at {shown(self.hub)}: it answers with {_plain(kind[:40]) or 'no type'}"
             )
         if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
             raise TransportFault(f"the hub {shown(self.hub)} packs its stream, which was not asked for")
@@ -304,12 +304,17 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "it ended in the middle"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _why_certificate(error.certificate_error)
+        return _plain(_why_certificate(error.certificate_error))
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return "nobody there speaks https"
     if isinstance(error, aiohttp.ClientConnectorError):
         return _why(error.os_error)
-    return (str(error) or type(error).__name__)[:120]
+    return _plain((str(error) or type(error).__name__)[:120])
+
+
+def _plain(text: str) -> str:
+    """What a hub said, without what steers a terminal or is no text (aiohttp makes lone surrogates of odd bytes)."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _why(error: OSError) -> str:

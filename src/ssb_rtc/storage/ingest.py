@@ -87,6 +87,10 @@ class Ingest:
         self.hmac_key = hmac_key
         self.own: FeedId | None = None
         """The feed that we write ourselves; its author sets it."""
+        self.committed = 0
+        """Messages of others that were verified and stored, since the start."""
+        self.refused = 0
+        """Messages that were not what they should be: no message, not the next of their feed, not signed."""
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="ssb-verify")
         self._in_worker = 0
         self._batches: deque[_Batch] = deque()
@@ -188,6 +192,7 @@ class Ingest:
                     while (unclear := self._take(intake, raw)) is not None:
                         await self.settle(unclear)
                 except (MessageInvalid, StorageFault) as fault:
+                    self.refused += isinstance(fault, MessageInvalid)
                     intake.fail(fault)
                     self.hurry()
                     raise
@@ -349,6 +354,7 @@ class Ingest:
         if bad.dropped:
             return
         checked = bad.pending.checked
+        self.refused += 1
         bad.intake.fail(MessageInvalid(f"invalid signature on message {checked.sequence} of {checked.author}"))
         entries = self._feeds[checked.author]
         while entries:
@@ -394,6 +400,7 @@ class Ingest:
             self._queued_bytes -= entry.size_bytes
             if not entry.dropped:
                 entry.intake.accepted += 1
+                self.committed += 1
                 author = entry.pending.checked.author
                 waiting = self._feeds[author]
                 waiting.popleft()

@@ -35,6 +35,10 @@ DISCONNECTED_GRACE_S = 5.0
 OnSignal = Callable[[Signal], None]
 
 
+class NoRoute(ConnectFailed):
+    """Both sides told where they are, and no way between them was found."""
+
+
 class Channel(ABC):
     """One attempt, and the connection that comes of it. Backends fill in the abstract methods.
 
@@ -62,6 +66,8 @@ class Channel(ABC):
         self._stream: ChannelStream | None = None
         self.on_gone: Callable[[], None] = lambda: None
         """Called once when everything is closed."""
+        self.on_state: Callable[[str, str], None] = lambda _of, _state: None
+        """Called with `ice` or `connection` and its new state, in the words of the WebRTC standard."""
 
     # --- what the transport uses ----------------------------------------------------------------------------------
 
@@ -151,6 +157,7 @@ class Channel(ABC):
 
     def _connection_state(self, state: str) -> None:
         """The library reports how the connection is: 'connected', 'disconnected', 'failed' or 'closed'."""
+        self.on_state("connection", state)
         if state == "disconnected":
             if self._grace is None:
                 self._grace = asyncio.get_running_loop().call_later(DISCONNECTED_GRACE_S, self._lost)
@@ -168,7 +175,7 @@ class Channel(ABC):
         if self._stream is not None:
             self._stream.broke("the other side vanished: nothing came from its address any more")
         else:
-            self._fail(ConnectFailed(self.failure))
+            self._fail(NoRoute(self.failure))
 
     # --- the work -------------------------------------------------------------------------------------------------
 

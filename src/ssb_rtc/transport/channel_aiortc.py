@@ -69,6 +69,7 @@ class AiortcChannel(Channel):
         super().__init__(config, initiator=initiator, on_signal=on_signal, policy=policy)
         self._connection = aiortc.RTCPeerConnection(_configuration(config))
         self._connection.on("connectionstatechange", self._on_state)
+        self._connection.on("iceconnectionstatechange", self._on_ice_state)
         self._connection.on("datachannel", self._watch)
         self._port: _AiortcPort | None = None
 
@@ -103,6 +104,9 @@ class AiortcChannel(Channel):
 
     def _on_state(self) -> None:
         self._connection_state(str(self._connection.connectionState))
+
+    def _on_ice_state(self) -> None:
+        self.on_state("ice", str(self._connection.iceConnectionState))
 
     def _watch(self, channel: Any) -> None:
         """Makes a stream of our channel, or of the first one that the other side opens."""

@@ -59,6 +59,7 @@ class WrtcChannel(Channel):
         self._connection = webrtc.RTCPeerConnection(_configuration(config))
         self._connection.on("icecandidate", self._on_candidate)
         self._connection.on("connectionstatechange", self._on_state)
+        self._connection.on("iceconnectionstatechange", self._on_ice_state)
         self._connection.on("datachannel", lambda event: self._watch(event.channel))
         self._port: _WrtcPort | None = None
 
@@ -110,6 +111,9 @@ class WrtcChannel(Channel):
 
     def _on_state(self, _event: Any) -> None:
         self._connection_state(str(self._connection.connection_state.value))
+
+    def _on_ice_state(self, _event: Any) -> None:
+        self.on_state("ice", str(self._connection.ice_connection_state.value))
 
     def _watch(self, channel: Any) -> None:
         """Makes a stream of our channel, or of the first one that the other side opens."""

@@ -26,7 +26,7 @@ from typing import ClassVar
 from ssb_rtc.errors import ConfigFault, ConnectFailed, LinkClosed, ListenFailed, MisuseError, RemoteFault
 from ssb_rtc.feeds.refs import public_key
 from ssb_rtc.transport.base import Listener, OnStream, Stream, Transport
-from ssb_rtc.transport.channel import Backend, Channel
+from ssb_rtc.transport.channel import Backend, Channel, NoRoute
 from ssb_rtc.transport.channel_stream import ChannelStream
 from ssb_rtc.transport.held import HeldOffers, Key
 from ssb_rtc.transport.ice import CandidatePolicy, IceConfig
@@ -45,10 +45,20 @@ ACCEPTS_MAX = 16
 SendSignal = Callable[[HubUrl, PeerId, str, Signal], None]
 OnOffer = Callable[[HubUrl, PeerId, str, Signal], None]
 """Hub, peer, session, and the offer or the knock."""
+OnState = Callable[[PeerId, str, str], None]
+"""Peer, `ice` or `connection`, and its new state in the words of the WebRTC standard."""
 
 
 class Superseded(ConnectFailed):
     """Our attempt gave way to the other side's offer. No failure: the link comes from answering that one."""
+
+
+class NobodyAnswered(ConnectFailed):
+    """What we began with was heard by nobody who cares."""
+
+
+class NotSent(ConnectFailed):
+    """No hub took what we wanted to say."""
 
 
 class PeerBusy(ConnectFailed):
@@ -75,6 +85,8 @@ class _Attempt:
     unnamed: bool = False
     """The other side names no session."""
     policy: CandidatePolicy = field(default_factory=CandidatePolicy)
+    relay_only: bool = False
+    """The other side shall not learn our address."""
     channel: Channel | None = None
     begun: asyncio.Future[Channel] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     given_up: asyncio.Future[ConnectFailed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -97,8 +109,10 @@ class RtcTransport(Transport):
         on_offer: OnOffer | None = None,
         *,
         knocks: Callable[[HubUrl], bool] = lambda _hub: False,
+        on_state: OnState = lambda _peer, _of, _state: None,
     ) -> None:
-        """`knocks(hub)`: whether the dialect that is spoken there knows knocks."""
+        """`knocks(hub)`: whether the dialect that is spoken there knows knocks. `on_state` is told how ICE goes."""
+        self._on_state = on_state
         self._own_key = public_key(own)
         self._backend = backend
         self._ice = ice
@@ -153,18 +167,32 @@ class RtcTransport(Transport):
         self._held.drop_hub(hub)
 
     async def offer(
-        self, hub: HubUrl, peer: PeerId, session: str, *, alone: bool = False, allow_private: bool = True
+        self,
+        hub: HubUrl,
+        peer: PeerId,
+        session: str,
+        *,
+        alone: bool = False,
+        allow_private: bool = True,
+        relay_only: bool = False,
     ) -> ChannelStream:
         """Offers a connection, or knocks for one. `alone`: we have no link at all.
+
+        allow_private: addresses of theirs in private ranges are tried. relay_only: they are told of nothing but our
+        place at a TURN server, whatever holds for others.
 
         Raises Superseded when we answer an offer of theirs instead, PeerBusy when they refuse ours, ConnectFailed with
         why there is no way (after ATTEMPT_LIMIT_S at the latest), SignalInvalid when their answer makes no sense.
         Cancelling it closes all.
         """
-        attempt = _Attempt(hub, peer, session, ours=True, offers=not self._knocks(hub), alone=alone)
+        attempt = _Attempt(
+            hub, peer, session, ours=True, offers=not self._knocks(hub), alone=alone, relay_only=relay_only
+        )
         return await self._open(attempt, allow_private=allow_private)
 
-    async def accept(self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True) -> ChannelStream:
+    async def accept(
+        self, hub: HubUrl, peer: PeerId, session: str, *, allow_private: bool = True, relay_only: bool = False
+    ) -> ChannelStream:
         """Answers a held offer, or a held knock by an offer. Our own attempt with the peer, if any, ends as Superseded.
 
         Raises as `offer` does, and ConnectFailed when the offer is not held any more.
@@ -175,7 +203,7 @@ class RtcTransport(Transport):
             raise ConnectFailed("the offer is not there any more: it waited too long for its answer")
         self._supersede(peer)
         knocked = held.offer.kind == "knock"
-        attempt = _Attempt(hub, peer, session, ours=False, offers=knocked, unnamed=unnamed)
+        attempt = _Attempt(hub, peer, session, ours=False, offers=knocked, unnamed=unnamed, relay_only=relay_only)
         signals = () if knocked else (held.offer, *held.candidates)
         return await self._open(attempt, *signals, allow_private=allow_private)
 
@@ -195,7 +223,7 @@ class RtcTransport(Transport):
         """No hub took this signal. Without its offer or answer an attempt waits for nothing: it fails at once."""
         attempt = self._attempts.get((peer, session))
         if attempt is not None and signal.kind != "candidate":
-            self._give_up(attempt, ConnectFailed(f"our {signal.kind} did not get out: {reason}"))
+            self._give_up(attempt, NotSent(f"our {signal.kind} did not get out: {reason}"))
 
     def refused(self, hub: HubUrl, peer: PeerId, session: str, not_before_s: float) -> None:
         """Somebody says on this hub that it refuses this session. Ends that attempt and nothing else."""
@@ -313,10 +341,12 @@ class RtcTransport(Transport):
 
     def _begin(self, attempt: _Attempt, *signals: Signal) -> None:
         """Creates the connection; before that an attempt costs nothing but its entry."""
+        ice = replace(self._ice, relay_only=True) if attempt.relay_only else self._ice
         channel = attempt.channel = self._backend.create(
-            self._ice, initiator=attempt.offers, on_signal=partial(self._say, attempt), policy=attempt.policy
+            ice, initiator=attempt.offers, on_signal=partial(self._say, attempt), policy=attempt.policy
         )
         channel.on_gone = partial(self._forget, attempt)
+        channel.on_state = partial(self._on_state, attempt.peer)
         channel.start()
         for signal in signals:
             channel.signal(signal)
@@ -335,10 +365,10 @@ class RtcTransport(Transport):
             channel = attempt.channel
             if channel is None or (attempt.offers and not channel.answered):
                 what = "knock" if channel is None else "offer"
-                raise ConnectFailed(
+                raise NobodyAnswered(
                     f"nobody answered our {what} within {ATTEMPT_LIMIT_S:g} s: is the other peer still there?"
                 )
-            raise ConnectFailed(channel.failure)
+            raise NoRoute(channel.failure)
         finally:
             opening.cancel()
 

@@ -110,11 +110,9 @@ class Hearing:
 
     def hear(self, data: bytes, sender: str, now_s: float) -> Appeared | None:
         """A packet from `sender` (its IP address) at `now_s` (monotonic seconds): whom to tell of, or None."""
-        if not self._all.take(now_s):
-            self.dropped += 1
-            return None
+        # The sender's own limit first: who sends without end must not use up what all have together.
         known = self._sender(sender, now_s)
-        if not known.bucket.take(now_s):
+        if not known.bucket.take(now_s) or not self._all.take(now_s):
             self.dropped += 1
             return None
         appeared = read(data, sender)

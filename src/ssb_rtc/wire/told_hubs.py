@@ -27,6 +27,12 @@ _LOCAL_NETWORKS: Final = tuple(
     )
 )
 """Beyond what `is_global` knows: IPv4 in old clothes, local NAT64, site-local, Teredo, documentation, SRv6."""
+_LOCAL_IPV4_NETWORKS: Final = tuple(
+    map(ipaddress.IPv4Network, ("192.0.0.0/24", "168.63.129.16/32", "192.88.99.0/24", "192.175.48.0/24"))
+)
+"""Protocol assignments (a cloud's metadata server is among them), another cloud's own host, 6to4 relays, and AS112."""
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
+"""Third quarter of an IPv6 address whose last one is an IPv4 address."""
 
 
 def is_fit(url: str, *, allow_loopback: bool = False) -> bool:
@@ -61,8 +67,12 @@ def is_public_host(host: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        if inner is None and int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public_host(str(inner))
         if any(address in network for network in _LOCAL_NETWORKS):
             return False
+    elif any(address in network for network in _LOCAL_IPV4_NETWORKS):
+        return False
     return address.is_global and not address.is_multicast
