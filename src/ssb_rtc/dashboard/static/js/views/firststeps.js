@@ -55,6 +55,25 @@ export function hubForm() {
     h("label", { class: "check" }, secret, "Keep it to ourselves: other peers are never told of it"));
 }
 
+const HIDDEN = "first steps hidden";
+let hidden = wasHidden();
+
+function wasHidden() {
+  try {
+    return localStorage.getItem(HIDDEN) !== null;
+  } catch {
+    return false; // storage is switched off in this browser
+  }
+}
+
+function keepHidden() {
+  try {
+    localStorage.setItem(HIDDEN, "");
+  } catch {
+    // It lasts as long as the page.
+  }
+}
+
 export function buildFirstSteps(root) {
   const steps = [
     { title: "Say who you are", why: "Others see your name instead of a key. You can change it at any time.", todo: nameForm(), done: () => Boolean(state.me.name) },
@@ -70,8 +89,13 @@ export function buildFirstSteps(root) {
     step.number = String(index + 1);
     list.append(step.node);
   }
+  const hide = () => {
+    hidden = true;
+    keepHidden();
+    card.hidden = true;
+  };
   const card = h("section", { class: "card", "aria-labelledby": "first-title", hidden: true },
-    h("div", { class: "card-head" }, h("h2", { id: "first-title" }, "First steps")), list);
+    h("div", { class: "card-head" }, h("h2", { id: "first-title" }, "First steps"), h("button", { type: "button", class: "quiet", onclick: hide }, "Hide")), list);
   root.append(card);
   panel("home", ["peers", "hubs", "me"], () => {
     let open = 0;
@@ -82,6 +106,6 @@ export function buildFirstSteps(root) {
       say(step.mark, done ? "✓" : step.number);
       say(step.said, done ? " (done)" : "");
     }
-    card.hidden = !state.ready || open === 0;
+    card.hidden = hidden || !state.ready || open === 0;
   });
 }

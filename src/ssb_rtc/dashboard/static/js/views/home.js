@@ -47,7 +47,7 @@ function figures() {
   const disk = figure("On the disk");
   const now = figure("Coming in now");
   const bar = h("progress", { max: 1, "aria-label": "Messages that are here, of all that are known" });
-  messages.under.after(bar);
+  messages.under.after(h("dd", {}, bar));
   const [incoming, outgoing] = [s("path", {}), s("path", { class: "out" })];
   const spark = s("svg", { class: "spark", viewBox: `0 0 ${SAMPLES_MAX - 1} ${SPARK_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, incoming, outgoing);
   now.under.after(h("dd", {}, spark));

@@ -6,6 +6,8 @@ import { nameOf, panel, shownState, state } from "../store.js";
 import { openHub, openPeer } from "./sheet.js";
 
 const PEERS_MAX = 120;
+const NARROW_PEERS_MAX = 40;
+const NARROW = 520;
 const HUBS_MAX = 24;
 const LABEL_MAX = 18;
 const ELSEWHERE = "elsewhere";
@@ -19,11 +21,11 @@ const RANK = { CONNECTED: 0, CONNECTING: 1, DISCONNECTED: 2, BLOCKED: 3 };
 const cut = (text) => (text.length > LABEL_MAX ? `${text.slice(0, LABEL_MAX - 1)}…` : text);
 
 /** Who is drawn when not all can be: links, then attempts, then friends, then by score. */
-function chosen() {
+function chosen(most) {
   const rows = [...state.peers.values()];
   const rank = (row) => RANK[shownState(row)] * 10 + Math.min(row.hops ?? 9, 9);
   rows.sort((one, other) => rank(one) - rank(other) || other.score - one.score || (one.id < other.id ? -1 : 1));
-  return rows.slice(0, PEERS_MAX);
+  return rows.slice(0, most);
 }
 
 /** Where everything stands, for a picture of this size: {nodes, lines, left}. */
@@ -33,7 +35,8 @@ function layout(width, height) {
   const at = (turn, ring) => ({ x: cx + Math.cos(turn) * rx * ring, y: cy + Math.sin(turn) * ry * ring });
   const hubs = state.hubs.slice(0, HUBS_MAX);
   const sectors = new Map(hubs.map((hub) => [hub.url, { hub, peers: [] }]));
-  const drawn = chosen();
+  const most = width < NARROW ? NARROW_PEERS_MAX : PEERS_MAX;
+  const drawn = chosen(most);
   for (const row of drawn) {
     const url = row.hubs.find((one) => sectors.has(one)) ?? ELSEWHERE;
     if (!sectors.has(url)) sectors.set(url, { hub: null, peers: [] });
@@ -60,7 +63,7 @@ function layout(width, height) {
     });
     turn += wide;
   }
-  return { nodes, lines, rings: [HUB_RING, RINGS[0]].map((ring) => [rx * ring, ry * ring]), me: { x: cx, y: cy }, left: state.peers.size - drawn.length };
+  return { nodes, lines, rings: [HUB_RING, RINGS[0]].map((ring) => [rx * ring, ry * ring]), me: { x: cx, y: cy }, left: state.peers.size - drawn.length, most };
 }
 
 /** Puts rows on rings within a sector, those that matter most on the inner one. */
@@ -165,7 +168,7 @@ export function buildMap(root) {
     keyed(nodes, drawn.nodes, { key: (node) => node.key, make: makeNode, update: updateNode });
     if (nodes.firstChild && !nodes.querySelector('[tabindex="0"]')) mark(nodes.firstChild, "tabindex", 0);
     mark(me, "transform", `translate(${drawn.me.x} ${drawn.me.y})`);
-    say(note, `${many(state.hubs.length, "hub")}, ${many(state.peers.size, "peer")}${drawn.left ? `; the ${PEERS_MAX} that matter most are drawn` : ""}. Choose one to see why it is as it is.`);
+    say(note, `${many(state.hubs.length, "hub")}, ${many(state.peers.size, "peer")}${drawn.left ? `; the ${drawn.most} that matter most are drawn` : ""}. Choose one to see why it is as it is.`);
   };
   panel("home", ["peers", "hubs", "me"], render);
   new ResizeObserver(render).observe(svg);

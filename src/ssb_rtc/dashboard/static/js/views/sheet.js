@@ -11,6 +11,7 @@ import { drawBadge, drawFace, face, field } from "./parts.js";
 import { transportName } from "./links.js";
 
 const REFRESH_MS = 2000;
+const LEAST_TERM = 0.05;
 
 let sheet = null;
 /** What the sheet shows: {kind: "peer" | "hub", name, asked_ms}. */
@@ -93,7 +94,7 @@ function drawWhy(why) {
   keyed(parts.because, [...new Set(why.because)], bullet);
   keyed(parts.next, [...new Set(why.next)], bullet);
   parts.following.hidden = why.next.length === 0;
-  const terms = Object.entries(why.terms).map(([name, value]) => ({ name, value }));
+  const terms = Object.entries(why.terms).map(([name, value]) => ({ name, value })).filter((term) => Math.abs(term.value) >= LEAST_TERM);
   const most = Math.max(1, ...terms.map((term) => Math.abs(term.value)));
   parts.scoring.hidden = terms.length === 0;
   keyed(parts.terms, terms, {
