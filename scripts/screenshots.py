@@ -28,10 +28,13 @@ SETTLE_MS: Final = 1_500
 
 PEOPLE: Final = {
     "mara": ("Mara", ["Hello from the harbour.", "The ferry is late again; time to read everybody's posts."]),
-    "jonas": ("Jonas", ["Trying this from the train, without any server of my own.", "The tunnel cut me off and it came back by itself. Good."]),
+    "jonas": (
+        "Jonas",
+        ["No server of my own, and it works from the train.", "A tunnel cut me off; it came back by itself."],
+    ),
     "ines": ("Ines", ["Repaired the old loom today. Pictures follow."]),
     "tomas": ("Tomas", ["Who else is on the island network this weekend?"]),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ async def island(folder: Path) -> AsyncIterator[str]:
         first = next(iter(PEOPLE))
         for who in PEOPLE:
             for other in PEOPLE:
-                if who != other and (who == first or other == first):
+                if who != other and first in {who, other}:
                     await run_ok("follow", ids[other], "--path", str(folder / who))
         dead = ("--hub", "http://127.0.0.1:9")
         peers = {}
@@ -127,7 +130,9 @@ async def prepare(shown: Board, shot: Shot) -> None:
 async def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(shot.name for shot in SHOTS)}; all without")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join(shot.name for shot in SHOTS)}; all without"
+    )
     parser.add_argument("--folder", type=Path, default=TARGET)
     arguments = parser.parse_args()
     executable = shutil.which("chromium")

@@ -1,4 +1,4 @@
-"""A dashboard in headless Chromium, driven by playwright. One browser serves many pages, each with a profile of its own."""
+"""A dashboard in headless Chromium, driven by playwright. One browser serves many pages, each with its own profile."""
 
 from __future__ import annotations
 

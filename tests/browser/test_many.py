@@ -1,4 +1,4 @@
-"""The dashboard of a peer that knows 1,000 others and changes all the time: usable, and without barriers. About 20 s."""
+"""The dashboard of a peer that knows 1,000 others and changes all the time: usable and without barriers. About 20 s."""
 
 from __future__ import annotations
 

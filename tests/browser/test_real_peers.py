@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.pages import Board, board
+from tests.dashboard.visitor import served
 from tests.e2e.processes import Running, connected, run_ok, running
+from tests.plugins.test_sync_limits import FAR, NEAR, claim, follow_near_and_far, peer_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
 
@@ -127,6 +131,48 @@ async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Bro
         await bo.page.get_by_role("button", name="Show the picture “dot.png”").click()
         await expect(bo.page.get_by_alt_text("dot.png")).to_have_js_property("naturalWidth", 1)
         assert [*amy.complaints, *bo.complaints] == []
+
+
+async def test_a_page_that_somebody_posted_is_saved_and_never_opened(browser: Browser, island: Island) -> None:
+    """What could run code is a file to keep, and nothing of it is shown."""
+    active = f"<!doctype html>{EVIL}".encode()
+    async with board(browser, await island.url("amy")) as amy:
+        page = amy.page
+        await amy.view("messages")
+        await page.locator("input[type=file]").set_input_files(
+            {"name": "page.html", "mimeType": "text/html", "buffer": active}
+        )
+        await expect(page.get_by_label("Write a post")).to_have_value(re.compile(r"^\[page\.html\]\(&"))
+        await page.get_by_role("button", name="Publish").click()
+        async with page.expect_download() as downloading:
+            await page.get_by_role("button", name="Save the file “page.html”").first.click()
+        saved = await (await downloading.value).path()
+        assert saved.read_bytes() == active
+        assert len(page.context.pages) == 1
+        assert await page.title() == "Messages - ssb-rtc"
+        assert amy.complaints == []
+
+
+async def test_the_question_before_a_large_first_sync_is_answered(browser: Browser, tmp_path: Path) -> None:
+    """In this process, where a peer can be had to claim a feed that nobody writes in a test."""
+    network = os.urandom(32)
+    async with (
+        peer_in(tmp_path / "holder", network, online=True, lan=False) as holder,
+        peer_in(tmp_path / "reader", network, online=True, lan=False) as reader,
+        served(reader) as dashboard,
+    ):
+        for feed in (NEAR, FAR):
+            await holder.friends.follow(feed)
+        claim(holder, FAR, 150_000)
+        await follow_near_and_far(reader)
+        await reader.connect(holder.addresses[0])
+        async with board(browser, dashboard.new_url()) as shown:
+            question = shown.page.get_by_role("group", name="Question")
+            await expect(question).to_contain_text("150,000 messages (about 119 MB) of 1 feed wait to be fetched")
+            await question.get_by_role("button", name="Only whom I follow").click()
+            await expect(shown.page.locator("#banner")).to_be_empty()
+            assert reader.status()["warnings"] == []
+            assert shown.complaints == []
 
 
 async def write(shown: Board, text: str) -> None:

@@ -6,6 +6,9 @@ import { bytes, many } from "../format.js";
 import { panel, state } from "../store.js";
 import { act } from "../toast.js";
 
+/** The warning for the command line that says the same as the question. */
+const SAID_BY_QUESTION = "`ssb-rtc sync --accept`";
+
 function question(asked) {
   const answer = (word, done) => (event) => act(event.currentTarget, () => post("/api/sync", { answer: word }), done);
   const size = asked.bytes ? ` (about ${bytes(asked.bytes)})` : "";
@@ -23,8 +26,9 @@ const warning = (text) => h("div", { class: "card banner" }, h("p", {}, text));
 export function buildBanner() {
   const root = document.getElementById("banner");
   panel("*", ["sync", "status"], () => {
-    const items = (state.status.warnings ?? []).map((text) => ({ key: `warning ${text}`, node: () => warning(text) }));
     const asked = state.sync.question;
+    const told = (state.status.warnings ?? []).filter((text) => !text.includes(SAID_BY_QUESTION));
+    const items = told.map((text) => ({ key: `warning ${text}`, node: () => warning(text) }));
     if (asked) items.push({ key: `question ${JSON.stringify(asked)}`, node: () => question(asked) });
     keyed(root, items, { key: (item) => item.key, make: (item) => item.node() });
   });

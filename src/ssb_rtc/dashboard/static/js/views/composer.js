@@ -53,7 +53,8 @@ export class Composer {
   answer(row) {
     this.reply = row;
     this.secret.checked = row.private;
-    this.people = row.private ? [...new Set([row.author, ...row.recps])].filter((id) => id !== state.me.id) : [];
+    const others = [...new Set([row.author, ...row.recps])].filter((id) => id !== state.me.id);
+    this.people = row.private ? (others.length ? others : [state.me.id]) : [];
     this.draw();
     this.text.focus();
     this.element.scrollIntoView({ block: "nearest" });

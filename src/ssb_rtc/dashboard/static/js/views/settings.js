@@ -6,7 +6,7 @@ import { field } from "./parts.js";
 import { panel, state } from "../store.js";
 
 const HEADINGS = ["Setting", "Value", "From", "What it does"];
-const SOURCES = { default: "default", flag: "flag", environment: "environment", file: "file", given: "given" };
+const SOURCES = { default: "default", flag: "flag", environment: "environment", file: "file", program: "program", given: "given" };
 
 let rows = null;
 
@@ -24,7 +24,7 @@ function make(row) {
   return h("tr", { role: "row" },
     cell("", h("div", { class: "tight" }, h("b", {}, row.name), h("span", { class: "small muted" }, row.flag))),
     cell("value", h("div", { class: "tight" }, shown(row.value, row.unit), more)),
-    cell("", h("span", { class: row.source === "default" ? "tag" : "tag on", title: row.variable }, source)),
+    cell("", h("span", { class: row.source === "default" ? "tag" : "tag on", title: row.where ?? row.variable }, source)),
     cell("whole", h("span", { class: "muted" }, row.help)));
 }
 

@@ -11,6 +11,7 @@ import { drawBadge, drawFace, face, field } from "./parts.js";
 import { transportName } from "./links.js";
 
 const REFRESH_MS = 2000;
+const WAY_MAX = 20;
 const LEAST_TERM = 0.05;
 
 let sheet = null;
@@ -63,15 +64,16 @@ function build(kind, name) {
   const made = {
     title: h("h2", { id: "sheet-title", tabindex: -1 }), badge: h("span", { class: "badge" }),
     facts: h("dl", { class: "facts" }), because: h("ul", { class: "bullets" }), next: h("ul", { class: "bullets" }),
-    terms: h("ul", { class: "terms" }), orders: h("div", { class: "tight" }),
+    terms: h("ul", { class: "terms" }), way: h("ol", { class: "way" }), orders: h("div", { class: "tight" }),
   };
   made.face = kind === "peer" ? face(name) : null;
   made.scoring = section("What its score is made of", made.terms);
+  made.lately = section("The way to it, the last time", made.way);
   made.following = section("What happens next", made.next);
   made.body = h("div", { class: "sheet-body" },
     h("div", { class: "sheet-head" }, made.face, h("div", { class: "tight" }, made.title, h("span", {}, made.badge)),
       h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => sheet.close() }, "✕")),
-    made.orders, section("Why it is so", made.because), made.following, made.scoring, section("What is known", made.facts));
+    made.orders, section("Why it is so", made.because), made.following, made.lately, made.scoring, section("What is known", made.facts));
   return made;
 }
 
@@ -94,6 +96,13 @@ function drawWhy(why) {
   keyed(parts.because, [...new Set(why.because)], bullet);
   keyed(parts.next, [...new Set(why.next)], bullet);
   parts.following.hidden = why.next.length === 0;
+  const way = why.timeline ?? [];
+  parts.lately.hidden = way.length === 0;
+  keyed(parts.way, way.slice(-WAY_MAX), {
+    key: (line) => `${line.wall_s} ${line.what}`,
+    make: (line) => h("li", {}, h("span", { class: "muted" }, `${line.at_s.toFixed(2)} s`), h("span")),
+    update: (node, line) => say(node.lastChild, `${sentence(line.what)}${line.detail ? `: ${line.detail}` : ""}${line.times > 1 ? ` (${line.times} times)` : ""}`),
+  });
   const terms = Object.entries(why.terms).map(([name, value]) => ({ name, value })).filter((term) => Math.abs(term.value) >= LEAST_TERM);
   const most = Math.max(1, ...terms.map((term) => Math.abs(term.value)));
   parts.scoring.hidden = terms.length === 0;
