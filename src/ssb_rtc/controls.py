@@ -180,6 +180,12 @@ class PeerControls:
         """Listens for peers there too, for this run; gives its addresses. Raises MisuseError, ListenFailed."""
         return await self.running().listen(where)
 
+    async def listen_on_lan(self) -> None:
+        """Listens for peers of the local network, unless the settings name places to listen at, or say not to."""
+        settings = self._context.settings
+        if settings.lan and not settings.relay_only and settings.net is None and settings.ws is None:
+            await self.running().listen_on_lan()
+
     async def unlisten(self, where: str) -> None:
         """Stops listening there. Raises MisuseError when nothing does."""
         await self.running().unlisten(where)

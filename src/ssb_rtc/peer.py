@@ -43,6 +43,7 @@ from ssb_rtc.plugins.registry import Registry
 from ssb_rtc.plugins.stack import Stack
 from ssb_rtc.plugins.sync_limits import SyncLimits
 from ssb_rtc.plugins.watching import Watching
+from ssb_rtc.plugins.welcome import WelcomePlugin
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.storage import folder as files
 from ssb_rtc.storage.author import Author, mark_imported
@@ -55,6 +56,7 @@ from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.storage.log import Log, Stored
 from ssb_rtc.storage.query import Query
+from ssb_rtc.storage.welcomes import Welcomes
 from ssb_rtc.transport.base import Stream, Transport
 from ssb_rtc.transport.link import Link, ServesNothing, open_plain_link
 from ssb_rtc.transport.memory import stream_pair
@@ -186,6 +188,8 @@ class Peer:
         built_in.append(Introductions(self._network))
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))
         built_in.append(InvitePlugin(self.controls))
+        self._welcome = WelcomePlugin(Welcomes(database), self._inboxes)
+        built_in.append(self._welcome)
         for plugin in built_in:
             self.registry.add(plugin)
         installed.load(self.settings.plugin, self.registry.add)
@@ -253,6 +257,7 @@ class Peer:
             initial_sync=all(feed == context.keys.id for feed in context.log.heads()),
         )
         await self._hub_gossip.start(network)
+        await self._welcome.start(network)
         if settings.metrics is not None:
             await network.serve_metrics(settings.metrics, context.ingest)
 

@@ -79,7 +79,7 @@ async def test_the_word_that_opens_it_is_printed_on_a_terminal_only(tmp_path: Pa
     process = await started(asyncio.subprocess.PIPE)
     assert process.stderr is not None
     told = await said(process.stderr)
-    assert b"`ssb-rtc dashboard` prints an address" in told
+    assert b"`ssb-rtc dashboard --path %s/amy` prints what opens it" % str(tmp_path).encode() in told
     assert b"token" not in told
     process.terminate()
     await process.communicate()

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 from ssb_rtc import Peer, Settings
-from ssb_rtc.hub.server import serve
+from ssb_rtc.hub.server import HubServer, serve
 from ssb_rtc.manager import actions as a
 from ssb_rtc.testing import Swarm, keys_of
 from tests.dashboard.crowd import HUBS, gather
 from tests.dashboard.visitor import LIMIT_S, visited
 from tests.runtime.watching import Watched
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[HubServer]:
+    server = await serve("127.0.0.1", 0)
+    yield server
+    await server.close()
 
 
 async def test_a_post_of_a_friend_arrives_and_is_answered(swarm: Swarm) -> None:
@@ -48,8 +58,7 @@ async def test_a_post_of_a_friend_arrives_and_is_answered(swarm: Swarm) -> None:
         assert next(one for one in progress["changed"] if one["id"] == ben.id)["missing"] == 0
 
 
-async def test_a_hub_that_dies_changes_on_the_stream(tmp_path: Path) -> None:
-    hub = await serve("127.0.0.1", 0)
+async def test_a_hub_that_dies_changes_on_the_stream(tmp_path: Path, hub: HubServer) -> None:
     async with Peer(tmp_path, Settings(lan=False, hub=(hub.url,))) as peer, visited(peer) as page:
         async with page.events() as events:
             _, snapshot = await events.next()
@@ -128,7 +137,6 @@ async def test_follow_block_about_hubs_and_links(swarm: Swarm) -> None:
         assert (status, "private" in told["error"]) == (400, True)
         assert (await page.post("/api/hubs", {"action": "remove", "url": url}))[0] == 200
         assert (await page.post("/api/sync", {"answer": "accept"}))[1]["answer"] == "accept"
-        assert (await page.post("/api/invite", {}))[0] in {200, 501}
         for path, body in (
             ("follow", {"id": "ben"}),
             ("connect", {"address": "somewhere"}),
@@ -140,6 +148,30 @@ async def test_follow_block_about_hubs_and_links(swarm: Swarm) -> None:
         ):
             status, told = await page.post(f"/api/{path}", body)
             assert (status, len(told["error"]) > 10) == (400, True), path
+
+
+async def test_a_code_of_one_page_is_used_in_another(tmp_path: Path, hub: HubServer) -> None:
+    async with (
+        Peer(tmp_path / "amy", Settings(lan=False, hub=(hub.url,))) as amy,
+        Peer(tmp_path / "ben", Settings(lan=False)) as ben,
+        visited(amy) as amys,
+        visited(ben) as bens,
+        amys.events() as events,
+    ):
+        status, made = await amys.post("/api/invite", {"uses": 1, "note": "Ben"})
+        assert (status, made["qr_svg"][:4]) == (200, "<svg")
+        assert "<script" not in made["qr_svg"]
+        status, joining = await bens.post("/api/join", {"code": f" {made['code']}\n"})
+        assert (status, joining["id"]) == (200, amy.id)
+        status, waiting = await bens.get("/api/joins")
+        assert (status, [one["id"] for one in waiting]) in [(200, [amy.id]), (200, [])]
+        followed = await events.until("message", lambda data: data["type"] == "contact")
+        assert (followed["author"], followed["content"]["contact"]) == (amy.id, ben.id)
+        await events.until("peers", lambda data: any(one["state"] == "CONNECTED" for one in data["changed"]))
+        for body in ({"code": "ssbjoin1nonsense"}, {"code": ""}, {}):
+            status, told = await bens.post("/api/join", body)
+            assert (status, "nonsense" in str(told)) == (400, False), told
+        assert (await amys.post("/api/invite", {"uses": 0}))[0] == 400
 
 
 async def test_private_messages_are_read_and_stay_private(swarm: Swarm) -> None:

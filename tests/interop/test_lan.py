@@ -108,3 +108,21 @@ async def _line(process: LineProcess) -> str:
         return await process.read_line(LIMIT_S)
     except AssertionError:
         return ""
+
+
+async def test_two_that_were_told_nothing_meet(tmp_path: Path) -> None:
+    """Without a flag and without a hub: each listens at its private address, at another port where 8008 is taken."""
+    with LanLab() as lab:
+        async with _ours(lab, "a", tmp_path) as a, _ours(lab, "b", tmp_path) as b:
+            assert [address.rpartition("~")[0] for address in a.ready["addresses"]] == [f"net:{ADDRESSES['a']}:8008"]
+            await eventually("a link", partial(_linked, tmp_path / "b", a.ready["id"]))
+            second = running(
+                tmp_path / "logs-c", "start", "--path", str(tmp_path / "c"), env=LAN, prefix=lab.prefix("b")
+            )
+            async with second as c:
+                [address] = c.ready["addresses"]
+                assert address.startswith(f"net:{ADDRESSES['b']}:")
+                assert not address.startswith(f"net:{ADDRESSES['b']}:8008~")
+            assert b.ready["id"] not in a.stderr
+        async with _ours(lab, "a", tmp_path, "--no-lan") as quiet:
+            assert quiet.ready["addresses"] == []

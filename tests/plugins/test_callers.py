@@ -41,9 +41,10 @@ FOR_PEERS_ALONE = {
     "inboxes.tell",
     "introductions.pass",
     "introductions.take",
+    "welcome.use",
 }
-"""What a remote says of its own link, which an owner has no part in."""
-FOR_GUESTS = {"invite.use"}
+"""What a remote says of its own link or invitation, which an owner has no part in."""
+FOR_GUESTS = {"invite.use", "welcome.knock"}
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 

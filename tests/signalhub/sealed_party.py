@@ -43,9 +43,17 @@ class Friends:
     def __init__(self) -> None:
         self.own = secrets.token_bytes(32)
         self.told: dict[PeerId, bytes] = {}
+        self.invited_by: set[PeerId] = set()
+        self.given_out: dict[str, bytes] = {}
 
     def of(self, peer: PeerId) -> bytes | None:
         return self.told.get(peer)
+
+    def is_invited_by(self, peer: PeerId) -> bool:
+        return peer in self.invited_by
+
+    def codes(self) -> dict[str, bytes]:
+        return self.given_out
 
 
 class Party:

@@ -153,6 +153,24 @@ async def test_an_offer_that_stands_is_said_once_more(pair: tuple[Party, Party],
     assert high.heard("offer") == []
 
 
+async def test_a_knock_that_a_slow_hub_brings_takes_the_place_of_no_offer(
+    session: aiohttp.ClientSession, pair: tuple[Party, Party], hub: HubUrl
+) -> None:
+    """The knocks crossed, and the offer that settled it is being answered."""
+    low, high = pair
+    ours = fresh_session()
+    await low.say(hub, high, ours, KNOCK)
+    await high.until_heard("knock")
+    high.wall_s += 1
+    await high.say(hub, low, ours, OFFER)
+    await low.until_heard("offer")
+    await post(session, hub, low.friend_inbox, envelope_of(high.keys, low.id, wall_s=NOON_S))
+    await low.until_dropped("crossing")
+    assert low.heard("knock") == []
+    await post(session, hub, low.friend_inbox, envelope_of(high.keys, low.id, wall_s=NOON_S + 2))
+    await low.until_heard("knock")
+
+
 async def test_whoever_knocks_all_the_time_uses_up_none_of_our_knocks(
     session: aiohttp.ClientSession, pair: tuple[Party, Party], hub: HubUrl
 ) -> None:

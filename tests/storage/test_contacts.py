@@ -53,7 +53,7 @@ def test_a_database_of_before_has_no_private_hubs(tmp_path: Path) -> None:
     open_database(file, create=True).close()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("ALTER TABLE hubs DROP COLUMN private")
-        for table in ("hub_entries", "hub_probes", "inboxes"):
+        for table in ("hub_entries", "hub_probes", "inboxes", "welcomes", "joins"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("INSERT INTO hubs(url, source, added_ms) VALUES ('https://a', 'user', 1)")
         connection.execute("PRAGMA user_version = 2")

@@ -48,6 +48,16 @@ def test_knocks(secret: bytes, reply: bytes, alone: bool, later: bytes) -> None:
     assert letters.parse_knock(payload + later) == letters.Knock(key, reply, alone)
 
 
+def test_a_knock_shows_a_proof_whole_or_none() -> None:
+    proof = bytes(range(16))
+    payload = letters.knock(OUR_KEY, REPLY, alone=True, proof=proof)
+    assert letters.parse_knock(payload + b"later") == letters.Knock(OUR_KEY, REPLY, True, proof)
+    assert letters.parse_knock(payload[:-1]).proof == b""
+    assert letters.parse_knock(letters.knock(OUR_KEY, REPLY) + proof).proof == b""
+    with pytest.raises(MisuseError, match="a proof must be 16 bytes"):
+        letters.knock(OUR_KEY, REPLY, proof=b"short")
+
+
 def test_flags_that_are_not_known_are_ignored() -> None:
     for flags in range(256):
         payload = letters.knock(OUR_KEY, REPLY)[:-1] + bytes([flags])

@@ -68,13 +68,16 @@ class Served:
         """An address that opens it once."""
         return self._dashboard.new_url() if self._dashboard is not None else None
 
-    def lines(self) -> list[str]:
-        """Says where it is; with the word that opens it only to a terminal, and not to a log."""
+    def lines(self, path: str = "") -> list[str]:
+        """Says where it is; with the word that opens it only to a terminal, and not to a log.
+
+        path: what commands need to reach this peer.
+        """
         if self._dashboard is None:
             return []
         if sys.stderr.isatty():
             return [f"  dashboard: {self._dashboard.new_url()}"]
-        return [f"  dashboard at {self._dashboard.origin}: `ssb-rtc dashboard` prints an address that opens it"]
+        return [f"  dashboard at {self._dashboard.origin}: `ssb-rtc dashboard{path}` prints what opens it"]
 
 
 def of(settings: Settings) -> Served:

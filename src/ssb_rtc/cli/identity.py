@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -27,6 +28,21 @@ def init(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def ensure(folder: Path) -> bool:
+    """Make an identity where there is none, and say how to keep it; whether it was made now. Raises StorageFault."""
+    if files.has_identity(folder):
+        return False
+    keys, secret = files.create(folder), files.secret_path(folder)
+    print(
+        f"made an identity for you: {keys.id}\n"
+        f"  its key is in {secret}: keep a copy in a safe place (cp {shlex.quote(str(secret))} /media/...)\n"
+        "  whoever has it is you, and nobody can restore it for you; everything else is fetched from your friends",
+        file=sys.stderr,
+        flush=True,
+    )
+    return True
 
 
 def whoami(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def invite(arguments: argparse.Namespace) -> int:
     """Create, accept, list or revoke invites."""
-    run = {"create": _create, "accept": _accept, "list": _list, "revoke": _revoke}[arguments.action]
+    run = {"create": _create, "accept": accept, "list": _list, "revoke": _revoke}[arguments.action]
     if (arguments.code is None) != (arguments.action in ("create", "list")):
         raise MisuseError("invite takes `create`, `accept CODE`, `list` or `revoke ID`")
 
@@ -36,7 +36,8 @@ async def _create(arguments: argparse.Namespace, link: Link) -> None:
         print(code)
 
 
-async def _accept(arguments: argparse.Namespace, link: Link) -> None:
+async def accept(arguments: argparse.Namespace, link: Link) -> None:
+    """Use a code of npm ssb-invite."""
     found = await link.call("invite.accept", arguments.code, timeout_s=None)
     if arguments.json:
         output.print_json(found)

@@ -148,6 +148,28 @@ def _invite(parser: Parser) -> None:
     parser.add_argument("--modern", action="store_true", help="create: as a multiserver address, for one person")
 
 
+def _share(parser: Parser) -> None:
+    parser.add_argument(
+        "action", nargs="?", choices=("create", "list", "revoke"), default="create",
+        help="what to do (default: create); revoke takes one back",
+    )  # fmt: skip
+    parser.add_argument("id", nargs="?", metavar="ID", help="revoke: the invitation's id, as list shows it")
+    parser.add_argument("--uses", metavar="N", type=int, help="for so many people (default 1)")
+    parser.add_argument("--days", metavar="N", type=int, help="good for so many days (default 7)")
+    parser.add_argument("--note", metavar="TEXT", help="for whom it is; stands in `share list` and nowhere else")
+    parser.add_argument("--svg", metavar="FILE", help="write the QR code into this file, too")
+
+
+def _join(parser: Parser) -> None:
+    parser.add_argument(
+        "code", nargs="?", metavar="CODE", help="what `ssb-rtc share` printed for you; - reads it from standard input"
+    )
+    parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer")
+    parser.add_argument(
+        "--wait", metavar="S", type=float, default=60.0, help="show for so long how it goes (default 60)"
+    )
+
+
 def _disconnect(parser: Parser) -> None:
     parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519")
 
@@ -302,7 +324,17 @@ COMMANDS: tuple[Command, ...] = (
         _hubs, settings=("allow_http",),
     ),
     Command(
-        "invite", "invite others by a code, or use a code of theirs", "invite:invite",
+        "share", "invite a friend: print a code to send by chat, and its QR code", "welcome:share",
+        ("ssb-rtc share", "ssb-rtc share --uses 5 --days 2 --note 'the choir' --svg code.svg", "ssb-rtc share list",
+         "ssb-rtc share revoke 1a2b3c4d"),
+        _share, settings=("hub", "allow_http", "network_key", "hmac_key"),
+    ),
+    Command(
+        "join", "use a friend's invitation: follow each other", "welcome:join",
+        ("ssb-rtc join ssbjoin1...", "ssb-rtc join"), _join, settings=("allow_http", "network_key", "hmac_key"),
+    ),
+    Command(
+        "invite", "as npm ssb-invite: codes for who can reach our --net or --ws port", "invite:invite",
         ("ssb-rtc invite create --uses 5 --external peer.example.org", "ssb-rtc invite accept CODE"), _invite,
     ),
     Command(

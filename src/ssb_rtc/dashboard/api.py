@@ -13,7 +13,7 @@ from typing import Final
 from ssb_rtc.dashboard import orders
 from ssb_rtc.dashboard.answers import Refused
 from ssb_rtc.dashboard.settings_rows import settings_rows
-from ssb_rtc.errors import MisuseError, RemoteCallError
+from ssb_rtc.errors import MisuseError
 from ssb_rtc.peer import Peer
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import Json, JsonObject
@@ -149,7 +149,7 @@ class Api:
         """A code by which somebody finds and follows us: {code, qr_svg, and what else is known of it}."""
         options = {"uses": order.uses, "days": order.days, "note": order.note}
         given = {name: value for name, value in options.items() if value is not None}
-        made = await self._welcome("welcome.create", given)
+        made = await self._call("welcome.create", given)
         return {**made, "qr_svg": qr_svg(made["code"])}
 
     async def join(self, order: orders.Join) -> Json:
@@ -158,19 +158,11 @@ class Api:
         if "~" in code:
             # A code of npm's kind names a host that is dialled at once.
             return await self._call("invite.accept", code, timeout_s=JOIN_LIMIT_S)
-        return await self._welcome("welcome.join", code)
+        return await self._call("welcome.join", code)
 
     async def ask_joins(self, _query: Mapping[str, str]) -> Json:
         """The codes that wait for their makers."""
-        return await self._welcome("welcome.joins")
-
-    async def _welcome(self, method: str, *arguments: Json) -> Json:
-        try:
-            return await self._call(method, *arguments, timeout_s=JOIN_LIMIT_S)
-        except RemoteCallError as fault:
-            if "no such command" in fault.message or "not in list of allowed" in fault.message:
-                raise Refused(501, "this version makes and takes no invitations") from None
-            raise
+        return await self._call("welcome.joins")
 
 
 def qr_svg(code: str) -> str:

@@ -122,9 +122,9 @@ class Sync(_Order, frozen=True):
 class Invite(_Order, frozen=True):
     """POST /api/invite."""
 
-    uses: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
-    days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
-    note: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    uses: int | None = None
+    days: int | None = None
+    note: str | None = None
 
 
 class Join(_Order, frozen=True):

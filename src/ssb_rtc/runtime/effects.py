@@ -37,6 +37,7 @@ from ssb_rtc.signalhub.signalling import (
     ClockDiffers,
     HubDown,
     HubUp,
+    Invited,
     Left,
     Signalling,
     SignallingEvent,
@@ -54,6 +55,8 @@ LEAVE_LIMIT_S: Final = 3.0
 SESSION_BYTES: Final = 16
 KNOCKED_MAX: Final = 1_000
 """Own knocks that are remembered, to tell whose doing a link was."""
+BUSY_NEWS_S: Final = 60.0
+"""For so long it is told that a peer was busy."""
 SAME_KNOCK_S: Final = 10.0
 """Knocks at one peer over several hubs within this time are one attempt."""
 FOR_THIS_RUN: Final[HubSource] = "config"
@@ -94,6 +97,8 @@ class EffectPerformer:
         self._mark = mark
         self.outcomes = Outcomes()
         self._care = care
+        self.on_invited: Callable[[PeerId, str], None] = lambda _peer, _code: None
+        """Hears who proves to hold which invitation of ours, before its knock is told to the manager."""
         self._contacts = contacts
         self._links = links
         self._dial = dial
@@ -112,6 +117,8 @@ class EffectPerformer:
         """Sessions of knocks that belong to no attempt, the oldest first."""
         self._knocking: OrderedDict[PeerId, tuple[str, float]] = OrderedDict()
         """The newest of them for each peer, and since when."""
+        self._busy: OrderedDict[PeerId, float] = OrderedDict()
+        """Who said so to such a knock, and when."""
         self._sending: set[asyncio.Task[None]] = set()
 
     def attach(self, signalling: Signalling, rtc: RtcTransport, prober: HubProber) -> None:
@@ -280,11 +287,25 @@ class EffectPerformer:
             case SignalReceived(hub, peer, session, signal):
                 self._mark(peer, f"{signal.kind} heard", f"over {hub}{_kinds(signal)}")
                 self._rtc.receive(hub, peer, session, signal)
+            case Invited(_, peer, code):
+                self.on_invited(peer, code)
             case Busy(hub, peer, session, not_before_s):
+                self._note_busy(peer, session)
                 self._rtc.refused(hub, peer, session, not_before_s)
             case ClockDiffers(_, peer, ahead_s):
                 how = f"{abs(ahead_s) / 60:.0f} min {'ahead of' if ahead_s > 0 else 'behind'} ours"
                 logger.warning("the clock of %s is %s: is this machine's time right?", peer, how)
+
+    def _note_busy(self, peer: PeerId, session: str) -> None:
+        if session in self._knocked:
+            self._busy.pop(peer, None)
+            self._busy[peer] = asyncio.get_running_loop().time()
+            if len(self._busy) > KNOCKED_MAX:
+                self._busy.popitem(last=False)
+
+    def was_busy(self, peer: PeerId) -> bool:
+        """Whether this peer has answered a knock of ours a moment ago, and had no room."""
+        return asyncio.get_running_loop().time() - self._busy.get(peer, float("-inf")) < BUSY_NEWS_S
 
     def _on_hub_up(self, hub: HubUrl) -> None:
         connection = self._connections.get(hub)

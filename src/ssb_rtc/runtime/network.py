@@ -29,10 +29,12 @@ from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.effects import FOR_THIS_RUN, FROM_ELSEWHERE, Care, EffectPerformer, known_hub
+from ssb_rtc.runtime.expecting import Expecting
 from ssb_rtc.runtime.go_betweens import GoBetweens
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.runtime.hub_prober import HubProber
 from ssb_rtc.runtime.journal import tell_hubs, tell_milestone
+from ssb_rtc.runtime.lan_listening import LanListening
 from ssb_rtc.runtime.links import Hears, LinkTable
 from ssb_rtc.runtime.reports import Reports
 from ssb_rtc.runtime.timelines import Timelines
@@ -134,6 +136,7 @@ class Network:
         self._parts = AsyncExitStack()
         """What was opened, closed in the reverse order."""
         self._parts.callback(self._trace.close)
+        self.expecting = Expecting(self._driver, self._performer, self._meet)
         self.reports = Reports(self._driver, self._links, progress, self.timelines)
 
     # --- life ---
@@ -288,6 +291,12 @@ class Network:
             where = _at(name, self._settings.host, int(place))
         return (await self._multiserver.listen(where, self._links.inbound)).addresses
 
+    async def listen_on_lan(self) -> None:
+        """Listen at this machine's private addresses, those that it gets later included."""
+        listening = LanListening(self.listen)
+        self._parts.push_async_callback(listening.close)
+        await listening.start()
+
     async def unlisten(self, where: str) -> None:
         """Stop listening there; links live on. `where` as `listen` took it, or an address. Raises MisuseError."""
         name, _, place = where.partition(":")
@@ -297,9 +306,9 @@ class Network:
             raise MisuseError(f"nothing listens at {where}: `ssb-rtc listen` shows where we do")
         await listener.close()
 
-    def add_hub(self, hub: HubUrl, *, private: bool = False) -> None:
-        """Keep this hub and meet there; a private one is never told to others."""
-        self._dispatch(a.HubAddressAdded(hub, "user", private=private))
+    def add_hub(self, hub: HubUrl, *, private: bool = False, invited: bool = False) -> None:
+        """Keep this hub and meet there; a private one is never told to others. invited: an invitation names it."""
+        self._dispatch(a.HubAddressAdded(hub, "invite" if invited else "user", private=private))
 
     def remove_hub(self, hub: HubUrl) -> None:
         """Forget this hub and leave it."""

@@ -15,6 +15,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.explain import Explanation, explain_hub, explain_peer
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.state import Now, State
+from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import Progress
 from ssb_rtc.runtime.driver import Driver
 from ssb_rtc.runtime.hub_history import HubHistory
@@ -123,6 +124,20 @@ class Reports:
     def why_hub(self, hub: HubUrl) -> JsonObject:
         """Why a hub is connected or not: {subject, state, because, terms, next}."""
         return _told(explain_hub(self._state_now(), hub))
+
+    def hub_states(self) -> dict[HubUrl, str]:
+        """Each hub of the table, and whether it is CONNECTED, CONNECTING or DISCONNECTED."""
+        return {hub.url: hub.state for hub in hubs_view(self._driver.state)}
+
+    def hub_error(self, hub: HubUrl) -> str:
+        """What last went wrong with a hub, or nothing."""
+        row = self._driver.state.hubs.get(hub)
+        return row.last_error if row is not None else ""
+
+    def peer_error(self, peer: PeerId) -> str:
+        """What last went wrong with a peer, or nothing."""
+        row = self._driver.state.peers.get(peer)
+        return row.last_error if row is not None else ""
 
     async def follow_trace(self) -> AsyncGenerator[JsonObject]:
         """Each step from now on: {wall_s, mono_s, action, effects}.

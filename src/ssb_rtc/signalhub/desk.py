@@ -4,8 +4,9 @@ goes: all that hangs on who we are, whose inboxes we know, and the time. No I/O.
 
 from __future__ import annotations
 
+import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -16,8 +17,9 @@ from ssb_rtc.signalhub.carriers import Carrier, Hub, Source
 from ssb_rtc.signalhub.sessions import Session
 from ssb_rtc.signalhub.streams import StreamName
 from ssb_rtc.types import PeerId
-from ssb_rtc.wire import channels, envelope
+from ssb_rtc.wire import channels, envelope, welcome
 from ssb_rtc.wire.envelope import Kind, Letter
+from ssb_rtc.wire.letters import Knock
 
 
 class Inboxes(Protocol):
@@ -28,7 +30,13 @@ class Inboxes(Protocol):
         """Ours, 32 bytes."""
 
     def of(self, peer: PeerId) -> bytes | None:
-        """That of a friend who told us."""
+        """That of a friend who told us, or of whom an invitation in our hands is from."""
+
+    def is_invited_by(self, peer: PeerId) -> bool:
+        """Whether what `of` gives of this peer is an invitation's."""
+
+    def codes(self) -> Mapping[str, bytes]:
+        """The secrets of the inboxes of invitations of ours that are good, by the invitation's id."""
 
 
 class Desk:
@@ -77,6 +85,9 @@ class Desk:
                 path = channels.announce_path(self._network_key, self.own, day)
                 for depth in range(held.crowd.depth + 1):
                     opened[channels.announce_channel(self._network_key, path, depth)] = None
+        # Whoever holds an invitation is no friend yet, and may fill what is open, not what friends use.
+        for inbox in self._inboxes.codes().values():
+            opened |= {channels.friend_inbox(inbox, day): None for day in days}
         return {"own": [*own, held.reply], "open": list(opened)}
 
     def inbox(self, peer: PeerId) -> str:
@@ -90,6 +101,22 @@ class Desk:
         """Where this peer is to answer: strangers in the stream that is open to all."""
         friend = not self.strangers or self.is_friend(to)
         return channels.reply_bytes(held.reply if friend else held.open_reply)
+
+    # --- invitations ---
+
+    def proof(self, to: PeerId, session: bytes, ephemeral: bytes) -> bytes:
+        """What a knock shows where an invitation of this peer is in our hands; nothing for all others."""
+        inbox = self._inboxes.of(to) if self._inboxes.is_invited_by(to) else None
+        return b"" if inbox is None else welcome.proof(inbox, self.own, session, ephemeral)
+
+    def invitation(self, letter: Letter, knock: Knock) -> str | None:
+        """The id of the invitation of ours that its sender holds, as this knock proves."""
+        if knock.proof:
+            for code, inbox in self._inboxes.codes().items():
+                ours = welcome.proof(inbox, letter.sender, letter.session, knock.ephemeral)
+                if hmac.compare_digest(ours, knock.proof):
+                    return code
+        return None
 
     # --- letters ---
 
@@ -113,7 +140,8 @@ class Desk:
 
     def opened(self, source: Source, text: str) -> Letter | None:
         """The letter in it, whose sender is proven then; None where there is none for us."""
-        if source == "open":
+        # Who shows nothing to strangers hears no announcements: what stands in an invitation's inbox must not lure it.
+        if source == "open" and self.strangers:
             # The symmetric seal is tried first, because it costs next to nothing.
             with suppress(SignalInvalid):
                 return envelope.open_announcement(text, self._network_key)

@@ -32,6 +32,7 @@ from ssb_rtc.signalhub.signalling import (
     Announced,
     Busy,
     ClockDiffers,
+    Invited,
     Left,
     SignallingEvent,
     SignalReceived,
@@ -260,7 +261,9 @@ class SealedSignalling(OverHubs[Hub]):
         if known is None:
             raise TransportFault("too many attempts are under way")
         known.secret, known.began_s = known.secret or secrets.token_bytes(32), now_s
-        payload = letters.knock(letters.public_of(known.secret), self._desk.reply(held, to), alone=signal.alone)
+        ephemeral = letters.public_of(known.secret)
+        proof = self._desk.proof(to, raw, ephemeral)
+        payload = letters.knock(ephemeral, self._desk.reply(held, to), alone=signal.alone, proof=proof)
         body = self._desk.sealed(to, self._desk.letter(to, raw, known, Kind.KNOCK, payload))
         await self._post(hub, to, self._desk.inbox(to), body)
 
@@ -382,10 +385,15 @@ class SealedSignalling(OverHubs[Hub]):
         known.theirs = knock.ephemeral
         if self._note_route(hub, key, known, knock.reply):
             return ""
+        if self._sessions.overtaken(letter.sender, letter.time_ms):
+            return "crossing"
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and not self._desk.outranks(letter.sender):
             self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
             return "crossing"
+        code = self._desk.invitation(letter, knock)
+        if code is not None:
+            self._emit(Invited(hub, letter.sender, code))
         self._emit(SignalReceived(hub, letter.sender, key[1], Signal("knock", alone=knock.alone)))
         return ""
 
@@ -418,6 +426,7 @@ class SealedSignalling(OverHubs[Hub]):
                 if self._outranked(hub, peer):
                     return "crossing"
                 known.offered = offer.sdp
+                self._sessions.take_offer(peer, letter.time_ms)
                 self._emit(SignalReceived(hub, peer, session, Signal("offer", sdp=offer.sdp)))
             case Kind.ANSWER if not known.knocked and secret:
                 sdp, known.ours_s = letters.parse_answer(letter.payload, secret), float("-inf")

@@ -76,6 +76,7 @@ class Sessions:
         self._sessions: OrderedDict[Key, Session] = OrderedDict()
         self._of_peer: dict[PeerId, int] = {}
         self._newest_ms: dict[PeerId, int] = {}
+        self._offered_ms: dict[PeerId, int] = {}
         self._open = 0
 
     def __len__(self) -> int:
@@ -110,6 +111,18 @@ class Sessions:
         """
         return time_ms < self._newest_ms.get(peer, 0)
 
+    def take_offer(self, peer: PeerId, time_ms: int) -> None:
+        """An offer of theirs is acted on; time_ms: of that letter, by its sender's clock."""
+        if peer in self._of_peer:
+            self._offered_ms[peer] = max(time_ms, self._offered_ms.get(peer, 0))
+
+    def overtaken(self, peer: PeerId, time_ms: int) -> bool:
+        """Whether a knock of this time is older than an offer of theirs: it crossed ours, and that is settled.
+
+        Else a hub that is slow could put it in the place of the offer, which is being answered.
+        """
+        return time_ms < self._offered_ms.get(peer, 0)
+
     def offering(self, peer: PeerId, now_s: float) -> Key | None:
         """The session in which an offer of ours to this peer is under way."""
         self._expire(now_s)
@@ -140,3 +153,4 @@ class Sessions:
             if not self._of_peer[key[0]]:
                 del self._of_peer[key[0]]
                 del self._newest_ms[key[0]]
+                self._offered_ms.pop(key[0], None)

@@ -81,7 +81,17 @@ class ClockDiffers:
     ahead_s: float
 
 
-SignallingEvent: TypeAlias = HubUp | HubDown | Announced | Left | SignalReceived | Busy | ClockDiffers
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A peer proves that it holds an invitation of ours; its knock is the next event."""
+
+    hub: HubUrl
+    peer: PeerId
+    code: str
+    """The invitation's id."""
+
+
+SignallingEvent: TypeAlias = HubUp | HubDown | Announced | Left | SignalReceived | Busy | ClockDiffers | Invited
 
 
 class Signalling(ABC):

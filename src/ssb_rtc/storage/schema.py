@@ -101,5 +101,14 @@ _HUB_GOSSIP: Final[Migration] = (
 
 _FOURTH: Final[Migration] = (*_INBOXES, *_HUB_GOSSIP)
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+_FIFTH: Final[Migration] = (
+    # See storage/welcomes.py: invitations of ours, and codes of others that are still to be used.
+    """CREATE TABLE welcomes(
+        id TEXT PRIMARY KEY, token_hash BLOB NOT NULL, inbox BLOB NOT NULL, guest TEXT NOT NULL,
+        uses INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0, note TEXT,
+        created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, used_ms INTEGER) WITHOUT ROWID""",
+    "CREATE TABLE joins(host TEXT PRIMARY KEY, code TEXT NOT NULL, added_ms INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -35,6 +35,7 @@ from ssb_rtc.wire.envelope import (
 )
 from ssb_rtc.wire.swarm import CANDIDATE_LIMIT_BYTES, Signal, parse_signal
 from ssb_rtc.wire.values import encode_json, parse_json
+from ssb_rtc.wire.welcome import PROOF_BYTES
 
 BUSY_MAX_S: Final = 3600
 FREE_MAX: Final = 64
@@ -44,6 +45,7 @@ SDP_MAX_BYTES: Final = PAYLOAD_MAX_BYTES - KEY_BYTES - REPLY_BYTES - SEAL_BYTES
 CANDIDATE_JSON_MAX_BYTES: Final = 2 * CANDIDATE_LIMIT_BYTES
 
 _FLAG_ALONE: Final = 1
+_FLAG_INVITED: Final = 2
 _KNOCK_BYTES: Final = KEY_BYTES + REPLY_BYTES + 1
 _OFFER_HEAD_BYTES: Final = KEY_BYTES + REPLY_BYTES
 
@@ -58,6 +60,8 @@ class Knock:
     """16 bytes that name the channel where it listens."""
     alone: bool
     """It has no link at all."""
+    proof: bytes = b""
+    """16 bytes that show that it holds an invitation (wire.welcome), where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +79,24 @@ def public_of(secret: bytes) -> bytes:
     return crypto_scalarmult_base(secret)
 
 
-def knock(ephemeral: bytes, reply: bytes, *, alone: bool = False) -> bytes:
-    """A knock's payload: our session's public key, and the 16 bytes of the channel where we listen."""
-    return _head(ephemeral, reply) + bytes([_FLAG_ALONE if alone else 0])
+def knock(ephemeral: bytes, reply: bytes, *, alone: bool = False, proof: bytes = b"") -> bytes:
+    """A knock's payload: our session's public key, and the 16 bytes of the channel where we listen.
+
+    proof: that we hold an invitation of the receiver's, 16 bytes.
+    """
+    if proof:
+        require_bytes("a proof", proof, PROOF_BYTES)
+    flags = (_FLAG_ALONE if alone else 0) | (_FLAG_INVITED if proof else 0)
+    return _head(ephemeral, reply) + bytes([flags]) + proof
 
 
 def parse_knock(payload: bytes) -> Knock:
     """Whose key is usable, if nothing is raised."""
     _require_length("knock", payload, _KNOCK_BYTES)
     ephemeral, reply = _parse_head("knock", payload)
-    return Knock(ephemeral, reply, bool(payload[_OFFER_HEAD_BYTES] & _FLAG_ALONE))
+    flags, proof = payload[_OFFER_HEAD_BYTES], payload[_KNOCK_BYTES : _KNOCK_BYTES + PROOF_BYTES]
+    proves = bool(flags & _FLAG_INVITED) and len(proof) == PROOF_BYTES
+    return Knock(ephemeral, reply, bool(flags & _FLAG_ALONE), proof if proves else b"")
 
 
 def offer(ephemeral: bytes, reply: bytes, sdp: str, theirs: bytes, seed: bytes) -> bytes:

@@ -53,6 +53,15 @@ class _FriendsOf:
         """That of the other one."""
         return self.told.get(peer)
 
+    def is_invited_by(self, peer: PeerId) -> bool:
+        """They know each other."""
+        del peer
+        return False
+
+    def codes(self) -> dict[str, bytes]:
+        """None."""
+        return {}
+
 
 class _MadeUpPeer:
     """One of the two, on one hub."""
