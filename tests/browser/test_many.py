@@ -110,7 +110,7 @@ async def test_no_view_has_barriers(browser: Browser, urls: list[str], axe: str)
         await shown.page.locator("#sheet .bullets li").first.wait_for()
         await shown.page.get_by_role("dialog").get_by_text("Block", exact=True).click()
         assert await violations(shown.page, axe) == []
-        assert [one for one in shown.complaints if "501" not in one] == []
+        assert shown.complaints == []
 
 
 async def test_dark_colours_and_a_telephone_have_no_barriers(browser: Browser, urls: list[str], axe: str) -> None:
@@ -127,7 +127,7 @@ async def test_dark_colours_and_a_telephone_have_no_barriers(browser: Browser, u
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert (view, wide) == (view, TELEPHONE[0])
         await views_without_barriers(shown, axe, "color-contrast", "target-size", "scrollable-region-focusable")
-        assert [one for one in shown.complaints if "501" not in one] == []
+        assert shown.complaints == []
 
 
 async def test_the_theme_is_kept(browser: Browser, urls: list[str]) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from ssb_rtc.peer import connect_local
 from tests.browser.pages import Board, board
 from tests.dashboard.visitor import served
-from tests.e2e.processes import Running, connected, run_ok, running
+from tests.e2e.processes import Running, eventually, running
 from tests.plugins.test_sync_limits import FAR, NEAR, claim, follow_near_and_far, peer_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
@@ -39,9 +41,26 @@ class Island:
         self.folder = folder
         self.hub_url: str = hub.ready["url"]
 
+    async def call(self, who: str, method: str, *args: Any) -> Any:
+        """What a command of somebody's would call."""
+        link = await connect_local(self.folder / who)
+        try:
+            return await link.call(method, *args)
+        finally:
+            await link.close()
+
     async def url(self, who: str) -> str:
         """A fresh address of somebody's dashboard."""
-        return (await run_ok("dashboard", "--path", str(self.folder / who))).out.strip()
+        return str(await self.call(who, "dashboard.url"))
+
+    async def linked(self, who: str, other: str) -> None:
+        """Waits until they are linked."""
+
+        async def look() -> bool:
+            peers = (await self.call(who, "rtc.status"))["peers"]
+            return any(row["id"] == other and row["state"] == "CONNECTED" for row in peers)
+
+        await eventually(f"{who} linked with {other}", look)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -49,16 +68,16 @@ async def island(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Isla
     folder = tmp_path_factory.mktemp("island")
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running(folder, "hub", "serve", "--port", "0"))
-        bo = ("--path", str(folder / "bo"))
-        made = (await run_ok("init", "--json", *bo)).json["id"]
-        await run_ok("publish", *bo, "--content", json.dumps({"type": "about", "about": made, "name": EVIL_NAME}))
-        await run_ok("publish", "Bo writes from the other side", *bo)
-        amy = ("--path", str(folder / "amy"))
-        found = [
-            await stack.enter_async_context(running(folder, "start", *path, *more))
-            for path, more in ((bo, ("--hub", hub.ready["url"])), (amy, ()))
+        path = {who: ("--path", str(folder / who)) for who in ("bo", "amy")}
+        started = [
+            stack.enter_async_context(running(folder / "logs" / who, "start", *path[who], *more))
+            for who, more in (("bo", ("--hub", hub.ready["url"])), ("amy", ()))
         ]
-        yield Island(hub, found[1], found[0], folder)
+        bo, amy = await asyncio.gather(*started)
+        found = Island(hub, amy, bo, folder)
+        await found.call("bo", "publish", {"type": "about", "about": bo.ready["id"], "name": EVIL_NAME})
+        await found.call("bo", "publish", {"type": "post", "text": "Bo writes from the other side"})
+        yield found
 
 
 async def follow(page: Page, feed: str) -> None:
@@ -80,7 +99,7 @@ async def test_from_the_first_run_to_a_friends_post(browser: Browser, island: Is
         await steps.get_by_label("Address of a hub").fill(island.hub_url)
         await steps.get_by_role("button", name="Add", exact=True).click()
         await follow(page, island.bo.ready["id"])
-        await run_ok("follow", island.amy.ready["id"], "--path", str(island.folder / "bo"))
+        await island.call("bo", "friends.follow", island.amy.ready["id"])
         await expect(steps).to_be_hidden()
         await expect(page.get_by_role("table", name="Links").locator("tbody tr")).to_have_count(1)
         await expect(page.locator(".map .peer.CONNECTED")).to_have_count(1)
@@ -88,7 +107,7 @@ async def test_from_the_first_run_to_a_friends_post(browser: Browser, island: Is
         await amy.view("messages")
         await expect(page.locator(".post", has_text="Bo writes from the other side")).to_be_visible()
 
-        await run_ok("publish", EVIL, "--path", str(island.folder / "bo"))
+        await island.call("bo", "publish", {"type": "post", "text": EVIL})
         post = page.locator(".post .words", has_text="onerror")
         await expect(post).to_have_text(EVIL)
         await expect(page.locator(".post .name").first).to_have_text(EVIL_NAME)
@@ -99,7 +118,7 @@ async def test_from_the_first_run_to_a_friends_post(browser: Browser, island: Is
 
 async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Browser, island: Island) -> None:
     """A post, a reply, a private message and a picture."""
-    await connected(island.folder / "amy", island.bo.ready["id"])
+    await island.linked("amy", island.bo.ready["id"])
     async with board(browser, await island.url("amy")) as amy, board(browser, await island.url("bo")) as bo:
         await amy.view("messages")
         await bo.view("messages")
@@ -126,7 +145,7 @@ async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Bro
         await amy.page.locator("input[type=file]").set_input_files(
             {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL}
         )
-        await expect(amy.page.locator(".toast").last).to_contain_text("dot.png is stored")
+        await expect(amy.page.get_by_label("Write a post")).to_have_value(re.compile(r"^!\[dot\.png\]\(&"))
         await amy.page.get_by_role("button", name="Publish").click()
         await bo.page.get_by_role("button", name="Show the picture “dot.png”").click()
         await expect(bo.page.get_by_alt_text("dot.png")).to_have_js_property("naturalWidth", 1)
@@ -151,6 +170,26 @@ async def test_a_page_that_somebody_posted_is_saved_and_never_opened(browser: Br
         assert len(page.context.pages) == 1
         assert await page.title() == "Messages - ssb-rtc"
         assert amy.complaints == []
+
+
+async def test_a_code_from_one_browser_is_used_in_another(browser: Browser, island: Island) -> None:
+    """By somebody who has just started and knows no hub: the code names one."""
+    async with (
+        running(island.folder / "logs" / "cleo", "start", "--path", str(island.folder / "cleo")) as cleo,
+        board(browser, await island.url("amy")) as amy,
+        board(browser, cleo.ready["dashboard"]) as theirs,
+    ):
+        await amy.view("invite")
+        await amy.page.get_by_role("button", name="Make a code").locator("visible=true").click()
+        await expect(amy.page.get_by_alt_text("The code as a QR code")).not_to_have_js_property("naturalWidth", 0)
+        code = await amy.page.get_by_label("The code", exact=True).input_value()
+        steps = theirs.page.get_by_label("First steps")
+        await steps.get_by_label("An id or a code").fill(code)
+        await steps.get_by_role("button", name="Follow").click()
+        await expect(theirs.page.get_by_role("table", name="Links").get_by_text("Amy")).to_be_visible()
+        await theirs.view("messages")
+        await expect(theirs.page.locator(".post", has_text="Written in a browser")).to_be_visible()
+        assert [*amy.complaints, *theirs.complaints] == []
 
 
 async def test_the_question_before_a_large_first_sync_is_answered(browser: Browser, tmp_path: Path) -> None:
@@ -211,13 +250,13 @@ async def test_the_timeline_can_be_filtered_and_paused(browser: Browser, island:
     async with board(browser, await island.url("bo")) as bo:
         page = bo.page
         await bo.view("timeline")
-        await run_ok("hubs", "add", "http://127.0.0.1:9", "--path", str(island.folder / "bo"))
+        await island.call("bo", "rtc.addHub", "http://127.0.0.1:9")
         await expect(page.locator(".timeline .action", has_text="Hub address added").first).to_be_visible()
         await page.get_by_label("Filter").fill("127.0.0.1:9")
         await page.get_by_role("button", name="Pause").click()
         before = await page.locator(".timeline > li").count()
         assert before > 0
-        await run_ok("hubs", "remove", "http://127.0.0.1:9", "--path", str(island.folder / "bo"))
+        await island.call("bo", "rtc.removeHub", "http://127.0.0.1:9")
         await expect(page.locator("#view-timeline p.small")).to_contain_text("came since")
         assert await page.locator(".timeline > li").count() == before
         await page.get_by_role("button", name="Go on").click()

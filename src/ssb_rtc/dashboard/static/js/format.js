@@ -5,6 +5,9 @@ const whole = new Intl.NumberFormat("en");
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
+/** The same text, beginning with a capital. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const count = (number) => whole.format(number ?? 0);
 
 /** "1 peer", "2 peers". */

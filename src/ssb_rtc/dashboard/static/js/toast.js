@@ -1,6 +1,7 @@
 // What came of something that was ordered: said once, in a corner and to screen readers.
 
 import { h } from "./dom.js";
+import { sentence } from "./format.js";
 
 const SHOWN_MS = 5000;
 const FAULT_MS = 12000;
@@ -10,8 +11,6 @@ export function toast(text, { fault = false } = {}) {
   document.getElementById("toasts").append(note);
   setTimeout(() => note.remove(), fault ? FAULT_MS : SHOWN_MS);
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /**
  * Runs `work` while `control` (a button) is out of use; says `done` (a text, or what makes one of the result) or the

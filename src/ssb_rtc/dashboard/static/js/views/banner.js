@@ -3,14 +3,19 @@
 import { post } from "../api.js";
 import { h, keyed } from "../dom.js";
 import { bytes, many } from "../format.js";
-import { panel, state } from "../store.js";
+import { panel, state, touch } from "../store.js";
 import { act } from "../toast.js";
 
 /** The warning for the command line that says the same as the question. */
 const SAID_BY_QUESTION = "`ssb-rtc sync --accept`";
 
 function question(asked) {
-  const answer = (word, done) => (event) => act(event.currentTarget, () => post("/api/sync", { answer: word }), done);
+  const answer = (word, done) => async (event) => {
+    const now = await act(event.currentTarget, () => post("/api/sync", { answer: word }), done);
+    if (!now) return;
+    state.sync = { ...state.sync, ...now };
+    touch("sync");
+  };
   const size = asked.bytes ? ` (about ${bytes(asked.bytes)})` : "";
   return h("div", { class: "card banner", role: "group", "aria-label": "Question" },
     h("h2", {}, "Fetch a large first part?"),

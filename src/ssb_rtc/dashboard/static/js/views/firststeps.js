@@ -2,6 +2,7 @@
 
 import { post } from "../api.js";
 import { h, say } from "../dom.js";
+import { sentence } from "../format.js";
 import { go } from "../router.js";
 import { panel, peersWhere, state } from "../store.js";
 import { act } from "../toast.js";
@@ -23,7 +24,7 @@ export function followForm() {
   const button = h("button", { class: "main", type: "submit" }, "Follow");
   const submit = async (event) => {
     event.preventDefault();
-    const done = (got) => (got.text ? got.text : "Done: their messages come as soon as a peer that has them is there");
+    const done = (got) => (got.text ? sentence(got.text) : "Done: their messages come as soon as a peer that has them is there");
     if (await act(button, () => followOrJoin(input.value), done)) input.value = "";
   };
   return h("form", { class: "with-button", onsubmit: submit }, field("An id or a code", input), button);

@@ -2,7 +2,7 @@
 
 import { get, post } from "../api.js";
 import { h, keyed, say } from "../dom.js";
-import { count, host, HUB_STATES, many, short, span, STATES } from "../format.js";
+import { count, host, HUB_STATES, many, sentence, short, span, STATES } from "../format.js";
 import { go } from "../router.js";
 import { age, nameOf, panel, shownState, state } from "../store.js";
 import { act, copy } from "../toast.js";
@@ -90,7 +90,6 @@ async function ask() {
 }
 
 const bullet = { key: (text) => text, make: (text) => h("li", {}, sentence(text)) };
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function drawWhy(why) {
   keyed(parts.because, [...new Set(why.because)], bullet);
