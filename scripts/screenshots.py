@@ -57,7 +57,7 @@ SHOTS: Final = (
     Shot("hubs", "hubs-light"),
     Shot("feeds", "feeds-light"),
     Shot("timeline", "timeline-dark", dark=True),
-    Shot("invite", "invite-light"),
+    Shot("invite", "invite-phone", size=TELEPHONE),
     Shot("settings", "settings-light"),
 )
 

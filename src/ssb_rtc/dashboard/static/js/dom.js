@@ -66,6 +66,12 @@ function place(parent, node, before) {
   else parent.insertBefore(node, before);
 }
 
+/** Has all rows of a keyed parent made anew at the next `keyed`. */
+export function forget(parent) {
+  rowsOf.delete(parent);
+  parent.replaceChildren();
+}
+
 /** Has all rows of a keyed parent filled anew at the next `keyed`. */
 export function refresh(parent) {
   for (const row of rowsOf.get(parent)?.values() ?? []) row.item = undefined;

@@ -5,9 +5,11 @@ import { learnName, SAMPLES_MAX, state, STEPS_MAX, touch } from "./store.js";
 
 const PAUSE_MS = 1000;
 const PAUSE_MAX_MS = 15000;
+const HIDDEN_MS = 120000;
 
 const followers = new Set();
 let source = null;
+let asleep = false;
 let pause_ms = PAUSE_MS;
 let whenLocked = () => {};
 
@@ -32,7 +34,13 @@ function takeRows(rows, into) {
 
 const takers = {
   snapshot(data) {
-    Object.assign(state, { me: data.me, version: data.version, folder: data.folder, status: data.status, sync: data.sync });
+    Object.assign(state, {
+      me: data.me,
+      version: data.version,
+      folder: data.folder,
+      status: data.status,
+      sync: data.sync,
+    });
     state.peers = new Map();
     state.feeds = new Map();
     takeRows(data.feeds, state.feeds);
@@ -99,6 +107,26 @@ export function connect(locked) {
   source.addEventListener("error", comeBack);
 }
 
+/** A page that nobody looks at gives its stream back after a while: a peer serves only few, and a browser holds only few. */
+function sleepWhileHidden() {
+  let falling = null;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(falling);
+    if (document.hidden) {
+      falling = setTimeout(() => {
+        asleep = true;
+        source?.close();
+        source = null;
+      }, HIDDEN_MS);
+    } else if (asleep) {
+      asleep = false;
+      connect(whenLocked);
+    }
+  });
+}
+
+sleepWhileHidden();
+
 async function comeBack() {
   if (source === null) return;
   source.close();
@@ -106,6 +134,7 @@ async function comeBack() {
   setLive("lost");
   await new Promise((resolve) => setTimeout(resolve, pause_ms));
   pause_ms = Math.min(pause_ms * 2, PAUSE_MAX_MS);
+  if (asleep) return;
   try {
     const session = await enter(null);
     if (session.open) connect(whenLocked);

@@ -3,7 +3,12 @@
 const UNITS = ["B", "KB", "MB", "GB", "TB"];
 const whole = new Intl.NumberFormat("en");
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
+});
 
 /** The same text, beginning with a capital. */
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -64,7 +69,9 @@ export const short = (id) => String(id).slice(0, 8);
 
 /** "https://hub.example.org/" -> "hub.example.org"; other addresses as they are. */
 export function host(url) {
-  return String(url).replace(/^(swarm\+)?https?:\/\//, "$1").replace(/\/$/, "");
+  return String(url)
+    .replace(/^(swarm\+)?https?:\/\//, "$1")
+    .replace(/\/$/, "");
 }
 
 /** A hue for an id, always the same. */

@@ -33,9 +33,17 @@ function showLocked(error) {
   const view = document.getElementById("view-locked");
   if (view.children.length === 1) {
     view.append(
-      h("div", { class: "stack" },
+      h(
+        "div",
+        { class: "stack" },
         h("p", { class: "lead" }, error ?? "There is no session with the peer, or it is over."),
-        h("p", {}, "In a terminal, run ", h("code", {}, "ssb-rtc dashboard"), " and open the address that it prints. Each address opens the page once."),
+        h(
+          "p",
+          {},
+          "In a terminal, run ",
+          h("code", {}, "ssb-rtc dashboard"),
+          " and open the address that it prints. Each address opens the page once.",
+        ),
       ),
     );
   }

@@ -93,7 +93,8 @@ export function peersWhere(test) {
 export const isLinked = (row) => row.state === "CONNECTED";
 
 /** Peers with a link, those with the longest first. */
-export const linked = () => peersWhere(isLinked).sort((one, other) => age(other) - age(one) || (one.id < other.id ? -1 : 1));
+export const linked = () =>
+  peersWhere(isLinked).sort((one, other) => age(other) - age(one) || (one.id < other.id ? -1 : 1));
 
 /** Seconds that a row's `linked_s` or `connected_s` has grown to by now; null without. */
 export function age(row) {

@@ -17,13 +17,30 @@ function question(asked) {
     touch("sync");
   };
   const size = asked.bytes ? ` (about ${bytes(asked.bytes)})` : "";
-  return h("div", { class: "card banner", role: "group", "aria-label": "Question" },
+  return h(
+    "div",
+    { class: "card banner", role: "group", "aria-label": "Question" },
     h("h2", {}, "Fetch a large first part?"),
-    h("p", {}, `${many(asked.messages, "message")}${size} of ${many(asked.feeds, "feed")} wait to be fetched. Until you answer, only the feeds that you follow yourself come.`),
-    h("div", { class: "row" },
-      h("button", { class: "main", type: "button", onclick: answer("accept", "It is being fetched") }, "Fetch all of it"),
-      h("button", { type: "button", onclick: answer("decline", "Only those whom you follow are fetched") }, "Only whom I follow"),
-    ));
+    h(
+      "p",
+      {},
+      `${many(asked.messages, "message")}${size} of ${many(asked.feeds, "feed")} wait to be fetched. Until you answer, only the feeds that you follow yourself come.`,
+    ),
+    h(
+      "div",
+      { class: "row" },
+      h(
+        "button",
+        { class: "main", type: "button", onclick: answer("accept", "It is being fetched") },
+        "Fetch all of it",
+      ),
+      h(
+        "button",
+        { type: "button", onclick: answer("decline", "Only those whom you follow are fetched") },
+        "Only whom I follow",
+      ),
+    ),
+  );
 }
 
 const warning = (text) => h("div", { class: "card banner" }, h("p", {}, text));

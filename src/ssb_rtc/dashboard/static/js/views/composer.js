@@ -26,13 +26,35 @@ export class Composer {
   }
 
   build() {
-    this.text = h("textarea", { rows: 3, maxlength: 8000, placeholder: "What is new?", oninput: () => this.drawSize(), onkeydown: (event) => this.key(event) });
+    this.text = h("textarea", {
+      rows: 3,
+      maxlength: 8000,
+      placeholder: "What is new?",
+      oninput: () => this.drawSize(),
+      onkeydown: (event) => this.key(event),
+    });
     this.about = h("p", { class: "muted small" });
     this.chips = h("div", { class: "to" });
     this.suggestions = h("datalist", { id: "people" });
-    this.adding = h("input", { type: "text", list: "people", autocomplete: "off", spellcheck: "false", placeholder: "A name or an id" });
-    this.toBox = h("div", { class: "tight" }, this.chips,
-      h("form", { class: "with-button", onsubmit: (event) => this.add(event) }, field("Only these can read it; add somebody", this.adding), h("button", { type: "submit" }, "Add")), this.suggestions);
+    this.adding = h("input", {
+      type: "text",
+      list: "people",
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: "A name or an id",
+    });
+    this.toBox = h(
+      "div",
+      { class: "tight" },
+      this.chips,
+      h(
+        "form",
+        { class: "with-button", onsubmit: (event) => this.add(event) },
+        field("Only these can read it; add somebody", this.adding),
+        h("button", { type: "submit" }, "Add"),
+      ),
+      this.suggestions,
+    );
     this.secret = h("input", { type: "checkbox", onchange: () => this.draw() });
     this.file = h("input", { type: "file", hidden: true, onchange: () => this.attach() });
     this.attaching = h("button", { type: "button", onclick: () => this.file.click() }, "Add a file");
@@ -40,9 +62,19 @@ export class Composer {
     this.send = h("button", { type: "button", class: "main", onclick: () => this.publish() }, "Publish");
     this.cancel = h("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Never mind");
     this.label = field("Write a post", this.text);
-    this.element = h("div", { class: "card composer stack" }, this.about, this.label, this.toBox,
-      h("div", { class: "row apart" }, h("div", { class: "row" }, this.attaching, this.file, h("label", { class: "check" }, this.secret, "Private")),
-        h("div", { class: "row" }, this.size, this.cancel, this.send)));
+    this.element = h(
+      "div",
+      { class: "card composer stack" },
+      this.about,
+      this.label,
+      this.toBox,
+      h(
+        "div",
+        { class: "row apart" },
+        h("div", { class: "row" }, this.attaching, this.file, h("label", { class: "check" }, this.secret, "Private")),
+        h("div", { class: "row" }, this.size, this.cancel, this.send),
+      ),
+    );
   }
 
   key(event) {
@@ -81,12 +113,26 @@ export class Composer {
     this.cancel.hidden = !this.reply && !secret;
     keyed(this.chips, this.people, {
       key: (id) => id,
-      make: (id) => h("span", { class: "chip" }, h("bdi", {}, nameOf(id) ?? short(id)),
-        h("button", { type: "button", "aria-label": `Without ${nameOf(id) ?? short(id)}`, onclick: () => this.without(id) }, "✕")),
+      make: (id) =>
+        h(
+          "span",
+          { class: "chip" },
+          h("bdi", {}, nameOf(id) ?? short(id)),
+          h(
+            "button",
+            { type: "button", "aria-label": `Without ${nameOf(id) ?? short(id)}`, onclick: () => this.without(id) },
+            "✕",
+          ),
+        ),
     });
     if (secret) {
-      const people = named().filter(([id]) => id !== state.me.id).slice(0, SUGGESTIONS_MAX);
-      keyed(this.suggestions, people, { key: ([id]) => id, make: ([id, name]) => h("option", { value: `${name} ${id}` }) });
+      const people = named()
+        .filter(([id]) => id !== state.me.id)
+        .slice(0, SUGGESTIONS_MAX);
+      keyed(this.suggestions, people, {
+        key: ([id]) => id,
+        make: ([id, name]) => h("option", { value: `${name} ${id}` }),
+      });
     }
     this.drawSize();
   }
@@ -101,7 +147,8 @@ export class Composer {
     const text = this.adding.value.trim();
     const id = text.match(ID)?.[0] ?? named().find(([, name]) => name.toLowerCase() === text.toLowerCase())?.[0];
     if (!id) return toast("Nobody of that name is known here: paste their id, which begins with @.", { fault: true });
-    if (this.people.length >= PEOPLE_MAX) return toast(`A private message has at most ${PEOPLE_MAX} readers besides you.`, { fault: true });
+    if (this.people.length >= PEOPLE_MAX)
+      return toast(`A private message has at most ${PEOPLE_MAX} readers besides you.`, { fault: true });
     if (!this.people.includes(id)) this.people = [...this.people, id];
     this.adding.value = "";
     this.draw();
@@ -117,7 +164,11 @@ export class Composer {
     const file = this.file.files[0];
     this.file.value = "";
     if (!file) return;
-    const stored = await act(this.attaching, () => upload(file), (got) => `${file.name} is stored (${bytes(got.size)})`);
+    const stored = await act(
+      this.attaching,
+      () => upload(file),
+      (got) => `${file.name} is stored (${bytes(got.size)})`,
+    );
     if (!stored) return;
     storedHere(stored.id);
     const name = file.name.replace(/[[\]()\n]/g, "_").slice(0, 100);

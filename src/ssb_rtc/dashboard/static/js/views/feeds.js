@@ -20,7 +20,11 @@ const row = {
   update(node, feed) {
     const { who: button, bar, amount } = node.parts;
     drawWho(button, feed.id);
-    const text = feed.missing ? `${count(feed.have)} of ${count(feed.have + feed.missing)}` : feed.have ? `${count(feed.have)}, all` : "nothing yet";
+    const text = feed.missing
+      ? `${count(feed.have)} of ${count(feed.have + feed.missing)}`
+      : feed.have
+        ? `${count(feed.have)}, all`
+        : "nothing yet";
     mark(bar, "value", feed.have + feed.missing ? feed.have / (feed.have + feed.missing) : 0);
     mark(bar, "aria-label", `Feed of ${nameOf(feed.id) ?? feed.id.slice(0, 8)}: ${text}`);
     say(amount, text);
@@ -33,14 +37,35 @@ export function buildFeeds() {
   const list = new LongList({ label: "Feeds", height: ROW_HEIGHT, row });
   const bar = h("progress", { class: "big", max: 1, "aria-label": "All feeds" });
   const whole = h("p", {});
-  const none = h("div", { class: "card stack" }, empty("No feed is here yet", "You get the feeds of those whom you follow."), followForm());
-  const card = h("div", { class: "card" }, h("div", { class: "row-head feeds-row", "aria-hidden": "true" }, ["Feed", "", "Messages"].map((text) => h("span", {}, text))), list.element);
+  const none = h(
+    "div",
+    { class: "card stack" },
+    empty("No feed is here yet", "You get the feeds of those whom you follow."),
+    followForm(),
+  );
+  const card = h(
+    "div",
+    { class: "card" },
+    h(
+      "div",
+      { class: "row-head feeds-row", "aria-hidden": "true" },
+      ["Feed", "", "Messages"].map((text) => h("span", {}, text)),
+    ),
+    list.element,
+  );
   const draw = () => {
     const searched = search.value.trim().toLowerCase();
-    const found = [...state.feeds.values()].filter((feed) => !searched || `${nameOf(feed.id) ?? ""} ${feed.id}`.toLowerCase().includes(searched));
+    const found = [...state.feeds.values()].filter(
+      (feed) => !searched || `${nameOf(feed.id) ?? ""} ${feed.id}`.toLowerCase().includes(searched),
+    );
     found.sort((one, other) => other.missing - one.missing || other.have - one.have || (one.id < other.id ? -1 : 1));
     const { have, missing } = totals();
-    say(whole, missing ? `${count(have)} of ${many(have + missing, "message")} in ${many(state.feeds.size, "feed")}` : `All ${many(have, "message")} that are known of, in ${many(state.feeds.size, "feed")}`);
+    say(
+      whole,
+      missing
+        ? `${count(have)} of ${many(have + missing, "message")} in ${many(state.feeds.size, "feed")}`
+        : `All ${many(have, "message")} that are known of, in ${many(state.feeds.size, "feed")}`,
+    );
     mark(bar, "value", have + missing ? have / (have + missing) : 1);
     card.hidden = state.feeds.size === 0;
     none.hidden = state.feeds.size > 0;
@@ -50,6 +75,15 @@ export function buildFeeds() {
     list.element.scrollTop = 0;
     draw();
   });
-  root.append(h("div", { class: "stack" }, h("div", { class: "card tight" }, h("h2", {}, "In all"), whole, bar), h("div", { class: "tools" }, field("Search", search)), card, none));
+  root.append(
+    h(
+      "div",
+      { class: "stack" },
+      h("div", { class: "card tight" }, h("h2", {}, "In all"), whole, bar),
+      h("div", { class: "tools" }, field("Search", search)),
+      card,
+      none,
+    ),
+  );
   panel("feeds", ["feeds", "status"], draw);
 }

@@ -49,7 +49,17 @@ function figures() {
   const bar = h("progress", { max: 1, "aria-label": "Messages that are here, of all that are known" });
   messages.under.after(h("dd", {}, bar));
   const [incoming, outgoing] = [s("path", {}), s("path", { class: "out" })];
-  const spark = s("svg", { class: "spark", viewBox: `0 0 ${SAMPLES_MAX - 1} ${SPARK_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, incoming, outgoing);
+  const spark = s(
+    "svg",
+    {
+      class: "spark",
+      viewBox: `0 0 ${SAMPLES_MAX - 1} ${SPARK_HEIGHT}`,
+      preserveAspectRatio: "none",
+      "aria-hidden": "true",
+    },
+    incoming,
+    outgoing,
+  );
   now.under.after(h("dd", {}, spark));
 
   panel("home", ["peers", "hubs", "status", "feeds"], () => {
@@ -78,6 +88,8 @@ function figures() {
 
 function curve(which, most) {
   const from = SAMPLES_MAX - state.samples.length;
-  const points = state.samples.map((one, index) => `${from + index} ${(SPARK_HEIGHT * (1 - one[which] / most)).toFixed(1)}`);
+  const points = state.samples.map(
+    (one, index) => `${from + index} ${(SPARK_HEIGHT * (1 - one[which] / most)).toFixed(1)}`,
+  );
   return points.length > 1 ? `M${points.join("L")}` : "";
 }

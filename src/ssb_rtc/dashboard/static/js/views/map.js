@@ -54,7 +54,12 @@ function layout(width, height) {
     if (sector.hub) {
       const place = at(middle, HUB_RING);
       nodes.push({ key: `hub ${sector.hub.url}`, kind: "hub", row: sector.hub, ...place });
-      lines.push({ key: `line ${sector.hub.url}`, from: { x: cx, y: cy }, to: place, kind: sector.hub.state === "CONNECTED" ? "up" : sector.hub.state === "CONNECTING" ? "trying" : "" });
+      lines.push({
+        key: `line ${sector.hub.url}`,
+        from: { x: cx, y: cy },
+        to: place,
+        kind: sector.hub.state === "CONNECTED" ? "up" : sector.hub.state === "CONNECTING" ? "trying" : "",
+      });
     }
     spread(sector.peers, turn, wide, Math.min(rx, ry), (row, where, ring) => {
       const place = at(where, ring);
@@ -63,15 +68,27 @@ function layout(width, height) {
     });
     turn += wide;
   }
-  return { nodes, lines, rings: [HUB_RING, RINGS[0]].map((ring) => [rx * ring, ry * ring]), me: { x: cx, y: cy }, left: state.peers.size - drawn.length, most };
+  for (const node of nodes) node.above = node.y < cy;
+  return {
+    nodes,
+    lines,
+    rings: [HUB_RING, RINGS.at(-1)].map((ring) => [rx * ring, ry * ring]),
+    me: { x: cx, y: cy },
+    left: state.peers.size - drawn.length,
+    most,
+  };
 }
 
 /** Puts rows on rings within a sector, those that matter most on the inner one. */
 function spread(rows, turn, wide, radius, put) {
+  const room = (ring) => Math.max(1, Math.floor((wide * 0.86 * radius * ring) / SPACE));
+  // As few rings as hold them, the outer ones, which have the most room.
+  let rings = RINGS.slice(-1);
+  for (let used = 2; used <= RINGS.length && rings.reduce((sum, ring) => sum + room(ring), 0) < rows.length; used += 1)
+    rings = RINGS.slice(-used);
   let rest = rows;
-  RINGS.forEach((ring, index) => {
-    const last = index === RINGS.length - 1;
-    const fits = last ? rest.length : Math.max(1, Math.floor((wide * 0.86 * radius * ring) / SPACE));
+  rings.forEach((ring, index) => {
+    const fits = index === rings.length - 1 ? rest.length : room(ring);
     const here = rest.slice(0, fits);
     rest = rest.slice(fits);
     here.forEach((row, number) => put(row, turn + wide * (0.07 + (0.86 * (number + ASIDE)) / here.length), ring));
@@ -80,15 +97,22 @@ function spread(rows, turn, wide, radius, put) {
 
 function linesOf(row, hub, centre, place) {
   const found = [];
-  if (hub && row.state !== "CONNECTED") found.push({ key: `heard ${row.id}`, from: hub, to: place, kind: row.state === "CONNECTING" ? "trying" : "" });
+  if (hub && row.state !== "CONNECTED")
+    found.push({ key: `heard ${row.id}`, from: hub, to: place, kind: row.state === "CONNECTING" ? "trying" : "" });
   if (row.state === "CONNECTED") {
-    found.push({ key: `link ${row.id}`, from: centre, to: place, kind: row.rate_in + row.rate_out > 200 ? "link moving" : "link" });
+    found.push({
+      key: `link ${row.id}`,
+      from: centre,
+      to: place,
+      kind: row.rate_in + row.rate_out > 200 ? "link moving" : "link",
+    });
   }
   return found;
 }
 
 function label(node) {
-  if (node.kind === "hub") return `Hub ${host(node.row.url)}: ${HUB_STATES[node.row.state]}${node.row.reason ? `, ${node.row.reason}` : ""}, score ${node.row.score}`;
+  if (node.kind === "hub")
+    return `Hub ${host(node.row.url)}: ${HUB_STATES[node.row.state]}${node.row.reason ? `, ${node.row.reason}` : ""}, score ${node.row.score}`;
   const name = nameOf(node.row.id) ?? short(node.row.id);
   return `${name}: ${STATES[shownState(node.row)]}, ${node.row.reason}, score ${node.row.score}`;
 }
@@ -98,7 +122,14 @@ function makeNode(node) {
   const shape = hub
     ? s("rect", { class: "shape", x: -8, y: -8, width: 16, height: 16, rx: 4.5 })
     : s("circle", { class: "shape", r: 6.5 });
-  const made = s("g", { role: "button", tabindex: -1 }, s("circle", { class: "halo", r: 14 }), shape, s("text", { y: hub ? 24 : -13 }), s("title", {}));
+  const made = s(
+    "g",
+    { role: "button", tabindex: -1 },
+    s("circle", { class: "halo", r: 14 }),
+    shape,
+    s("text", {}),
+    s("title", {}),
+  );
   made.addEventListener("click", () => openNode(made.drawn));
   return made;
 }
@@ -115,13 +146,21 @@ function updateNode(made, node) {
   mark(made, "transform", `translate(${node.x.toFixed(1)} ${node.y.toFixed(1)})`);
   mark(made, "aria-label", label(node));
   const [, , text, title] = made.children;
-  const named = node.kind === "hub" ? host(node.row.url) : shown === "CONNECTED" || shown === "CONNECTING" ? (nameOf(node.row.id) ?? short(node.row.id)) : "";
+  const named =
+    node.kind === "hub"
+      ? host(node.row.url)
+      : shown === "CONNECTED" || shown === "CONNECTING"
+        ? (nameOf(node.row.id) ?? short(node.row.id))
+        : "";
+  // Away from the middle, where the lines are.
+  mark(text, "y", node.above ? -14 : 24);
   say(text, cut(named));
   say(title, label(node));
 }
 
 const updateLine = (line, { from, to, kind }) => {
-  for (const [name, value] of Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y })) mark(line, name, value.toFixed(1));
+  for (const [name, value] of Object.entries({ x1: from.x, y1: from.y, x2: to.x, y2: to.y }))
+    mark(line, name, value.toFixed(1));
   mark(line, "class", kind);
 };
 
@@ -146,29 +185,59 @@ function wireKeys(svg, layer) {
   });
 }
 
-const LEGEND = [["hub", "hub"], ["on", "linked"], ["try", "connecting"], ["", "not linked"], ["no", "blocked"]];
+const LEGEND = [
+  ["hub", "hub"],
+  ["on", "linked"],
+  ["try", "connecting"],
+  ["", "not linked"],
+  ["no", "blocked"],
+];
 
 export function buildMap(root) {
   const rings = [0, 1].map(() => s("ellipse", { class: "ring" }));
   const lines = s("g", {});
   const nodes = s("g", {});
   const me = s("g", { class: "me" }, s("circle", { r: 11 }), s("text", { y: 29 }, "you"));
-  const svg = s("svg", { class: "map", role: "group", "aria-labelledby": "map-title map-note" }, rings, lines, me, nodes);
+  const svg = s(
+    "svg",
+    { class: "map", role: "group", "aria-labelledby": "map-title map-note" },
+    rings,
+    lines,
+    me,
+    nodes,
+  );
   const note = h("p", { class: "muted small", id: "map-note" });
-  root.append(h("section", { class: "card", "aria-labelledby": "map-title" },
-    h("div", { class: "card-head" }, h("h2", { id: "map-title" }, "Map"), note), svg,
-    h("ul", { class: "legend", "aria-hidden": "true" }, LEGEND.map(([kind, text]) => h("li", { class: kind }, h("i"), text)))));
+  root.append(
+    h(
+      "section",
+      { class: "card", "aria-labelledby": "map-title" },
+      h("div", { class: "card-head" }, h("h2", { id: "map-title" }, "Map"), note),
+      svg,
+      h(
+        "ul",
+        { class: "legend", "aria-hidden": "true" },
+        LEGEND.map(([kind, text]) => h("li", { class: kind }, h("i"), text)),
+      ),
+    ),
+  );
   wireKeys(svg, nodes);
   const render = () => {
     const { width, height } = svg.getBoundingClientRect();
     if (!width) return;
     const drawn = layout(width, height);
-    drawn.rings.forEach(([rx, ry], index) => Object.entries({ cx: drawn.me.x, cy: drawn.me.y, rx, ry }).forEach(([name, value]) => mark(rings[index], name, value.toFixed(1))));
+    drawn.rings.forEach(([rx, ry], index) =>
+      Object.entries({ cx: drawn.me.x, cy: drawn.me.y, rx, ry }).forEach(([name, value]) =>
+        mark(rings[index], name, value.toFixed(1)),
+      ),
+    );
     keyed(lines, drawn.lines, { key: (line) => line.key, make: () => s("line", {}), update: updateLine });
     keyed(nodes, drawn.nodes, { key: (node) => node.key, make: makeNode, update: updateNode });
     if (nodes.firstChild && !nodes.querySelector('[tabindex="0"]')) mark(nodes.firstChild, "tabindex", 0);
     mark(me, "transform", `translate(${drawn.me.x} ${drawn.me.y})`);
-    say(note, `${many(state.hubs.length, "hub")}, ${many(state.peers.size, "peer")}${drawn.left ? `; the ${drawn.most} that matter most are drawn` : ""}. Choose one to see why it is as it is.`);
+    say(
+      note,
+      `${many(state.hubs.length, "hub")}, ${many(state.peers.size, "peer")}${drawn.left ? `; the ${drawn.most} that matter most are drawn` : ""}. Choose one to see why it is as it is.`,
+    );
   };
   panel("home", ["peers", "hubs", "me"], render);
   new ResizeObserver(render).observe(svg);

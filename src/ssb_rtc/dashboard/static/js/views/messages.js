@@ -1,7 +1,7 @@
 // The feed: what was written, the newest first, as it comes; one conversation, or one author, where that is asked for.
 
 import { get } from "../api.js";
-import { h, keyed, refresh, say } from "../dom.js";
+import { forget, h, keyed, say } from "../dom.js";
 import { followMessages } from "../events.js";
 import { many, short } from "../format.js";
 import { go } from "../router.js";
@@ -9,13 +9,18 @@ import { nameOf, panel, state } from "../store.js";
 import { act } from "../toast.js";
 import { Composer } from "./composer.js";
 import { empty, tabs } from "./parts.js";
-import { makePost } from "./post.js";
+import { makePost, redrawTimes } from "./post.js";
 import { onThread } from "./words.js";
 
 const PAGE = 40;
 const SHOWN_MAX = 400;
 const AGAIN_MS = 1500;
-const CHOICES = [["posts", "Posts"], ["private", "Private"], ["all", "Everything"], ["own", "Mine"]];
+const CHOICES = [
+  ["posts", "Posts"],
+  ["private", "Private"],
+  ["all", "Everything"],
+  ["own", "Mine"],
+];
 
 /** What is shown: a kind of messages, of one author or of one conversation where these are not null. */
 let wanted = { kind: "posts", author: null, thread: null };
@@ -70,13 +75,17 @@ async function rootOf(key) {
 
 function take(row) {
   if (row === null) {
-    again ??= setTimeout(() => {
-      again = null;
-      load();
-    }, loaded ? AGAIN_MS : 0);
+    again ??= setTimeout(
+      () => {
+        again = null;
+        load();
+      },
+      loaded ? AGAIN_MS : 0,
+    );
     return;
   }
-  if (!loaded || !fits(row) || rows.some((one) => one.key === row.key) || held.some((one) => one.key === row.key)) return;
+  if (!loaded || !fits(row) || rows.some((one) => one.key === row.key) || held.some((one) => one.key === row.key))
+    return;
   // Who reads further down is not pushed away by what comes.
   const reads = scrollY > 300 && !document.getElementById("view-messages").hidden && row.author !== state.me.id;
   if (reads) held.unshift(row);
@@ -117,7 +126,8 @@ const does = {
 
 function title() {
   if (wanted.thread) return "One conversation, the newest first";
-  if (wanted.author) return `What ${wanted.author === state.me.id ? "you" : (nameOf(wanted.author) ?? short(wanted.author))} wrote`;
+  if (wanted.author)
+    return `What ${wanted.author === state.me.id ? "you" : (nameOf(wanted.author) ?? short(wanted.author))} wrote`;
   return "";
 }
 
@@ -136,10 +146,18 @@ function draw() {
 
 function nothing() {
   if (wanted.thread) return empty("Nothing of this conversation is here", "It may still come from other peers.");
-  if (wanted.kind === "private") return empty("No private messages yet", "Tick “Private” above to write one: only those whom you name can read it.");
-  if (wanted.kind === "own") return empty("You have not written anything yet", "Write your first post above. Whoever follows you gets it when your peers meet.");
-  return empty("Nothing is here yet", "Write your first post above, or follow somebody: what they wrote comes as soon as a peer that has it is there.",
-    h("button", { type: "button", onclick: () => go("invite") }, "Follow somebody"));
+  if (wanted.kind === "private")
+    return empty("No private messages yet", "Tick “Private” above to write one: only those whom you name can read it.");
+  if (wanted.kind === "own")
+    return empty(
+      "You have not written anything yet",
+      "Write your first post above. Whoever follows you gets it when your peers meet.",
+    );
+  return empty(
+    "Nothing is here yet",
+    "Write your first post above, or follow somebody: what they wrote comes as soon as a peer that has it is there.",
+    h("button", { type: "button", onclick: () => go("invite") }, "Follow somebody"),
+  );
 }
 
 /** Shows what one author wrote. */
@@ -153,18 +171,38 @@ export function buildMessages() {
   ui = {
     composer: new Composer(take),
     kinds: tabs("Which messages", CHOICES, wanted.kind, (kind) => choose({ kind })),
-    special: h("div", { class: "row apart", hidden: true }, h("h2", {}), h("button", { type: "button", onclick: leave }, "Back to all")),
+    special: h(
+      "div",
+      { class: "row apart", hidden: true },
+      h("h2", {}),
+      h("button", { type: "button", onclick: leave }, "Back to all"),
+    ),
     amount: h("p", { class: "muted small", role: "status" }),
     fresh: h("button", { type: "button", class: "main fresh", hidden: true, onclick: release }),
     posts: h("div", { class: "posts", role: "feed", "aria-label": "Messages", "aria-busy": "false" }),
     none: h("div", { class: "card", hidden: true }),
     older: h("button", { type: "button", hidden: true, onclick: more }, "Older messages"),
   };
-  document.getElementById("view-messages").append(
-    h("div", { class: "reading stack" }, ui.composer.element, ui.kinds.node, ui.special, ui.amount, ui.fresh, ui.posts, ui.none, h("div", { class: "row" }, ui.older)));
+  document
+    .getElementById("view-messages")
+    .append(
+      h(
+        "div",
+        { class: "reading stack" },
+        ui.composer.element,
+        ui.kinds.node,
+        ui.special,
+        ui.amount,
+        ui.fresh,
+        ui.posts,
+        ui.none,
+        h("div", { class: "row" }, ui.older),
+      ),
+    );
   onThread(does.thread);
   followMessages(take);
   panel("messages", ["feeds", "me"], redrawNames);
+  panel("messages", ["clock"], () => redrawTimes(ui.posts));
 }
 
 let drawnNames = "";
@@ -174,8 +212,6 @@ function redrawNames() {
   const now = rows.map((row) => nameOf(row.author) ?? "").join("\n");
   if (now === drawnNames || ui.posts.contains(document.activeElement)) return;
   drawnNames = now;
-  refresh(ui.posts);
-  ui.posts.replaceChildren();
-  rows = rows.map((row) => ({ ...row }));
+  forget(ui.posts);
   draw();
 }

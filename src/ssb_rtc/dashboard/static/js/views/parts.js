@@ -22,8 +22,12 @@ export const calledShort = (id) => (id === state.me.id ? "you" : (nameOf(id) ?? 
 
 /** A button with somebody's name that shows what is known of them. */
 export function who(id) {
-  const node = h("button", { type: "button", class: "link who", onclick: () => openPeer(node.dataset.id) },
-    h("bdi", { class: "name" }), h("span", { class: "id" }));
+  const node = h(
+    "button",
+    { type: "button", class: "link who", onclick: () => openPeer(node.dataset.id) },
+    h("bdi", { class: "name" }),
+    h("span", { class: "id" }),
+  );
   drawWho(node, id);
   return node;
 }
@@ -54,7 +58,12 @@ export const drawHubBadge = (node, shown) => drawBadge(node, shown, HUB_STATES);
 /** Lets one of several choices be pressed: [[value, label], ...]; `choose(value)` is called. */
 export function tabs(label, choices, chosen, choose) {
   const buttons = choices.map(([value, text]) =>
-    h("button", { type: "button", "data-value": value, "aria-pressed": String(value === chosen), onclick: () => pick(value) }, text));
+    h(
+      "button",
+      { type: "button", "data-value": value, "aria-pressed": String(value === chosen), onclick: () => pick(value) },
+      text,
+    ),
+  );
   function pick(value) {
     for (const button of buttons) mark(button, "aria-pressed", String(button.dataset.value === value));
     choose(value);
@@ -72,4 +81,10 @@ export function field(label, control, more = "") {
 
 /** What stands where there is nothing yet: what that means, and what to do next. */
 export const empty = (title, text, ...next) =>
-  h("div", { class: "empty" }, h("strong", {}, title), h("p", {}, text), next.length ? h("div", { class: "row" }, next) : null);
+  h(
+    "div",
+    { class: "empty" },
+    h("strong", {}, title),
+    h("p", {}, text),
+    next.length ? h("div", { class: "row" }, next) : null,
+  );

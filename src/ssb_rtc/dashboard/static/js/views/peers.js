@@ -17,12 +17,23 @@ const TESTS = {
   waiting: (row) => row.state !== "CONNECTED" && !row.blocked,
   blocked: (row) => row.blocked,
 };
-const CHOICES = [["all", "All"], ["linked", "Linked"], ["follow", "I follow"], ["waiting", "Not linked"], ["blocked", "Blocked"]];
+const CHOICES = [
+  ["all", "All"],
+  ["linked", "Linked"],
+  ["follow", "I follow"],
+  ["waiting", "Not linked"],
+  ["blocked", "Blocked"],
+];
 
 const row = {
   key: (peer) => peer.id,
   make(peer) {
-    const parts = { who: who(peer.id), badge: h("span", { class: "badge" }), why: h("span", { class: "why" }), score: h("span", { class: "score" }) };
+    const parts = {
+      who: who(peer.id),
+      badge: h("span", { class: "badge" }),
+      why: h("span", { class: "why" }),
+      score: h("span", { class: "score" }),
+    };
     const node = h("li", { class: "peers-row" }, parts.who, h("span", {}, parts.badge), parts.why, parts.score);
     node.parts = parts;
     return node;
@@ -38,16 +49,34 @@ const row = {
 
 export function buildPeers() {
   const root = document.getElementById("view-peers");
-  const search = h("input", { type: "search", placeholder: "Name, id or reason", autocomplete: "off", spellcheck: "false" });
+  const search = h("input", {
+    type: "search",
+    placeholder: "Name, id or reason",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const amount = h("p", { class: "muted small", id: "peers-amount" });
   const list = new LongList({ label: "Peers", height: ROW_HEIGHT, row });
   let filter = "all";
   const none = h("div", {});
-  const card = h("div", { class: "card" },
-    h("div", { class: "row-head peers-row", "aria-hidden": "true" }, ["Peer", "State", "Why", "Score"].map((text) => h("span", {}, text))), list.element);
+  const card = h(
+    "div",
+    { class: "card" },
+    h(
+      "div",
+      { class: "row-head peers-row", "aria-hidden": "true" },
+      ["Peer", "State", "Why", "Score"].map((text) => h("span", {}, text)),
+    ),
+    list.element,
+  );
   const draw = () => {
     const rows = sorted(filter, search.value.trim().toLowerCase());
-    say(amount, rows.length === state.peers.size ? many(rows.length, "known peer") : `${count(rows.length)} of ${many(state.peers.size, "known peer")}`);
+    say(
+      amount,
+      rows.length === state.peers.size
+        ? many(rows.length, "known peer")
+        : `${count(rows.length)} of ${many(state.peers.size, "known peer")}`,
+    );
     card.hidden = rows.length === 0;
     none.hidden = rows.length > 0;
     if (!rows.length) none.replaceChildren(state.peers.size ? nobody() : nobodyYet());
@@ -62,7 +91,10 @@ export function buildPeers() {
     list.element.scrollTop = 0;
     draw();
   });
-  root.append(h("div", { class: "tools" }, field("Search", search), kinds.node), h("div", { class: "stack" }, amount, card, none));
+  root.append(
+    h("div", { class: "tools" }, field("Search", search), kinds.node),
+    h("div", { class: "stack" }, amount, card, none),
+  );
   panel("peers", ["peers"], draw);
   panel("peers", ["feeds", "me"], () => {
     refresh(list.list);
@@ -79,13 +111,26 @@ function sorted(filter, searched) {
     found.push(peer);
   }
   const rank = (peer) => RANK[shownState(peer)];
-  return found.sort((one, other) => rank(one) - rank(other) || (one.hops ?? 99) - (other.hops ?? 99) || other.score - one.score || (one.id < other.id ? -1 : 1));
+  return found.sort(
+    (one, other) =>
+      rank(one) - rank(other) ||
+      (one.hops ?? 99) - (other.hops ?? 99) ||
+      other.score - one.score ||
+      (one.id < other.id ? -1 : 1),
+  );
 }
 
 const nobody = () => h("div", { class: "card" }, empty("Nobody matches", "Try another word, or look at all of them."));
 
 const nobodyYet = () =>
-  h("div", { class: "card stack" },
-    empty("Nobody is known yet", "Peers appear here when they are heard on a hub or on your local network, and when you follow them.",
-      h("button", { type: "button", onclick: () => go("hubs") }, "Add a hub"), h("button", { type: "button", onclick: () => go("invite") }, "Share a code")),
-    followForm());
+  h(
+    "div",
+    { class: "card stack" },
+    empty(
+      "Nobody is known yet",
+      "Peers appear here when they are heard on a hub or on your local network, and when you follow them.",
+      h("button", { type: "button", onclick: () => go("hubs") }, "Add a hub"),
+      h("button", { type: "button", onclick: () => go("invite") }, "Share a code"),
+    ),
+    followForm(),
+  );
