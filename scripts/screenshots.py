@@ -121,8 +121,12 @@ async def prepare(shown: Board, shot: Shot) -> None:
         await shown.page.get_by_role("textbox", name="Address of a hub").fill("https://hub.island.example")
         await shown.page.get_by_role("button", name="Add", exact=True).click()
         await shown.view("timeline")
-        await shown.page.locator(".timeline li").nth(1).wait_for()
+        await shown.page.get_by_label("Which steps").select_option("hubs")
+        await shown.page.locator(".timeline > li").first.wait_for()
         await shown.page.locator(".toast").wait_for(state="detached")
+    if shot.view == "settings":
+        # Below the card that names the folder of this run.
+        await shown.page.locator("#view-settings .tools").evaluate("tools => scrollTo(0, tools.offsetTop)")
     if shot.view == "messages":
         await shown.page.locator(".post").first.wait_for()
 

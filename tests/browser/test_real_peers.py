@@ -291,7 +291,7 @@ async def test_a_page_that_has_no_session_says_what_to_do(browser: Browser, isla
 
 
 async def test_a_hub_that_is_killed_changes_on_the_screen(browser: Browser, island: Island) -> None:
-    """The last of the file: afterwards there is no hub."""
+    """Afterwards there is no hub, so this stands near the end."""
     async with board(browser, await island.url("amy")) as amy:
         await amy.view("hubs")
         row = amy.page.locator(".hubs tbody tr")
@@ -302,3 +302,15 @@ async def test_a_hub_that_is_killed_changes_on_the_screen(browser: Browser, isla
         await row.get_by_role("button").click()
         await expect(amy.page.get_by_role("dialog").locator(".bullets li").first).to_be_visible()
         assert amy.complaints == []
+
+
+async def test_a_page_whose_peer_has_ended_says_so(browser: Browser, island: Island) -> None:
+    """And takes no order meanwhile. The last of the file: afterwards Bo is gone."""
+    async with board(browser, await island.url("bo")) as bo:
+        assert await island.bo.end() == 0
+        await expect(bo.page.locator("#live")).to_have_text("Trying to reach the peer")
+        await bo.view("messages")
+        await bo.page.get_by_label("Write a post").fill("Nobody hears this")
+        await bo.page.get_by_role("button", name="Publish").click()
+        await expect(bo.page.locator(".toast.fault")).to_contain_text("is `ssb-rtc start` still running?")
+        await expect(bo.page.get_by_label("Write a post")).to_have_value("Nobody hears this")

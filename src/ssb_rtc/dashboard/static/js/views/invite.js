@@ -63,7 +63,7 @@ function inviteCard() {
   return card(
     "Invite somebody",
     "Whoever joins with your code follows you, and your peer follows them back. Send it by chat, or let them scan it.",
-    h("form", { class: "with-button", onsubmit: submit }, field("A note for yourself", note), button),
+    h("form", { class: "with-button", onsubmit: submit }, field("A note", note), button),
     place,
   );
 }
