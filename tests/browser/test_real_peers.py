@@ -15,7 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from ssb_rtc.peer import connect_local
-from tests.browser.pages import Board, board
+from tests.browser.pages import TELEPHONE, Board, board
 from tests.dashboard.visitor import served
 from tests.e2e.processes import Running, eventually, running
 from tests.plugins.test_sync_limits import FAR, NEAR, claim, follow_near_and_far, peer_in
@@ -170,6 +170,35 @@ async def test_a_page_that_somebody_posted_is_saved_and_never_opened(browser: Br
         assert len(page.context.pages) == 1
         assert await page.title() == "Messages - ssb-rtc"
         assert amy.complaints == []
+
+
+ODD = (
+    {"type": "post", "text": {"a": 1}},
+    {"type": "post", "text": "x" * 5_000},
+    {"type": "post", "text": "[a](javascript:alert(1)) ![b](http://127.0.0.1/b.png) [c](&c) \u202ed"},
+    {"type": "contact", "contact": [1], "following": True},
+    {"type": "about", "about": {"link": 3}, "name": ["x"]},
+    {"type": "vote", "vote": None},
+    {"type": "odd", "__proto__": {"x": 1}, "constructor": 1},
+)
+
+
+async def test_odd_messages_are_shown_as_what_they_are(browser: Browser, island: Island) -> None:
+    """Fields of other types than usual, links that are none, and a word that is wider than a telephone."""
+    for content in ODD:
+        await island.call("bo", "publish", content)
+    async with board(browser, await island.url("bo"), size=TELEPHONE) as bo:
+        page = bo.page
+        await bo.view("messages")
+        await page.get_by_role("button", name="Everything").click()
+        await expect(page.locator(".post.minor", has_text="published a message of the type odd")).to_be_visible()
+        for more in await page.get_by_role("button", name="Details").all():
+            await more.click()
+        shown = page.locator(".post .words", has_text="javascript:alert(1)")
+        await expect(shown).to_contain_text("[a](javascript:alert(1))")
+        assert await shown.locator("a, img, button").count() == 1, "the address of a picture is a link and no picture"
+        assert await page.evaluate("document.documentElement.scrollWidth") == TELEPHONE[0]
+        assert bo.complaints == []
 
 
 async def test_a_code_from_one_browser_is_used_in_another(browser: Browser, island: Island) -> None:

@@ -193,6 +193,12 @@ const LEGEND = [
   ["no", "blocked"],
 ];
 
+function noteOf(drawn) {
+  if (!drawn.nodes.length) return "Hubs and peers appear here as soon as there are any.";
+  const some = drawn.left ? `; the ${drawn.most} that matter most are drawn` : "";
+  return `${many(state.hubs.length, "hub")}, ${many(state.peers.size, "peer")}${some}. Choose one to see why it is as it is.`;
+}
+
 export function buildMap(root) {
   const rings = [0, 1].map(() => s("ellipse", { class: "ring" }));
   const lines = s("g", {});
@@ -234,10 +240,7 @@ export function buildMap(root) {
     keyed(nodes, drawn.nodes, { key: (node) => node.key, make: makeNode, update: updateNode });
     if (nodes.firstChild && !nodes.querySelector('[tabindex="0"]')) mark(nodes.firstChild, "tabindex", 0);
     mark(me, "transform", `translate(${drawn.me.x} ${drawn.me.y})`);
-    say(
-      note,
-      `${many(state.hubs.length, "hub")}, ${many(state.peers.size, "peer")}${drawn.left ? `; the ${drawn.most} that matter most are drawn` : ""}. Choose one to see why it is as it is.`,
-    );
+    say(note, noteOf(drawn));
   };
   panel("home", ["peers", "hubs", "me"], render);
   new ResizeObserver(render).observe(svg);

@@ -8,6 +8,7 @@ import { openPeer } from "./sheet.js";
 import { words } from "./words.js";
 
 const LONG_CHARACTERS = 1400;
+const NAME_MAX = 64;
 
 const person = (id) =>
   h(
@@ -44,8 +45,10 @@ function told(row) {
     return [word, person(content.contact)];
   }
   if (row.type === "about" && typeof content.name === "string") {
-    if (content.about === row.author) return ["calls themself ", h("b", {}, h("bdi", {}, content.name))];
-    if (isFeed(content.about)) return ["calls ", person(content.about), " ", h("b", {}, h("bdi", {}, content.name))];
+    if (content.about === row.author)
+      return ["calls themself ", h("b", {}, h("bdi", {}, content.name.slice(0, NAME_MAX)))];
+    if (isFeed(content.about))
+      return ["calls ", person(content.about), " ", h("b", {}, h("bdi", {}, content.name.slice(0, NAME_MAX)))];
   }
   if (row.type === "vote") return [content.vote?.value > 0 ? "liked a message" : "took back a like"];
   return ["published a message of the type ", h("code", {}, row.type ?? "none")];
