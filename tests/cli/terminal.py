@@ -12,7 +12,7 @@ import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.e2e.processes import LIMIT_S, clean_environment
+from tests.e2e.processes import LIMIT_S, environment
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*[34]\d(?:;\d+)*m")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -78,7 +78,7 @@ async def terminal(
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**clean_environment(env), "TERM": "xterm-256color"},
+        env={**environment(env), "TERM": "xterm-256color"},
         start_new_session=True,
     )
     try:
