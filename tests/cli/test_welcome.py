@@ -100,3 +100,14 @@ def test_a_qr_code_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(sys, "stdout", plain)
     welcome.print_qr(CODE)  # which could only fail there
     assert plain.tell() == 0
+
+
+def test_a_terminal_that_is_too_narrow_gets_no_broken_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    welcome.print_qr(CODE)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("COLUMNS", "80")
+    welcome.print_qr(CODE)
+    assert "▀" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -50,6 +51,12 @@ async def _create(arguments: argparse.Namespace, link: Link) -> None:
         f"Whoever has it can use it in your friend's place; `ssb-rtc share revoke {made['id']}` takes it back.",
         file=sys.stderr,
     )
+    if made["running"] and arguments.hub:
+        print(
+            "--hub was not used, for a peer runs here, and the code leads to where that one is met: "
+            "`ssb-rtc hubs add URL` adds a hub to it; then share again.",
+            file=sys.stderr,
+        )
     for warning in _warnings(made):
         print(warning, file=sys.stderr)
 
@@ -107,13 +114,20 @@ def _qr(code: str) -> Any:
     return segno.make(code.upper(), error="m", micro=False)
 
 
+QR_BORDER = 2
+
+
 def print_qr(code: str) -> None:
     """The QR code in a terminal, or nothing where that can't show it."""
     try:
         "▀▄█".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
         return
-    _qr(code).terminal(out=sys.stdout, compact=True, border=2)
+    qr = _qr(code)
+    width, _height = qr.symbol_size(border=QR_BORDER)
+    if width > shutil.get_terminal_size().columns:
+        return
+    qr.terminal(out=sys.stdout, compact=True, border=QR_BORDER)
     sys.stdout.flush()
 
 
