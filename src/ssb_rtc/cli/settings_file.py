@@ -21,16 +21,21 @@ def find(chosen: str | None, folder: Path) -> Path | None:
     """
     named = chosen if chosen is not None else os.environ.get(VARIABLE)
     if named is None:
-        return next((place for place in places(folder) if os.path.exists(place)), None)
+        return next((place for place in places(folder) if _is_seen(place)), None)
     if not named:
         return None
     try:
         path = Path(named).expanduser()
     except RuntimeError:
         raise ConfigFault(f"{named}: there is no such user, or no home folder") from None
-    if not os.path.exists(path):
+    if not _is_seen(path):
         raise ConfigFault(f"there is no settings file {path}: `ssb-rtc config --template > {path}` makes one")
     return path
+
+
+def _is_seen(path: Path) -> bool:
+    # Not `exists`, which raises where a folder on the way may not be entered.
+    return os.access(path, os.F_OK)
 
 
 def places(folder: Path) -> list[Path]:

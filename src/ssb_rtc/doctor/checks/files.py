@@ -72,7 +72,7 @@ async def database(folder: Path, *, limit_s: float = READ_LIMIT_S) -> Finding:
 
 
 def _remedy_of_place(path: Path) -> str:
-    if os.path.exists(path) and not os.path.isfile(path):
+    if os.access(path, os.F_OK) and not path.is_file():
         return "Move it away, or name another folder with --path."
     if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
         return "Name another folder with --path: the file is not ours."
@@ -97,7 +97,7 @@ def _database(path: Path, found: Inspection) -> Finding:
 
 def disk(folder: Path, settings: Settings) -> Finding:
     """Whether the folder can be written, and has room for all that it may have to hold."""
-    place = next((at for at in (folder, *folder.parents) if os.path.exists(at)), Path("/"))
+    place = next((at for at in (folder, *folder.parents) if os.access(at, os.F_OK)), Path("/"))
     try:
         if not stat.S_ISDIR(place.stat().st_mode):
             remedy = "Name another folder with --path."
@@ -107,7 +107,8 @@ def disk(folder: Path, settings: Settings) -> Finding:
     except OSError as fault:
         return Finding("disk", State.BROKEN, f"{place} can't be looked at: {fault.strerror}.", RIGHTS_REMEDY)
     path = files.database_path(folder)
-    held_bytes = path.stat().st_size if os.path.isfile(path) else 0
+    # `exists` and `is_file` raise where the folder may not be entered.
+    held_bytes = path.stat().st_size if os.access(path, os.F_OK) else 0
     wanted_bytes = max(0, settings.storage_max - held_bytes)
     facts = {"free_bytes": usage.free, "wanted_bytes": wanted_bytes}
     if read_only or not os.access(place, os.W_OK | os.X_OK):
