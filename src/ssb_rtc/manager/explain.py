@@ -80,6 +80,8 @@ def _about_unknown_hub(state: State, hub: HubUrl) -> Explanation:
         following = f"its host may be asked again in {left_h:.1f} h"
     elif found >= needed:
         following = "it enters the table within a minute, if that has room"
+        if vouching.questions_left(state) <= 0:
+            following = "it waits: as many hosts were asked within a day as may be asked whether a hub is there"
     return Explanation(hub, "DISCONNECTED", tuple(because), (), (following,))
 
 
