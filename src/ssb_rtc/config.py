@@ -47,6 +47,9 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+_port = _number(0, 65535)
+
+
 def _size(text: str) -> int:
     """A number of bytes, with k, M, G or T for thousands, millions ..."""
     number, factor = text, 1
@@ -59,6 +62,15 @@ def _size(text: str) -> int:
     if not 0 <= size < 1e18:
         raise ConfigFault("takes a number of bytes like 500M or 20G")
     return int(size)
+
+
+def _port_or_no(text: str) -> int | None:
+    if text.lower() in {"no", "off"}:
+        return None
+    try:
+        return _port(text)
+    except ConfigFault as fault:
+        raise ConfigFault(f"{fault}, or no") from None
 
 
 def _choice(*names: str) -> Callable[[str], str]:
@@ -206,6 +218,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sympathy", _number(0, 8), 3, "fetch blobs for peers up to this many links away", "N"),
     Setting("blob_max", _number(1, 1 << 40), 5 << 20, "take blobs of fewer bytes than this", "BYTES", unit="bytes"),
     Setting("blob_quota", _number(1, 1 << 30), 2048, "keep at most this many MiB of blobs", "MIB", unit="MiB"),
+    Setting("dashboard", _port_or_no, 0, "serve the dashboard on this port of this machine; 0: any, no: none", "PORT"),
     Setting("trace", str, None, "write every step of the peers state manager to this file, to be replayed", "FILE"),
     Setting("log", _choice(*LOG_STYLES), "text", "the form of the log on standard error: text or json", "FORM"),
     Setting(
@@ -272,6 +285,7 @@ class Settings:
     sympathy: int = 3
     blob_max: int = 5 << 20
     blob_quota: int = 2048
+    dashboard: int | None = 0
     trace: str | None = None
     log: str = "text"
     log_level: str = "warning"

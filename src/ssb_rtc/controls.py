@@ -20,6 +20,7 @@ from ssb_rtc.wire.address import normalise_hub
 if TYPE_CHECKING:
     from ssb_rtc.feeds.keys import Keys
     from ssb_rtc.runtime.network import Network
+    from ssb_rtc.runtime.peer_watch import PeerWatch
     from ssb_rtc.storage.hub_entries import HubEntries
     from ssb_rtc.transport.link import Link
 
@@ -42,39 +43,40 @@ class PeerControls:
     def status(self) -> JsonObject:
         """What `ssb-rtc status --json` prints."""
         context, network = self._context, self.network
-        frozen = context.author.frozen
         return {
             "id": context.keys.id,
             "running": network is not None,
-            "addresses": self.addresses(),
-            "messages": context.log.count(),
             "feeds": {feed: head.sequence for feed, head in sorted(context.log.heads().items())},
             "following": sorted(context.log.graph.follows(context.keys.id)),
             "metrics": network.metrics.url if network and network.metrics else None,
             "hubs": [{"url": hub["url"], "state": hub["state"]} for hub in self.hubs()],
             "peers": network.reports.status_of_peers() if network else [],
+            **self.figures(),
+        }
+
+    def figures(self) -> JsonObject:
+        """The part of `status` that is short: {messages, addresses, warnings}."""
+        context = self._context
+        frozen = context.author.frozen
+        return {
+            "messages": context.log.count(),
+            "addresses": self.addresses(),
             "warnings": [*context.warnings.values(), *([frozen] if frozen else [])],
         }
+
+    def watch_peers(self) -> PeerWatch:
+        """What changes among the peers; see runtime.peer_watch. Raises NoPeerRuns."""
+        return self.running().reports.watch_peers()
 
     def peers(self, *, everyone: bool) -> list[JsonObject]:
         """What `ssb-rtc peers --json` prints."""
         return self.running().reports.peers(everyone=everyone)
 
     def hubs(self) -> list[JsonObject]:
-        """What `ssb-rtc hubs --json` prints: [{url, state, source, private, attempts, error}]."""
+        """What `ssb-rtc hubs --json` prints; see runtime.rows.hub_row."""
         if self.network is not None:
             return self.network.reports.hubs()
-        return [
-            {
-                "url": hub.url,
-                "state": "DISCONNECTED",
-                "source": hub.source,
-                "private": hub.private,
-                "attempts": 0,
-                "error": None,
-            }
-            for hub in self._context.contacts.hubs()
-        ]
+        return [_offline_hub_row(hub.url, hub.source, private=hub.private) for hub in self._context.contacts.hubs()]
 
     def why_peer(self, peer: str) -> JsonObject:
         """What `ssb-rtc peers --why` prints: {subject, state, because, terms, next, timeline}."""
@@ -200,3 +202,21 @@ class PeerControls:
             path = shlex.quote(str(self._folder))
             raise NoPeerRuns(f"no peer runs in {self._folder}: start it with `ssb-rtc start --path {path}`")
         return self.network
+
+
+def _offline_hub_row(url: HubUrl, source: str, *, private: bool) -> JsonObject:
+    """As runtime.rows.hub_row, of a peer that is not online."""
+    return {
+        "url": url,
+        "state": "DISCONNECTED",
+        "source": source,
+        "private": private,
+        "attempts": 0,
+        "error": None,
+        "reason": "no peer runs here",
+        "score": 0.0,
+        "retry_in_s": None,
+        "connected_s": None,
+        "peers": 0,
+        "history": [],
+    }

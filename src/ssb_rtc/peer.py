@@ -35,11 +35,14 @@ from ssb_rtc.plugins.inboxes import FriendInboxes
 from ssb_rtc.plugins.indexes import IndexKeeping
 from ssb_rtc.plugins.introductions import Introductions
 from ssb_rtc.plugins.invite import InvitePlugin
+from ssb_rtc.plugins.names import Names
 from ssb_rtc.plugins.peering import Peering
 from ssb_rtc.plugins.private import Private
+from ssb_rtc.plugins.reading import Reading
 from ssb_rtc.plugins.registry import Registry
 from ssb_rtc.plugins.stack import Stack
 from ssb_rtc.plugins.sync_limits import SyncLimits
+from ssb_rtc.plugins.watching import Watching
 from ssb_rtc.plugins.welcome import WelcomePlugin
 from ssb_rtc.runtime.hub_book import HubBook
 from ssb_rtc.storage import folder as files
@@ -179,6 +182,8 @@ class Peer:
         built_in: list[Plugin] = [self.friends, history, gossip, self.limits, self._blobs, Feed()]
         built_in += [IndexKeeping(), Private()]
         self._inboxes = FriendInboxes(Inboxes(database))
+        names = Names()
+        built_in += [names, Reading(names), Watching(self.controls, gossip, names)]
         built_in += [Control(self.controls), Peering(self._network), self._hub_gossip, self._inboxes]
         built_in.append(Introductions(self._network))
         built_in.append(Stack(self.registry.manifest_json, self.controls.addresses))

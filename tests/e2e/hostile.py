@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import secrets
 import signal
 import struct
@@ -30,7 +29,7 @@ from ssb_rtc.wire.address import net_address
 from ssb_rtc.wire.handshake import Client, Server
 from ssb_rtc.wire.manifest import Kind
 from ssb_rtc.wire.packets import BodyKind, encode_parts
-from tests.e2e.processes import LIMIT_S, eventually, run
+from tests.e2e.processes import LIMIT_S, environment, eventually, run
 
 GROWTH_MAX_KIB = 60 * 1024
 """What one attack may add to the memory of the peer, at its worst moment."""
@@ -139,10 +138,9 @@ def victim(path: Path, *flags: str) -> Iterator[Victim]:
     path.mkdir(parents=True, exist_ok=True)
     errors = path / "stderr.txt"
     command = [sys.executable, "-m", "ssb_rtc.cli", "start", "--json", "--path", str(path), *flags]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SSB_RTC_")}
     with errors.open("ab") as sink:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=sink, env={**environment, "PYTHONASYNCIODEBUG": ""}
+            command, stdout=subprocess.PIPE, stderr=sink, env=environment({"PYTHONASYNCIODEBUG": ""})
         )
     try:
         assert process.stdout is not None

@@ -35,7 +35,8 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def _environment(extra: dict[str, str] | None) -> dict[str, str]:
+def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """Of a process of ours: nothing of whoever runs the tests, and `extra`."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SSB_RTC_") or k == "SSB_RTC_SHARED"}
     # The network of whoever runs the tests may have peers of its own, and their home a settings file.
     return {**clean, "PYTHONWARNINGS": "error", "SSB_RTC_LAN": "no", "SSB_RTC_CONFIG": "", **(extra or {})}
@@ -58,7 +59,7 @@ async def run(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=_environment(env),
+        env=environment(env),
         start_new_session=True,
     )
     try:
@@ -122,7 +123,7 @@ async def running(
             "--json",
             stdout=asyncio.subprocess.PIPE,
             stderr=sink,
-            env=_environment(env),
+            env=environment(env),
             limit=1 << 22,
         )
     assert process.stdout is not None

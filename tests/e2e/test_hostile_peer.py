@@ -32,6 +32,7 @@ OPEN_TO_STRANGERS = {
     "blobs.createWants",
     "peers.goodbye",
     "peers.tell",
+    "welcome.use",
     "hubs.tell",
     "introductions.pass",
     "introductions.take",

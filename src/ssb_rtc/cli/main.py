@@ -229,7 +229,7 @@ NETWORK = (
     "hub", "allow_http", "net", "ws", "tls_cert", "tls_key", "host", "lan", "with_hub", "stun", "turn", "relay_only",
     "relay_strangers", "rtc_backend", "hops", "peers_max", "strangers_max", "lifetime", "learnt_hubs_max",
     "introducers", "storage_max", "first_sync_max", "sympathy", "blob_max", "blob_quota", "log", "log_level",
-    "metrics", "trace", "plugin", "network_key", "hmac_key",
+    "metrics", "dashboard", "trace", "plugin", "network_key", "hmac_key",
 )  # fmt: skip
 OFFLINE = ("network_key", "hmac_key")
 EXAMINED = (
@@ -340,6 +340,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "status", "show who we are, what we hold, and whom we are linked to", "network:status",
         ("ssb-rtc status --json",),
+    ),
+    Command(
+        "dashboard", "print a fresh address of the running peer's dashboard", "dashboard:dashboard",
+        ("ssb-rtc dashboard", "ssb-rtc dashboard --json"),
     ),
     Command(
         "doctor", "look for what does not work here, and say what to do about it; changes nothing", "doctor:doctor",

@@ -13,7 +13,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("WebRTC, NATs and relays", ("stun", "turn", "relay_only", "relay_strangers", "rtc_backend")),
     ("How many links, and with whom", ("peers_max", "strangers_max", "lifetime", "learnt_hubs_max", "introducers")),
     ("What is fetched and kept", ("hops", "storage_max", "first_sync_max", "sympathy", "blob_max", "blob_quota")),
-    ("What is seen of it", ("log", "log_level", "metrics", "trace")),
+    ("What is seen of it", ("dashboard", "log", "log_level", "metrics", "trace")),
     ("The network, and plugins", ("network_key", "hmac_key", "plugin")),
 )
 

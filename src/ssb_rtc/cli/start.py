@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ssb_rtc.cli import flags, identity, logs, output
+from ssb_rtc.cli import dashboard, flags, identity, logs, output
 from ssb_rtc.cli.friends import ask_on_terminal
 from ssb_rtc.cli.interrupt import interrupted
 from ssb_rtc.config import Settings
@@ -27,12 +27,19 @@ def start(arguments: argparse.Namespace) -> int:
     identity.ensure(folder)
 
     async def main() -> None:
-        async with interrupted() as stop, Peer(folder, settings, restored=arguments.restored) as peer:
+        served = dashboard.of(settings)
+        async with (
+            interrupted() as stop,
+            Peer(folder, settings, restored=arguments.restored, plugins=served.plugins) as peer,
+            served.by(peer),
+        ):
             await peer.controls.listen_on_lan()
             if arguments.json:
-                output.print_json(peer.status())
+                output.print_json({**peer.status(), "dashboard": served.url()})
             else:
-                print("\n".join(_greeting(peer, _with_path(arguments))), file=sys.stderr, flush=True)
+                path = _with_path(arguments)
+                lines = [*_greeting(peer, path), *served.lines(path)]
+                print("\n".join(lines), file=sys.stderr, flush=True)
             asking = asyncio.create_task(ask_on_terminal(peer.limits))
             await stop.wait()
             asking.cancel()

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final
 
-from ssb_rtc.feeds.ebt_session import NOT_REPLICATED, SEQUENCE_MAX, Session, encode_note, note_receives
+from ssb_rtc.feeds.ebt_session import NOT_REPLICATED, SEQUENCE_MAX, Session, encode_note, note_receives, note_sequence
 from ssb_rtc.feeds.refs import is_feed_id
 from ssb_rtc.types import FeedId, PeerId, feed_of
 
@@ -122,6 +122,19 @@ class Replicator:
             for feed in session.asked
             if feed in self._behind
         )
+
+    def missing_by_feed(self) -> dict[FeedId, int]:
+        """Of each feed that we want, how many messages the session that claims most has beyond ours, where that is any.
+
+        A claim costs nothing: what a stranger says of a feed is in it too, as long as it is what we ask for.
+        """
+        missing = {}
+        notes = [session.remote for session in self._sessions.values()]
+        for feed in self._behind:
+            lacks = note_sequence(max([heard.get(feed, 0) for heard in notes], default=0)) - self._heads.get(feed, 0)
+            if lacks > 0:
+                missing[feed] = lacks
+        return missing
 
     def given_up(self, key: Hashable, now_s: float) -> bool:
         """Whether this session is ahead of us, and nothing is asked of it because it was too slow of late."""

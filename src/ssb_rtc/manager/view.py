@@ -65,10 +65,10 @@ def peers_view(state: State) -> tuple[PeerView, ...]:
     return tuple(_peer_view(state, state.peers[peer], slots) for peer in sorted(state.peers))
 
 
-def peer_view(state: State, peer: PeerId) -> PeerView | None:
-    """One peer, or None where it is not known."""
+def peer_view(state: State, peer: PeerId, slots: Slots | None = None) -> PeerView | None:
+    """One peer, or None where it is not known. `slots`: of this state, where somebody has counted them."""
     row = state.peers.get(peer)
-    return None if row is None else _peer_view(state, row, count(state))
+    return None if row is None else _peer_view(state, row, slots or count(state))
 
 
 def _peer_view(state: State, row: Peer, slots: Slots) -> PeerView:

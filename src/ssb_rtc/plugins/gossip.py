@@ -98,6 +98,10 @@ class Gossip:
         """Up to where the peers that we replicate with say that they have a feed; see Replicator.claimed."""
         return max(0, self.replicator.claimed(feed))
 
+    def missing_by_feed(self) -> dict[FeedId, int]:
+        """How many messages linked peers say that they have beyond ours; see Replicator.missing_by_feed."""
+        return self.replicator.missing_by_feed()
+
     def subscribe_clocks(self, listener: Callable[[], None]) -> None:
         """Calls `listener()` when a peer has told what it has."""
         self._on_clocks.append(listener)

@@ -123,7 +123,8 @@ class Network:
         )
         now = Now(time.monotonic(), time.time())
         state = initial(self._own, seed=secrets.randbits(64), settings=_policy(settings), now=now)
-        self._downloads = DownloadWatch({} if progress is None else progress, self._links.used, self._dispatch)
+        progress = {} if progress is None else progress
+        self._downloads = DownloadWatch(progress, self._links.used, self._dispatch)
         self._watch = NetworkWatch(self._network_changed)
         # Who connects through relays only tells nobody where it is; wires of a test lead to no network.
         self._lan = settings.lan and not settings.relay_only and transports is None
@@ -136,7 +137,7 @@ class Network:
         """What was opened, closed in the reverse order."""
         self._parts.callback(self._trace.close)
         self.expecting = Expecting(self._driver, self._performer, self._meet)
-        self.reports = Reports(self._driver, self._links, self.timelines)
+        self.reports = Reports(self._driver, self._links, progress, self.timelines)
 
     # --- life ---
 

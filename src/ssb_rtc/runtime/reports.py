@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 import msgspec
@@ -15,9 +15,13 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.explain import Explanation, explain_hub, explain_peer
 from ssb_rtc.manager.identity import public_key
 from ssb_rtc.manager.state import Now, State
-from ssb_rtc.manager.view import PeerView, hubs_view, peers_view
+from ssb_rtc.manager.view import hubs_view
+from ssb_rtc.runtime.downloads import Progress
 from ssb_rtc.runtime.driver import Driver
+from ssb_rtc.runtime.hub_history import HubHistory
 from ssb_rtc.runtime.links import LinkTable
+from ssb_rtc.runtime.peer_watch import PeerWatch
+from ssb_rtc.runtime.rows import PeerRows, hub_rows
 from ssb_rtc.runtime.timelines import Milestone, Timelines
 from ssb_rtc.types import HubUrl, JsonObject, PeerId
 
@@ -27,44 +31,34 @@ TRACE_QUEUE_MAX: Final = 1_000
 class Reports:
     """The read side of one network."""
 
-    def __init__(self, driver: Driver, links: LinkTable, timelines: Timelines) -> None:
+    def __init__(
+        self, driver: Driver, links: LinkTable, progress: Mapping[PeerId, Progress], timelines: Timelines
+    ) -> None:
         self._driver = driver
         self._timelines = timelines
         self._links = links
+        self._progress = progress
+        self._hub_history = HubHistory()
+        driver.observe(self._hub_history.observe)
 
     def _state_now(self) -> State:
         """The state, with the present time in place of that of the last step."""
         return msgspec.structs.replace(self._driver.state, now=Now(time.monotonic(), time.time()))
 
     def hubs(self) -> list[JsonObject]:
-        """Every hub: {url, state, source, private, attempts, error}."""
-        return [
-            {
-                "url": hub.url,
-                "state": hub.state,
-                "source": hub.source,
-                "private": hub.private,
-                "attempts": hub.connection_attempts,
-                "error": hub.last_error or None,
-            }
-            for hub in hubs_view(self._driver.state)
-        ]
+        """Every hub, the best first; see runtime.rows.hub_row."""
+        return hub_rows(self._state_now(), self._hub_history)
 
     def peers(self, *, everyone: bool) -> list[JsonObject]:
-        """Peers with a link or an attempt, or all: {id, state, transport, hubs, hops, pinned, failures, reason}."""
+        """Peers with a link or an attempt, or all; see runtime.rows.PeerRows.row."""
         state = self._state_now()
-        return [
-            {
-                **self.short(peer.id),
-                "hubs": list(peer.connected_hubs),
-                "hops": peer.hops,
-                "pinned": peer.id in state.pinned,
-                "failures": peer.failures,
-                "reason": _reason(peer),
-            }
-            for peer in peers_view(state)
-            if everyone or peer.state != "DISCONNECTED"
-        ]
+        rows = PeerRows(state, self._links, self._progress)
+        known = sorted(state.peers.values(), key=lambda row: row.id)
+        return [rows.row(row.id) for row in known if everyone or row.connection_state != "DISCONNECTED"]
+
+    def watch_peers(self) -> PeerWatch:
+        """What changes among the peers, from one look to the next."""
+        return PeerWatch(self._state_now, self._links, self._progress)
 
     def status_of_peers(self) -> list[JsonObject]:
         """Every known peer: {id, state, transport}."""
@@ -174,12 +168,6 @@ class Reports:
                 yield await queue.get()
         finally:
             stop()
-
-
-def _reason(peer: PeerView) -> str:
-    if peer.connected_for_s is not None:
-        return f"linked for {peer.connected_for_s:.0f} s"
-    return f"{peer.reason}; the last time: {peer.last_error}" if peer.last_error else peer.reason
 
 
 def _told(explanation: Explanation) -> JsonObject:
