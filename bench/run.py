@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -30,7 +31,15 @@ def no_wrtc() -> str | None:
     return None if importlib.util.find_spec("webrtc") else "needs wrtc: pip install wrtc"
 
 
+def no_browser() -> str | None:
+    """The dashboard is measured in a browser."""
+    if importlib.util.find_spec("playwright") is None:
+        return "needs playwright: pip install -e '.[dev]'"
+    return None if shutil.which("chromium") else "needs chromium: apt-get install chromium"
+
+
 BENCHES: dict[str, Callable[[], str | None]] = {
+    "start": lambda: None,
     "step": lambda: None,
     "validate": lambda: None,
     "channel": no_wrtc,
@@ -41,6 +50,7 @@ BENCHES: dict[str, Callable[[], str | None]] = {
     "replicate": lambda: no_linux() or no_wrtc(),
     "many_feeds": no_linux,
     "sim": lambda: None,
+    "dashboard": no_browser,
 }
 """What there is, and why it can't run here."""
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the npm packages of the interop tests, once per content of each package.json: those of tests/interop into
-# .node/, those of its folders legacy, modern8 and browser into folders of these names in it. All at once: npm mostly
+# .node/, those of its folders legacy, modern8, browser and axe into folders of these names in it. All at once: npm mostly
 # waits. The modules of the page in browser are bundled into browser/modules.js.
 # Without Node.js it says so and succeeds: those tests then skip, and name what is missing.
 set -euo pipefail
@@ -41,7 +41,7 @@ exec 9>"$root/.node/.lock"
 if command -v flock >/dev/null; then flock 9; fi
 
 missing=()
-for set in . legacy modern8 browser; do
+for set in . legacy modern8 browser axe; do
   installed "$set" || missing+=("$set")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
