@@ -111,3 +111,15 @@ def test_a_terminal_that_is_too_narrow_gets_no_broken_picture(
     monkeypatch.setenv("COLUMNS", "80")
     welcome.print_qr(CODE)
     assert "▀" in capsys.readouterr().out
+
+
+def test_what_is_named_next_reaches_the_same_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the folder `ssb-rtc start` would start somebody else."""
+    where = ("--path", str(tmp_path / "other peer"))
+    start = f"`ssb-rtc start --path '{tmp_path}/other peer'`"
+    assert main(["join", CODE, *HERE, *where]) == 0
+    assert start in capsys.readouterr().out
+    assert main(["share", "--hub", "https://hub.example.org", *where]) == 0
+    assert start in capsys.readouterr().err
+    assert main(["status", *where]) == 0
+    assert start in capsys.readouterr().out
