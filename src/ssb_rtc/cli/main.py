@@ -418,7 +418,8 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="ssb-rtc",
         description=ssb_rtc.__doc__,
-        epilog="`ssb-rtc COMMAND --help` shows a command's flags and examples.",
+        epilog="To begin: `ssb-rtc start`; then, in another terminal, `ssb-rtc share` for a friend, or "
+        "`ssb-rtc join CODE` with a friend's code. `ssb-rtc COMMAND --help` shows a command's flags and examples.",
     )
     parser.add_argument("--version", action="version", version=f"ssb-rtc {ssb_rtc.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
