@@ -131,3 +131,13 @@ def test_what_the_locale_has_no_bytes_for_is_escaped(tmp_path: Path) -> None:
         timeout=30,
     )
     assert rb"gr\xfc\xdfe" in shown.stdout
+
+
+def test_the_doctor_names_a_library_that_is_not_there_also_without_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiortc", None)  # an import fails, as where it is not installed
+    for module in [name for name in sys.modules if name.endswith("_aiortc")]:
+        monkeypatch.delitem(sys.modules, module)
+    assert main(["doctor", "--rtc-backend", "aiortc", "--path", str(tmp_path)]) == 1
+    assert "or take --rtc-backend wrtc" in capsys.readouterr().out
