@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from ssb_rtc.manager import actions as a
@@ -215,6 +217,17 @@ def test_what_earlier_runs_asked_counts_for_the_day() -> None:
     vouch(story, TWO)
     assert TWO not in story.state.hubs
     assert until_asked(story, within_s=11_000) == TWO
+
+
+@pytest.mark.parametrize("hosts", [("two.example",), [f"{number}.example" for number in range(32)]])
+def test_what_earlier_runs_asked_counts_for_a_hub_that_waits_already(hosts: Iterable[str]) -> None:
+    """Its own host was asked, or as many others as a day has questions."""
+    story = befriended(SLOW)
+    vouch(story, TWO)
+    for host in hosts:
+        story.do(a.HubWasProbed(host, 10.0))
+    assert not asked(story.pass_time(3_700))
+    assert TWO not in story.state.hubs
 
 
 def test_no_answer_is_an_answer() -> None:
