@@ -3,7 +3,7 @@
 import { h, keyed, mark, s, say } from "../dom.js";
 import { count, host, HUB_STATES, span, timeOfDay } from "../format.js";
 import { age, panel, state } from "../store.js";
-import { drawHubBadge, empty } from "./parts.js";
+import { cell, drawHubBadge, empty, foldingTable, wholeCell } from "./parts.js";
 import { hubForm } from "./firststeps.js";
 import { openHub } from "./sheet.js";
 
@@ -17,8 +17,6 @@ const SOURCES = {
   gossip: "told by peers",
 };
 
-const cell = (label, ...content) => h("td", { role: "cell", "data-label": label }, content);
-
 function make(hub) {
   const parts = {
     name: h("button", { type: "button", class: "link hub-name", onclick: () => openHub(hub.url) }, host(hub.url)),
@@ -31,15 +29,12 @@ function make(hub) {
     score: h("span"),
     why: h("span"),
   };
-  const first = cell("", h("div", { class: "tight" }, parts.name, parts.source));
-  first.removeAttribute("data-label");
-  first.classList.add("whole");
   const why = cell("Why", parts.why);
   why.classList.add("whole");
   const node = h(
     "tr",
     { role: "row" },
-    first,
+    wholeCell(h("div", { class: "tight" }, parts.name, parts.source)),
     cell("State", h("div", { class: "tight" }, h("span", {}, parts.badge), parts.since)),
     cell("Last hour", h("div", { class: "tight" }, parts.strip, parts.changes)),
     cell("Peers", parts.peers),
@@ -92,18 +87,7 @@ function drawStrip({ strip, changes }, hub) {
 }
 
 export function buildHubs() {
-  const body = h("tbody", { role: "rowgroup" });
-  const head = h(
-    "tr",
-    { role: "row" },
-    HEADINGS.map((text) => h("th", { role: "columnheader", scope: "col" }, text)),
-  );
-  const table = h(
-    "table",
-    { class: "folds hubs", role: "table", "aria-labelledby": "title-hubs" },
-    h("thead", { role: "rowgroup" }, head),
-    body,
-  );
+  const { table, body } = foldingTable(HEADINGS, "title-hubs", "hubs");
   const none = empty(
     "No hub yet",
     "A hub is where peers find each other when they are not on one network. It sees sealed letters only, so you need not trust whoever runs it. Ask a friend for the address of theirs, or run one: ssb-rtc hub serve.",

@@ -3,7 +3,7 @@
 import { h, keyed, mark, refresh, say } from "../dom.js";
 import { bytes, count, rate, span } from "../format.js";
 import { age, linked, panel } from "../store.js";
-import { drawBadge, drawWho, empty, who } from "./parts.js";
+import { cell, drawBadge, drawWho, empty, foldingTable, wholeCell, who } from "./parts.js";
 import { go } from "../router.js";
 
 const TRANSPORTS = {
@@ -19,8 +19,6 @@ const HEADINGS = ["Peer", "Over", "Answers in", "In / out now", "In / out so far
 
 export const transportName = (name) => TRANSPORTS[name] ?? name ?? "";
 
-const cell = (label, ...content) => h("td", { role: "cell", "data-label": label }, content);
-
 function make(row) {
   const parts = {
     who: who(row.id),
@@ -33,13 +31,10 @@ function make(row) {
     bar: h("progress", { max: 1, "aria-label": "Messages fetched over this link" }),
     age: h("span"),
   };
-  const peer = cell("", h("div", { class: "tight" }, parts.who, h("span", {}, parts.activity)));
-  peer.removeAttribute("data-label");
-  peer.classList.add("whole");
   const node = h(
     "tr",
     { role: "row" },
-    peer,
+    wholeCell(h("div", { class: "tight" }, parts.who, h("span", {}, parts.activity))),
     cell("Over", parts.over),
     cell("Answers in", parts.rtt),
     cell("In / out now", parts.now),
@@ -70,18 +65,7 @@ function update(node, row) {
 }
 
 export function buildLinks(root) {
-  const body = h("tbody", { role: "rowgroup" });
-  const head = h(
-    "tr",
-    { role: "row" },
-    HEADINGS.map((text) => h("th", { role: "columnheader", scope: "col" }, text)),
-  );
-  const table = h(
-    "table",
-    { class: "folds", role: "table", "aria-labelledby": "links-title" },
-    h("thead", { role: "rowgroup" }, head),
-    body,
-  );
+  const { table, body } = foldingTable(HEADINGS, "links-title");
   const none = empty(
     "No link at the moment",
     "Links open by themselves as soon as somebody you know is on the same hub or network.",

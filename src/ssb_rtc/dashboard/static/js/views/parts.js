@@ -72,6 +72,29 @@ export function tabs(label, choices, chosen, choose) {
   return { node, pick };
 }
 
+/** A table whose rows fold up on a telephone: {table, body}; `labelledby` is the id of its title. */
+export function foldingTable(headings, labelledby, more = "") {
+  const body = h("tbody", { role: "rowgroup" });
+  const head = h(
+    "tr",
+    { role: "row" },
+    headings.map((text) => h("th", { role: "columnheader", scope: "col" }, text)),
+  );
+  const table = h(
+    "table",
+    { class: `folds ${more}`, role: "table", "aria-labelledby": labelledby },
+    h("thead", { role: "rowgroup" }, head),
+    body,
+  );
+  return { table, body };
+}
+
+/** A cell of such a table; where it is folded, its label stands over it. */
+export const cell = (label, ...content) => h("td", { role: "cell", "data-label": label }, content);
+
+/** A cell without a label that has a line for itself where the table is folded. */
+export const wholeCell = (...content) => h("td", { role: "cell", class: "whole" }, content);
+
 /** A labelled field. */
 export function field(label, control, more = "") {
   const id = control.id || `field-${(field.count = (field.count ?? 0) + 1)}`;

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { h, keyed, say } from "../dom.js";
-import { field } from "./parts.js";
+import { field, foldingTable } from "./parts.js";
 import { panel, state } from "../store.js";
 
 const HEADINGS = ["Setting", "Value", "From", "What it does"];
@@ -55,12 +55,7 @@ export function buildSettings() {
     autocomplete: "off",
     spellcheck: "false",
   });
-  const body = h("tbody", { role: "rowgroup" });
-  const head = h(
-    "tr",
-    { role: "row" },
-    HEADINGS.map((text) => h("th", { role: "columnheader", scope: "col" }, text)),
-  );
+  const { table, body } = foldingTable(HEADINGS, "title-settings", "settings");
   const facts = h("dl", { class: "facts" });
   const amount = h("p", { class: "muted small" });
   document
@@ -82,16 +77,7 @@ export function buildSettings() {
         ),
         h("div", { class: "tools" }, field("Search", search)),
         amount,
-        h(
-          "div",
-          { class: "card" },
-          h(
-            "table",
-            { class: "folds settings", role: "table", "aria-labelledby": "title-settings" },
-            h("thead", { role: "rowgroup" }, head),
-            body,
-          ),
-        ),
+        h("div", { class: "card" }, table),
       ),
     );
 
