@@ -117,7 +117,7 @@ async def test_from_the_first_run_to_a_friends_post(browser: Browser, island: Is
 
 
 async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Browser, island: Island) -> None:
-    """A post, a reply, a private message and a picture."""
+    """A post, a reply and a picture."""
     await island.linked("amy", island.bo.ready["id"])
     async with board(browser, await island.url("amy")) as amy, board(browser, await island.url("bo")) as bo:
         await amy.view("messages")
@@ -135,13 +135,6 @@ async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Bro
         await expect(amy.page.locator(".post")).to_have_count(2)
         await amy.page.get_by_role("button", name="Back to all").click()
 
-        await amy.page.get_by_label("Private", exact=True).check()
-        await amy.page.get_by_label("Only these can read it; add somebody").fill(island.bo.ready["id"])
-        await amy.page.get_by_label("Only these can read it; add somebody").press("Enter")
-        await amy.page.get_by_label("Write a private message").fill("For Bo only")
-        await amy.page.get_by_role("button", name="Send").click()
-        await expect(bo.page.locator(".post.private", has_text="For Bo only")).to_be_visible()
-
         await amy.page.locator("input[type=file]").set_input_files(
             {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL}
         )
@@ -149,6 +142,40 @@ async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Bro
         await amy.page.get_by_role("button", name="Publish").click()
         await bo.page.get_by_role("button", name="Show the picture “dot.png”").click()
         await expect(bo.page.get_by_alt_text("dot.png")).to_have_js_property("naturalWidth", 1)
+        assert [*amy.complaints, *bo.complaints] == []
+
+
+async def test_private_messages_stand_apart_from_public_ones(browser: Browser, island: Island) -> None:
+    """On both sides: under "Private" and "Everything" only, as they come and when they are asked for."""
+    await island.linked("amy", island.bo.ready["id"])
+    async with board(browser, await island.url("amy")) as amy, board(browser, await island.url("bo")) as bo:
+        await amy.view("messages")
+        await bo.view("messages")
+        await amy.page.get_by_label("Private", exact=True).check()
+        await amy.page.get_by_label("Only these can read it; add somebody").fill(island.bo.ready["id"])
+        await amy.page.get_by_label("Only these can read it; add somebody").press("Enter")
+        await amy.page.get_by_label("Write a private message").fill("For Bo only")
+        await amy.page.get_by_role("button", name="Send").click()
+        await expect(amy.page.locator(".toast").last).to_contain_text("under “Private”")
+        await write(amy, "For everybody")
+        for page in (amy.page, bo.page):
+            await expect(page.locator(".post", has_text="For everybody")).to_be_visible()
+            sealed = page.locator(".post.private", has_text="For Bo only")
+            assert await sealed.count() == 0
+            for tab, times in (("Posts", 0), ("Everything", 1), ("Mine", 0), ("Private", 1), ("Posts", 0)):
+                await page.get_by_role("button", name=tab, exact=True).click()
+                await expect(sealed).to_have_count(times)
+
+        await bo.page.get_by_role("button", name="Private", exact=True).click()
+        theirs = bo.page.locator(".post.private", has_text="For Bo only")
+        await theirs.get_by_role("button", name="Reply").click()
+        await bo.page.get_by_label("Write a reply").fill("For Amy only")
+        await bo.page.get_by_role("button", name="Send").click()
+        await amy.page.get_by_role("button", name="Private", exact=True).click()
+        reply = amy.page.locator(".post.private", has_text="For Amy only")
+        await reply.get_by_role("button", name="Show the conversation").click()
+        await expect(amy.page.get_by_role("heading", name="One conversation")).to_be_visible()
+        await expect(amy.page.locator(".post.private")).to_have_count(2)
         assert [*amy.complaints, *bo.complaints] == []
 
 

@@ -190,7 +190,7 @@ export class Composer {
     const order = { text, mentions: this.mentions.filter((one) => text.includes(one.link)) };
     if (secret) order.to = this.people;
     if (this.reply) Object.assign(order, { root: this.reply.root ?? this.reply.key, branch: this.reply.key });
-    const row = await act(this.send, () => post("/api/publish", order), secret ? "Sent" : "Published");
+    const row = await act(this.send, () => post("/api/publish", order), secret ? "Sent: it stands under “Private”" : "Published");
     if (!row) return;
     this.clear();
     this.posted(row);

@@ -22,10 +22,15 @@ const CHOICES = [
   ["own", "Mine"],
 ];
 
-/** What is shown: a kind of messages, of one author or of one conversation where these are not null. */
-let wanted = { kind: "posts", author: null, thread: null };
+/**
+ * What is shown: a kind of messages, of one author or of one conversation where these are not null; `sealed`: that
+ * conversation is a private one.
+ */
+let wanted = { kind: "posts", author: null, thread: null, sealed: false };
 let rows = [];
 let held = [];
+/** What came while a page was asked for, the newest first: the page may not have it yet. Null where none is asked for. */
+let coming = null;
 let older = null;
 let asked = 0;
 let again = null;
@@ -33,36 +38,49 @@ let loaded = false;
 let ui = null;
 
 const query = () => {
-  if (wanted.thread) return { links_to: wanted.thread };
+  if (wanted.thread) return { links_to: wanted.thread, private: wanted.sealed ? 1 : null };
   const author = wanted.author ?? (wanted.kind === "own" ? state.me.id : null);
-  if (author) return { author };
+  if (author) return { author, private: 0 };
   return { posts: { type: "post" }, private: { private: 1 }, all: {} }[wanted.kind];
 };
 
-/** Whether a message that comes belongs to what is shown. */
+/** Sealed for us or for others. */
+const isSealed = (row) => row.private || row.content === null;
+
+/** Whether a message that comes belongs to what is shown. Private ones stand where they are asked for, not among what is public. */
 function fits(row) {
   if (wanted.thread) return row.key === wanted.thread || row.root === wanted.thread;
-  if (wanted.author) return row.author === wanted.author;
-  if (wanted.kind === "own") return row.author === state.me.id;
+  if (wanted.author) return row.author === wanted.author && !isSealed(row);
+  if (wanted.kind === "own") return row.author === state.me.id && !isSealed(row);
   if (wanted.kind === "private") return row.private;
-  return wanted.kind === "all" || row.type === "post";
+  return wanted.kind === "all" || (row.type === "post" && !isSealed(row));
 }
 
 async function load() {
   const number = ++asked;
+  coming = [];
   try {
-    const page = await get("/api/messages", { ...query(), limit: PAGE });
     const root = wanted.thread ? await rootOf(wanted.thread) : null;
     if (number !== asked) return;
-    rows = root && !page.messages.some((row) => row.key === root.key) ? [...page.messages, root] : page.messages;
+    wanted.sealed ||= root?.private ?? false;
+    const page = await get("/api/messages", { ...query(), limit: PAGE });
+    if (number !== asked) return;
+    const newer = coming.filter(fits);
+    rows = once(root ? [...newer, ...page.messages, root] : [...newer, ...page.messages]);
     held = [];
+    coming = null;
     older = page.next;
     loaded = true;
     draw();
   } catch (error) {
-    if (number === asked) say(ui.amount, error.message);
+    if (number !== asked) return;
+    coming = null;
+    say(ui.amount, error.message);
   }
 }
+
+/** Each message once, in the order of `found`. */
+const once = (found) => [...new Map(found.map((row) => [row.key, row])).values()];
 
 /** The first message of a conversation, which does not link to itself; null where it is not here. */
 async function rootOf(key) {
@@ -84,6 +102,7 @@ function take(row) {
     );
     return;
   }
+  coming?.unshift(row);
   if (!loaded || !fits(row) || rows.some((one) => one.key === row.key) || held.some((one) => one.key === row.key))
     return;
   // Who reads further down is not pushed away by what comes.
@@ -117,9 +136,9 @@ function more(event) {
 
 const does = {
   reply: (row) => ui.composer.answer(row),
-  thread(id) {
+  thread(id, sealed = false) {
     go("messages");
-    choose({ thread: id, author: null });
+    choose({ thread: id, author: null, sealed });
     scrollTo(0, 0);
   },
 };
@@ -160,7 +179,7 @@ function nothing() {
   );
 }
 
-/** Shows what one author wrote. */
+/** Shows what one author wrote in public. */
 export const showAuthor = (id) => choose({ author: id, thread: null });
 
 /** Begins a private message to somebody. */

@@ -83,7 +83,7 @@ function minor(row) {
   );
 }
 
-/** An article. `does`: {reply(row), thread(id)}. */
+/** An article. `does`: {reply(row), thread(id, private)}. */
 export function makePost(row, does) {
   if (row.type !== "post" || row.text === null) return minor(row);
   const text = h("div", { class: "words" }, words(row.text));
@@ -93,7 +93,7 @@ export function makePost(row, does) {
     h("button", { type: "button", class: "quiet", onclick: () => does.reply(row) }, "Reply"),
     h(
       "button",
-      { type: "button", class: "quiet", onclick: () => does.thread(row.root ?? row.key) },
+      { type: "button", class: "quiet", onclick: () => does.thread(row.root ?? row.key, row.private) },
       row.root ? "Show the conversation" : "Show replies",
     ),
   );
