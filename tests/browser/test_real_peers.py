@@ -151,7 +151,13 @@ async def test_private_messages_stand_apart_from_public_ones(browser: Browser, i
     async with board(browser, await island.url("amy")) as amy, board(browser, await island.url("bo")) as bo:
         await amy.view("messages")
         await bo.view("messages")
+        note = amy.page.get_by_text("A file is not sealed with the message")
+        await expect(note).to_be_hidden()
         await amy.page.get_by_label("Private", exact=True).check()
+        await expect(note).to_be_visible()
+        await expect(amy.page.get_by_role("button", name="Add a file")).to_have_accessible_description(
+            re.compile("whoever learns its id can fetch it")
+        )
         await amy.page.get_by_label("Only these can read it; add somebody").fill(island.bo.ready["id"])
         await amy.page.get_by_label("Only these can read it; add somebody").press("Enter")
         await amy.page.get_by_label("Write a private message").fill("For Bo only")

@@ -1,7 +1,7 @@
 // Where posts are written: public or private, alone or as a reply, with files.
 
 import { post, upload } from "../api.js";
-import { h, keyed, say } from "../dom.js";
+import { h, keyed, mark, say } from "../dom.js";
 import { bytes, short } from "../format.js";
 import { nameOf, named, state } from "../store.js";
 import { act, toast } from "../toast.js";
@@ -57,6 +57,11 @@ export class Composer {
     );
     this.secret = h("input", { type: "checkbox", onchange: () => this.draw() });
     this.file = h("input", { type: "file", hidden: true, onchange: () => this.attach() });
+    this.open = h(
+      "p",
+      { class: "small warn", id: "file-note" },
+      "A file is not sealed with the message: it is stored as it is, and whoever learns its id can fetch it and read it.",
+    );
     this.attaching = h("button", { type: "button", onclick: () => this.file.click() }, "Add a file");
     this.size = h("span", { class: "muted small" });
     this.send = h("button", { type: "button", class: "main", onclick: () => this.publish() }, "Publish");
@@ -68,6 +73,7 @@ export class Composer {
       this.about,
       this.label,
       this.toBox,
+      this.open,
       h(
         "div",
         { class: "row apart" },
@@ -109,6 +115,8 @@ export class Composer {
     say(this.label.firstChild, this.reply ? "Write a reply" : secret ? "Write a private message" : "Write a post");
     this.secret.disabled = Boolean(this.reply?.private);
     this.toBox.hidden = !secret;
+    this.open.hidden = !secret;
+    mark(this.attaching, "aria-describedby", secret ? "file-note" : null);
     say(this.send, secret ? "Send" : "Publish");
     this.cancel.hidden = !this.reply && !secret;
     keyed(this.chips, this.people, {
