@@ -368,9 +368,14 @@ async def test_a_hub_that_is_killed_changes_on_the_screen(browser: Browser, isla
 
 async def test_a_page_whose_peer_has_ended_says_so(browser: Browser, island: Island) -> None:
     """And takes no order meanwhile. The last of the file: afterwards Bo is gone."""
-    async with board(browser, await island.url("bo")) as bo:
+    async with board(browser, await island.url("bo"), prepare=lambda page: page.clock.install()) as bo:
         assert await island.bo.end() == 0
         await expect(bo.page.locator("#live")).to_have_text("Trying to reach the peer")
+        told = bo.page.get_by_role("alert")
+        await expect(told).to_have_count(0)
+        await bo.page.clock.fast_forward(10_000)
+        await expect(told).to_contain_text("It may have ended, or started anew at another address")
+        await expect(told.get_by_text("ssb-rtc dashboard")).to_be_visible()
         await bo.view("messages")
         await bo.page.get_by_label("Write a post").fill("Nobody hears this")
         await bo.page.get_by_role("button", name="Publish").click()

@@ -5,6 +5,7 @@ import { learnName, SAMPLES_MAX, state, STEPS_MAX, touch } from "./store.js";
 
 const PAUSE_MS = 1000;
 const PAUSE_MAX_MS = 15000;
+const GONE_MS = 10000;
 const HIDDEN_MS = 120000;
 
 const followers = new Set();
@@ -18,8 +19,21 @@ export const followMessages = (take) => followers.add(take);
 
 const tell = (row) => followers.forEach((take) => take(row));
 
+let giving_up = null;
+
 function setLive(live) {
   state.live = live;
+  if (live === "lost") giving_up ??= setTimeout(giveUp, GONE_MS);
+  else {
+    clearTimeout(giving_up);
+    giving_up = null;
+    state.gone = false;
+  }
+  touch("live");
+}
+
+function giveUp() {
+  state.gone = true;
   touch("live");
 }
 

@@ -7,6 +7,8 @@ export const SAMPLES_MAX = 60;
 
 export const state = {
   live: "connecting",
+  /** Whether the peer has not answered for so long that it may be gone. */
+  gone: false,
   /** Whether a first snapshot has come. */
   ready: false,
   me: { id: "", name: null },
