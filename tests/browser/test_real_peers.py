@@ -245,12 +245,25 @@ async def test_a_code_from_one_browser_is_used_in_another(browser: Browser, isla
         await amy.page.get_by_role("button", name="Make a code").locator("visible=true").click()
         await expect(amy.page.get_by_alt_text("The code as a QR code")).not_to_have_js_property("naturalWidth", 0)
         code = await amy.page.get_by_label("The code", exact=True).input_value()
+        given = amy.page.locator(".codes li")
+        await expect(given).to_contain_text(["not used yet, 7 days left"])
         steps = theirs.page.get_by_label("First steps")
         await steps.get_by_label("An id or a code").fill(code)
         await steps.get_by_role("button", name="Follow").click()
         await expect(theirs.page.get_by_role("table", name="Links").get_by_text("Amy")).to_be_visible()
         await theirs.view("messages")
         await expect(theirs.page.locator(".post", has_text="Written in a browser")).to_be_visible()
+        await expect(given).to_contain_text([re.compile("usedRemove$")])
+
+        await amy.page.get_by_label("A note").fill(EVIL_NAME)
+        await amy.page.get_by_role("button", name="Make a code").locator("visible=true").click()
+        await expect(given).to_have_count(2)
+        await expect(given.get_by_text(EVIL_NAME, exact=True)).to_have_count(1)
+        await amy.page.get_by_role("button", name=f"Take back: {EVIL_NAME}").press("Enter")
+        await expect(given).to_have_count(1)
+        await expect(given.get_by_role("button")).to_be_focused()
+        await expect(amy.page.get_by_alt_text("The code as a QR code")).to_have_count(0)
+        assert len(await island.call("amy", "welcome.list")) == 1
         assert [*amy.complaints, *theirs.complaints] == []
 
 

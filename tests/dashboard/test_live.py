@@ -178,6 +178,28 @@ async def test_a_code_of_one_page_is_used_in_another(tmp_path: Path, hub: HubSer
         assert (await amys.post("/api/invite", {"uses": 0}))[0] == 400
 
 
+async def test_codes_given_out_are_listed_and_taken_back(tmp_path: Path, hub: HubServer) -> None:
+    async with (
+        Peer(tmp_path / "amy", Settings(lan=False, hub=(hub.url,))) as amy,
+        Peer(tmp_path / "ben", Settings(lan=False)) as ben,
+        visited(amy) as amys,
+        visited(ben) as bens,
+    ):
+        assert await amys.get("/api/invites") == (200, [])
+        _, made = await amys.post("/api/invite", {"uses": 3, "days": 2, "note": "<b>Ben</b>"})
+        status, (row,) = await amys.get("/api/invites")
+        assert (status, row["id"], row["uses"], row["used"], row["usable"]) == (200, made["id"], 3, 0, True)
+        assert (row["note"], row["expiresMs"]) == ("<b>Ben</b>", made["expiresMs"])
+        assert made["code"] not in str(row), "the list is no place to read a code from"
+        assert await amys.post("/api/revoke", {"id": made["id"]}) == (200, {"ok": True})
+        assert await amys.get("/api/invites") == (200, [])
+        status, told = await bens.post("/api/join", {"code": made["code"]})
+        assert (status, "taken back" in told["error"]) == (400, True), told
+        for body in ({"id": made["id"]}, {"id": ""}, {"id": "x" * 257}, {"id": 1}, {}, {"id": "x", "code": "y"}):
+            status, told = await amys.post("/api/revoke", body)
+            assert (status, len(told["error"]) > 10) == (400, True), body
+
+
 async def test_private_messages_are_read_and_stay_private(swarm: Swarm) -> None:
     amy, ben = await swarm.peers("amy", "ben")
     await swarm.befriend()

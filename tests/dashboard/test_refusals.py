@@ -16,7 +16,7 @@ from ssb_rtc.testing import Swarm
 from tests.dashboard.visitor import LIMIT_S, Visitor, visited
 
 ORDERS = (
-    "publish", "follow", "block", "about", "hubs", "connect", "disconnect", "sync", "want", "invite", "join",
+    "publish", "follow", "block", "about", "hubs", "connect", "disconnect", "sync", "want", "invite", "join", "revoke",
 )  # fmt: skip
 QUESTIONS = (
     "session",
@@ -27,6 +27,7 @@ QUESTIONS = (
     "why/hub?url=b",
     "settings",
     "joins",
+    "invites",
     "blobs/%26a",
 )
 EVIL = "http://evil.example"

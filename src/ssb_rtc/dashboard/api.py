@@ -155,6 +155,15 @@ class Api:
         made = await self._call("welcome.create", given)
         return {**made, "qr_svg": qr_svg(made["code"])}
 
+    async def ask_invites(self, _query: Mapping[str, str]) -> Json:
+        """The codes that were given out and are not over: [{id, note, uses, used, createdMs, expiresMs, usable}]."""
+        return await self._call("welcome.list")
+
+    async def revoke(self, order: orders.OfInvite) -> Json:
+        """Takes a code back: nobody can use it any more. Raises MisuseError where there is none of this id."""
+        await self._call("welcome.revoke", order.id)
+        return {"ok": True}
+
     async def join(self, order: orders.Join) -> Json:
         """Uses a code that somebody sent us, now or as soon as its maker is there: {id, state, text, ...}.
 

@@ -127,6 +127,12 @@ class Invite(_Order, frozen=True):
     note: str | None = None
 
 
+class OfInvite(_Order, frozen=True):
+    """POST /api/revoke: the id of a code, as GET /api/invites tells it; never the code itself."""
+
+    id: _Short
+
+
 class Join(_Order, frozen=True):
     """POST /api/join."""
 

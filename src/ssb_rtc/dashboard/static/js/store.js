@@ -19,6 +19,9 @@ export const state = {
   hubs: [],
   feeds: new Map(),
   sync: {},
+  /** The codes that we gave out, and whether somebody follows us; null until that was asked for (see shared.js). */
+  codes: null,
+  followed: null,
   /** Steps of the manager, the newest last; at most STEPS_MAX. */
   steps: [],
   /** Bytes a second in and out over all links, a sample a second; at most SAMPLES_MAX. */

@@ -1,16 +1,19 @@
 // Invite and join: a code to send to a friend, a code or an id that a friend sent, an address to connect to.
 
 import { get, post } from "../api.js";
-import { h, keyed, say } from "../dom.js";
+import { h, keyed, mark, say } from "../dom.js";
 import { many, moment, short } from "../format.js";
 import { nameOf, panel, state } from "../store.js";
 import { act, copy } from "../toast.js";
+import { askCodes } from "../shared.js";
 import { followForm } from "./firststeps.js";
 import { empty, field } from "./parts.js";
 
 const ASK_MS = 5000;
 
 let qrUrl = null;
+/** The code on the screen: its id, and where it stands. */
+let shown = null;
 let nextJoins_ms = 0;
 
 function card(title, text, ...content) {
@@ -23,6 +26,7 @@ function card(title, text, ...content) {
 }
 
 function showCode(place, made) {
+  shown = { id: made.id, place };
   if (qrUrl) URL.revokeObjectURL(qrUrl);
   // As an image it is a picture and nothing else, whatever is in it.
   qrUrl = URL.createObjectURL(new Blob([made.qr_svg], { type: "image/svg+xml" }));
@@ -53,12 +57,15 @@ function showCode(place, made) {
 
 function inviteCard() {
   const place = h("div", { class: "stack" });
-  const note = h("input", { type: "text", maxlength: 256, autocomplete: "off", placeholder: "For whom it is, say" });
+  const note = h("input", { type: "text", maxlength: 200, autocomplete: "off", placeholder: "For whom it is, say" });
   const button = h("button", { type: "submit", class: "main" }, "Make a code");
   const submit = async (event) => {
     event.preventDefault();
     const made = await act(button, () => post("/api/invite", note.value.trim() ? { note: note.value.trim() } : {}));
-    if (made) showCode(place, made);
+    if (!made) return;
+    showCode(place, made);
+    note.value = "";
+    askCodes({ now: true });
   };
   return card(
     "Invite somebody",
@@ -66,6 +73,63 @@ function inviteCard() {
     h("form", { class: "with-button", onsubmit: submit }, field("A note", note), button),
     place,
   );
+}
+
+const DAY_MS = 86400000;
+
+/** How much of a code is left, in words. */
+function left(code) {
+  const used = code.uses === 1 ? (code.used ? "used" : "not used yet") : `used ${code.used} of ${code.uses} times`;
+  const days = Math.floor((code.expiresMs - Date.now()) / DAY_MS);
+  return code.usable ? `${used}, ${days > 0 ? `${many(days, "day")} left` : "its last day"}` : used;
+}
+
+function makeCode({ id, note, createdMs }) {
+  const take = async (event) => {
+    const done = node.usable ? "The code was taken back: nobody can use it any more" : "The code was removed";
+    const next = (node.nextElementSibling ?? node.previousElementSibling)?.querySelector("button");
+    if (!(await act(event.currentTarget, () => post("/api/revoke", { id }), done))) return;
+    if (shown?.id === id) shown.place.replaceChildren();
+    await askCodes({ now: true });
+    (next ?? document.getElementById("title-invite")).focus(); // this button goes
+  };
+  const node = h(
+    "li",
+    { class: "row apart" },
+    h(
+      "div",
+      { class: "tight grow" },
+      h("bdi", {}, note ?? `A code of ${moment(createdMs)}`),
+      h("span", { class: "small muted" }),
+    ),
+    h("button", { type: "button", onclick: take }),
+  );
+  return node;
+}
+
+function updateCode(node, code) {
+  const [called, amount] = node.firstChild.children;
+  node.usable = code.usable;
+  say(amount, left(code));
+  say(node.lastChild, code.usable ? "Take back" : "Remove");
+  mark(node.lastChild, "aria-label", `${node.lastChild.textContent}: ${called.textContent}`);
+}
+
+function codesCard() {
+  const list = h("ul", { class: "codes" });
+  const node = card(
+    "Codes that you gave out",
+    "A code that you take back is of no use to whoever has it. Those who used it before stay whom you follow.",
+    list,
+  );
+  node.hidden = true;
+  panel("invite", ["peers", "clock"], () => askCodes());
+  panel("invite", ["codes"], () => {
+    const codes = state.codes ?? [];
+    node.hidden = codes.length === 0;
+    keyed(list, codes, { key: (code) => code.id, make: makeCode, update: updateCode });
+  });
+  return node;
 }
 
 function joinsCard() {
@@ -159,7 +223,7 @@ export function buildInvite() {
       h(
         "div",
         { class: "two" },
-        h("div", { class: "stack" }, inviteCard(), joinsCard()),
+        h("div", { class: "stack" }, inviteCard(), codesCard(), joinsCard()),
         h(
           "div",
           { class: "stack" },
