@@ -99,6 +99,8 @@ async def test_from_the_first_run_to_a_friends_post(browser: Browser, island: Is
         await steps.get_by_label("Address of a hub").fill(island.hub_url)
         await steps.get_by_role("button", name="Add", exact=True).click()
         await follow(page, island.bo.ready["id"])
+        await expect(steps.locator("li.done")).to_have_count(3)
+        await expect(steps.locator("li", has_text="Share your code")).not_to_have_class("done")
         await island.call("bo", "friends.follow", island.amy.ready["id"])
         await expect(steps).to_be_hidden()
         await expect(page.get_by_role("table", name="Links").locator("tbody tr")).to_have_count(1)

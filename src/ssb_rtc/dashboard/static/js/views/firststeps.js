@@ -4,6 +4,7 @@ import { post } from "../api.js";
 import { h, say } from "../dom.js";
 import { sentence } from "../format.js";
 import { go } from "../router.js";
+import { askCodes, askFollowed } from "../shared.js";
 import { panel, peersWhere, state } from "../store.js";
 import { act, toast } from "../toast.js";
 import { field } from "./parts.js";
@@ -126,7 +127,7 @@ export function buildFirstSteps(root) {
         { class: "row" },
         h("button", { class: "main", type: "button", onclick: () => go("invite") }, "Make a code"),
       ),
-      done: () => peersWhere((row) => row.hops === 1).length > 0,
+      done: () => Boolean(state.codes?.length || state.followed),
     },
   ];
   const list = h("ol", { class: "steps" });
@@ -165,7 +166,13 @@ export function buildFirstSteps(root) {
     list,
   );
   root.append(card);
-  panel("home", ["peers", "hubs", "me"], () => {
+  const shared = steps.at(-1);
+  panel("home", ["clock", "live"], () => {
+    if (hidden || !state.ready || shared.done()) return;
+    askCodes();
+    askFollowed();
+  });
+  panel("home", ["peers", "hubs", "me", "codes"], () => {
     let open = 0;
     for (const step of steps) {
       const done = step.done();
