@@ -103,9 +103,19 @@ async def settled(page: Page, view: str) -> None:
 
 
 async def test_no_view_has_barriers(browser: Browser, urls: list[str], axe: str) -> None:
-    """In light colours with all rules, the sheet too."""
+    """In light colours with all rules; the sheet, the list of people and given-out codes too."""
     async with board(browser, urls.pop()) as shown:
         await views_without_barriers(shown, axe)
+        await shown.view("messages")
+        await shown.page.get_by_label("Private", exact=True).check()
+        await shown.page.get_by_role("combobox").fill("@A")
+        await shown.page.get_by_role("combobox").press("ArrowDown")
+        await expect(shown.page.get_by_role("option", selected=True)).to_be_visible()
+        assert await violations(shown.page, axe) == []
+        await shown.view("invite")
+        await shown.page.get_by_role("button", name="Make a code").locator("visible=true").click()
+        await shown.page.locator(".codes li").first.wait_for()
+        assert await violations(shown.page, axe) == []
         await shown.view("peers")
         await shown.page.locator("#view-peers .who").first.click()
         await shown.page.locator("#sheet .bullets li").first.wait_for()

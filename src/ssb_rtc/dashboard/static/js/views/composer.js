@@ -3,16 +3,15 @@
 import { post, upload } from "../api.js";
 import { h, keyed, mark, say } from "../dom.js";
 import { bytes, short } from "../format.js";
-import { nameOf, named, state } from "../store.js";
+import { nameOf, state } from "../store.js";
 import { act, toast } from "../toast.js";
 import { field } from "./parts.js";
+import { meant, PeopleField } from "./people.js";
 import { storedHere } from "./words.js";
 
 const PEOPLE_MAX = 6;
 const TELL_FROM_BYTES = 6000;
 const BYTES_MAX = 8000;
-const SUGGESTIONS_MAX = 200;
-const ID = /@[A-Za-z0-9+/]{43}=\.ed25519/;
 
 export class Composer {
   /** `posted(row)` is called with each message that was published. */
@@ -35,13 +34,9 @@ export class Composer {
     });
     this.about = h("p", { class: "muted small" });
     this.chips = h("div", { class: "to" });
-    this.suggestions = h("datalist", { id: "people" });
-    this.adding = h("input", {
-      type: "text",
-      list: "people",
-      autocomplete: "off",
-      spellcheck: "false",
-      placeholder: "A name or an id",
+    this.finding = new PeopleField("Only these can read it; add somebody", {
+      chosen: (id) => this.addId(id),
+      taken: () => this.people,
     });
     this.toBox = h(
       "div",
@@ -50,10 +45,9 @@ export class Composer {
       h(
         "form",
         { class: "with-button", onsubmit: (event) => this.add(event) },
-        field("Only these can read it; add somebody", this.adding),
+        this.finding.element,
         h("button", { type: "submit" }, "Add"),
       ),
-      this.suggestions,
     );
     this.secret = h("input", { type: "checkbox", onchange: () => this.draw() });
     this.file = h("input", { type: "file", hidden: true, onchange: () => this.attach() });
@@ -133,15 +127,6 @@ export class Composer {
           ),
         ),
     });
-    if (secret) {
-      const people = named()
-        .filter(([id]) => id !== state.me.id)
-        .slice(0, SUGGESTIONS_MAX);
-      keyed(this.suggestions, people, {
-        key: ([id]) => id,
-        make: ([id, name]) => h("option", { value: `${name} ${id}` }),
-      });
-    }
     this.drawSize();
   }
 
@@ -152,20 +137,30 @@ export class Composer {
 
   add(event) {
     event.preventDefault();
-    const text = this.adding.value.trim();
-    const id = text.match(ID)?.[0] ?? named().find(([, name]) => name.toLowerCase() === text.toLowerCase())?.[0];
+    const { input } = this.finding;
+    const { id, several } = meant(input.value);
+    if (several) return toast("Several people are called so: choose one from the list, or paste their id.", { fault: true });
     if (!id) return toast("Nobody of that name is known here: paste their id, which begins with @.", { fault: true });
-    if (this.people.length >= PEOPLE_MAX)
-      return toast(`A private message has at most ${PEOPLE_MAX} readers besides you.`, { fault: true });
+    if (!this.addId(id)) return;
+    input.value = "";
+    this.finding.close();
+  }
+
+  /** Gives whether they are among the readers now. */
+  addId(id) {
+    if (!this.people.includes(id) && this.people.length >= PEOPLE_MAX) {
+      toast(`A private message has at most ${PEOPLE_MAX} readers besides you.`, { fault: true });
+      return false;
+    }
     if (!this.people.includes(id)) this.people = [...this.people, id];
-    this.adding.value = "";
     this.draw();
+    return true;
   }
 
   without(id) {
     this.people = this.people.filter((one) => one !== id);
     this.draw();
-    this.adding.focus();
+    this.finding.input.focus();
   }
 
   async attach() {
@@ -193,7 +188,7 @@ export class Composer {
     const secret = this.secret.checked;
     if (secret && !this.people.length) {
       toast("Say who may read it: add a name or an id.", { fault: true });
-      return this.adding.focus();
+      return this.finding.input.focus();
     }
     const order = { text, mentions: this.mentions.filter((one) => text.includes(one.link)) };
     if (secret) order.to = this.people;
