@@ -1,6 +1,7 @@
 // What came of being found: the codes that we gave out, and whether somebody follows us. Asked while a view shows it.
 
 import { get } from "./api.js";
+import { followMessages } from "./events.js";
 import { state, touch } from "./store.js";
 
 const ASK_MS = 5000;
@@ -32,6 +33,12 @@ export async function askFollowed() {
     // It is asked again.
   }
 }
+
+followMessages((row) => {
+  if (row === null || state.followed || !followers([row]).size) return;
+  state.followed = true;
+  touch("codes");
+});
 
 /** Who follows us, by their last word on that; `rows`: the newest first. */
 function followers(rows) {

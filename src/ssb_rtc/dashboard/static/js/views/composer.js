@@ -139,7 +139,8 @@ export class Composer {
     event.preventDefault();
     const { input } = this.finding;
     const { id, several } = meant(input.value);
-    if (several) return toast("Several people are called so: choose one from the list, or paste their id.", { fault: true });
+    if (several)
+      return toast("Several people are called so: choose one from the list, or paste their id.", { fault: true });
     if (!id) return toast("Nobody of that name is known here: paste their id, which begins with @.", { fault: true });
     if (!this.addId(id)) return;
     input.value = "";

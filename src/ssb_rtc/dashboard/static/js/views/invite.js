@@ -119,7 +119,7 @@ function codesCard() {
   const list = h("ul", { class: "codes" });
   const node = card(
     "Codes that you gave out",
-    "A code that you take back is of no use to whoever has it. Those who used it before stay whom you follow.",
+    "A code that you take back is of no use to whoever has it. You go on following those who used it before.",
     list,
   );
   node.hidden = true;
