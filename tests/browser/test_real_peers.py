@@ -15,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from ssb_rtc.peer import connect_local
+from ssb_rtc.testing import keys_of
 from tests.browser.pages import TELEPHONE, Board, board
 from tests.dashboard.visitor import served
 from tests.e2e.processes import Running, eventually, running
@@ -174,6 +175,13 @@ async def test_private_messages_stand_apart_from_public_ones(browser: Browser, i
         await expect(offered).to_be_visible()
         await people.press("Escape")
         await expect(offered).to_be_hidden()
+        namesake = "async ([id, name]) => (await import('/js/store.js')).learnName(id, name)"
+        await amy.page.evaluate(namesake, [keys_of("another bo").id, EVIL_NAME])
+        await people.fill(EVIL_NAME)
+        await expect(offered).to_have_count(2)
+        await people.press("Enter")
+        await expect(amy.page.locator(".toast.fault")).to_contain_text("Several people are called so")
+        await expect(amy.page.locator(".chip")).to_have_count(0)
         await people.fill(island.bo.ready["id"])
         await people.press("Enter")
         await amy.page.get_by_label("Write a private message").fill("For Bo only")
