@@ -6,6 +6,7 @@ FROM python:3.12-slim
 
 WORKDIR /opt/ssb-rtc
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY docs/man ./docs/man
 COPY src ./src
 RUN pip install --no-cache-dir -c constraints.txt '.[hub,redis]' \
     && useradd --system --no-create-home hub

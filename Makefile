@@ -45,8 +45,11 @@ format: $(VENV)/.dev ## rewrite the sources in the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(VENV)/.dev ## the documentation as a site in site/
+	@$(BIN)/mkdocs build --strict --quiet
+
 clean: ## remove everything that make installed or built
-	@rm -rf $(VENV) .node .stamps dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	@rm -rf $(VENV) .node .stamps dist build site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found. Install one (apt-get install python3), or name it: make demo PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -61,10 +64,10 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing ssb-rtc and its developer tools"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(PIP) install -c constraints.txt -e '.[dev,docs]'
 	@touch $@ $(VENV)/.run
 
 .DEFAULT:
 	@echo "There is no target '$@'. 'make help' lists what there is." >&2; exit 2
 
-.PHONY: help demo test check dev coverage bench soak format clean
+.PHONY: help demo test check dev coverage bench soak docs format clean

@@ -114,6 +114,7 @@ class Peer:
         self.controls = PeerControls(self.folder, lambda: self.context, lambda: self._hub_book.store)
         self._hub_server: HubServer | None = None
         self._unix = UnixTransport()
+        self._callers: set[Link] = set()
 
     def __getattr__(self, name: str) -> Any:
         # Only what is not there comes here, and what is not there is made by entering.
@@ -210,18 +211,20 @@ class Peer:
     async def start(self) -> None:
         """Goes online: local socket, listeners, hubs. Raises ListenFailed, ConfigFault, StorageFault."""
         # The network brings aiohttp and a WebRTC library along, which commands that only read must not pay for.
-        from ssb_rtc.hub.server import serve as serve_hub
         from ssb_rtc.runtime.network import Network, hubs_at_start
 
         context, settings = self.context, self.settings
         if self.controls.network is not None:
             raise MisuseError("this peer is online already")
+        self._stack.push_async_callback(self._end_callers)
         self._stack.push_async_callback(self._unix.close)
         if self._transports is None:
             await self._unix.listen(str(files.socket_path(self.folder)), self._serve_local)
             files.write_manifest(self.folder, self.registry.manifest_json())
         for_this_run = [normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub]
         if settings.with_hub is not None:
+            from ssb_rtc.hub.server import serve as serve_hub
+
             server = await serve_hub(settings.host, settings.with_hub)
             self._stack.push_async_callback(server.close)
             # Who listens on every address of this machine is not reached at 0.0.0.0 itself.
@@ -391,7 +394,14 @@ class Peer:
     # --- callers on this machine ---
 
     async def _serve_local(self, stream: Stream) -> None:
-        await open_plain_link(stream, own=PeerId(self.keys.id), router=self.registry, dialled=False)
+        link = await open_plain_link(stream, own=PeerId(self.keys.id), router=self.registry, dialled=False)
+        self._callers.add(link)
+        link.closed.add_done_callback(lambda _closed: self._callers.discard(link))
+
+    async def _end_callers(self) -> None:
+        """In an application that goes on without this peer, whoever calls it shall hear that it is gone."""
+        for link in list(self._callers):
+            await link.close()
 
     @asynccontextmanager
     async def local_link(self) -> AsyncIterator[Link]:

@@ -20,6 +20,8 @@ from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.feeds.message import create
 from tests.e2e.processes import LIMIT_S, eventually, run, run_ok, running
 
+REMEDY = "leave it open, or name a file instead of -"
+
 
 def through_shell(redirection: str) -> Sequence[str]:
     return ("sh", "-c", f'exec "$@" {redirection}', "sh")
@@ -63,7 +65,7 @@ async def test_closed_streams(tmp_path: Path) -> None:
     await run_ok("init", *path)
     for words in (["publish", "-"], ["import", "-"], ["validate", "-"]):
         done = await run(*words, *(path if words[0] != "validate" else []), prefix=through_shell("<&-"))
-        assert (done.code, done.err) == (2, "ssb-rtc: standard input is closed\n"), words
+        assert (done.code, done.err) == (2, f"ssb-rtc: standard input is closed: {REMEDY}\n"), words
     assert (await run("hubs", *path, prefix=through_shell(">&- 2>&-"))).code == 0
     assert (await run_ok("status", "--json", *path)).json["messages"] == 0
 
@@ -74,7 +76,8 @@ async def test_an_output_that_is_full(tmp_path: Path) -> None:
     await run_ok("init", *path)
     for words in (["whoami"], ["status", "--json"]):
         done = await run(*words, *path, prefix=through_shell(">/dev/full"))
-        assert (done.code, done.err) == (4, "ssb-rtc: No space left on device\n"), words
+        said = "ssb-rtc: No space left on device: make room, or write somewhere else\n"
+        assert (done.code, done.err) == (4, said), words
 
 
 async def test_an_interrupt_ends_an_import_that_waits_for_input(tmp_path: Path) -> None:
@@ -94,6 +97,7 @@ async def test_a_peer_that_dies_during_an_import(tmp_path: Path) -> None:
         code, err = await end_of(process)
     assert code == 1
     assert err.startswith("ssb-rtc: ")
+    assert "`ssb-rtc start` runs it again" in err
     assert "Traceback" not in err
 
 

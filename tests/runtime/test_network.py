@@ -158,7 +158,7 @@ async def test_why_in_plain_words(swarm: Swarm) -> None:
         assert why["next"]
     stranger = keys_of("stranger").id
     assert ann.controls.why_peer(stranger)["state"] == "DISCONNECTED"
-    with pytest.raises(MisuseError, match="neither a peer's id nor the beginning"):
+    with pytest.raises(MisuseError, match="no peer's id, nor how a known one begins"):
         ann.controls.why_peer("@nobody")
     assert ann.controls.why_hub("https://hub.invalid")["state"] == "DISCONNECTED"
     ann.controls.add_hub("https://hub.invalid")

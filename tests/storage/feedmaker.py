@@ -100,7 +100,11 @@ class Store:
         self.log = Log(self.database)
         self.forks = Forks(self.database)
         self.ingest = Ingest(self.log, self.forks, now_ms=self.clock)
-        self.author = Author(self.ingest, keys or keys_of(0))
+        try:
+            self.author = Author(self.ingest, keys or keys_of(0))
+        except BaseException:
+            self.database.close()
+            raise
 
     async def close(self) -> None:
         """Closes all of it, in order."""

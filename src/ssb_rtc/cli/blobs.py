@@ -26,7 +26,7 @@ def blobs(arguments: argparse.Namespace) -> int:
     """Carry out one of the actions."""
     if arguments.action == "ls":
         if arguments.what is not None:
-            raise MisuseError("blobs ls takes nothing")
+            raise MisuseError("blobs ls takes no FILE or ID: leave it out")
     elif arguments.what is None:
         raise MisuseError(f"blobs {arguments.action} takes {'a FILE, or -' if arguments.action == 'add' else 'an ID'}")
     elif arguments.action != "add" and not refs.is_blob_id(arguments.what):

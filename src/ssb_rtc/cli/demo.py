@@ -159,7 +159,9 @@ async def _process(*words: str) -> AsyncIterator[JsonObject]:
         async with asyncio.timeout(START_LIMIT_S):
             line = await process.stdout.readline()
         if not line:
-            raise TransportFault(f"`ssb-rtc {' '.join(words)}` ended with code {await process.wait()} at its start")
+            raise TransportFault(
+                f"`ssb-rtc {' '.join(words)}` ended with code {await process.wait()} at its start: see above why"
+            )
         yield json.loads(line)
     finally:
         if process.returncode is None:
@@ -197,7 +199,7 @@ async def _fill(arguments: argparse.Namespace, settings: Settings, folder: Path,
                 raise MisuseError(f"{arguments.source}, line {first['line']}: {first['error']}")
         served = a.ids_by_feed()
     if not served:
-        raise MisuseError(f"{arguments.source} holds no message")
+        raise MisuseError(f"{arguments.source} holds no message; `ssb-rtc export` writes such a file")
     say(f"A holds {sum(len(ids) for ids in served.values())} messages")
     return served
 

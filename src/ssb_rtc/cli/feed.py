@@ -8,7 +8,6 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
@@ -54,7 +53,9 @@ def _content(arguments: argparse.Namespace) -> JsonObject:
         try:
             content = canonical.parse(arguments.content, strict=True)
         except MessageInvalid as fault:
-            raise MisuseError(f"--content is not JSON: {fault}") from fault
+            raise MisuseError(
+                f'--content is not JSON ({fault}): write it in single quotes, like \'{{"type":"post"}}\''
+            ) from fault
         if not isinstance(content, dict):
             raise MisuseError('--content takes a JSON object with a "type", like {"type":"post","text":"hello"}')
         return content
@@ -64,11 +65,16 @@ def _content(arguments: argparse.Namespace) -> JsonObject:
 def _standard_input() -> str:
     data = output.standard_input().read(output.LINE_BYTES_MAX + 1)
     if len(data) > output.LINE_BYTES_MAX:
-        raise MisuseError(f"standard input holds more than {output.LINE_BYTES_MAX} bytes, which no message can")
+        raise MisuseError(
+            f"standard input holds more than {output.LINE_BYTES_MAX} bytes, which no message can: shorten it,"
+            " or add it as a blob"
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as fault:
-        raise MisuseError(f"standard input is not UTF-8 text: {fault.reason} at byte {fault.start}") from fault
+        raise MisuseError(
+            f"standard input is not UTF-8 text ({fault.reason} at byte {fault.start}): convert it first"
+        ) from fault
 
 
 def log(arguments: argparse.Namespace) -> int:
@@ -176,7 +182,7 @@ def _size_bytes(source: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-async def _send_file(duplex: Duplex, source: BinaryIO, show: Callable[[int], None]) -> JsonObject:
+async def _send_file(duplex: Duplex, source: BinaryIO, show: output.Progress) -> JsonObject:
     """Stream the bytes of a file to the peer, which splits and checks them; gives the peer's summary."""
 
     async def send() -> None:

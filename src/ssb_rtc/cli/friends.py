@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
 from ssb_rtc.cli import ids, output
 from ssb_rtc.cli.local import run_with_link
-from ssb_rtc.cli.reading import chunks_of
+from ssb_rtc.cli.reading import chunks_of, somebody_types
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.types import Json, JsonObject
 
 if TYPE_CHECKING:
     from ssb_rtc.plugins.sync_limits import SyncLimits
     from ssb_rtc.transport.link import Link
+
+
+LOOK_EVERY_S = 0.25
+CLEAR_LOOKS = 4
 
 
 def follow(arguments: argparse.Namespace) -> int:
@@ -96,10 +100,11 @@ def sync(arguments: argparse.Namespace) -> int:
     async def body(link: Link) -> int:
         if arguments.accept or arguments.decline:
             await link.call("sync.accept" if arguments.accept else "sync.decline")
+        is_here = await _all_is_here(link, arguments) if arguments.wait else True
         status = await link.call("sync.status")
         if arguments.json:
             output.print_json(status)
-            return 0
+            return 0 if is_here else 1
         most = f" of {status['max'] / 1e6:,.0f}" if status["max"] else ""
         print(f"fetching feeds up to {status['reach']} hops away; {status['used'] / 1e6:,.1f}{most} MB are used")
         if status["purgeable"]["feeds"]:
@@ -111,15 +116,50 @@ def sync(arguments: argparse.Namespace) -> int:
                 f"to fetch: about {question['messages']:,} messages, {question['bytes'] / 1e6:,.0f} MB, from"
                 f" {question['feeds']:,} feeds: answer with --accept, or with --decline to fetch only whom you follow"
             )
-        return 0
+        if arguments.wait:
+            print("all is here that linked peers have" if is_here else _not_here(status["missing"]["messages"]))
+        return 0 if is_here else 1
 
-    return run_with_link(arguments, body)
+    if arguments.timeout is not None and not arguments.wait:
+        raise MisuseError("--timeout goes with --wait")
+    return run_with_link(arguments, body, need_peer=arguments.wait)
+
+
+def _not_here(missing: int) -> str:
+    if missing:
+        return f"{missing:,} messages are not here yet: wait longer, or see `ssb-rtc peers` for who sends them"
+    return "no peer is linked that could have anything: `ssb-rtc peers --all` tells why"
+
+
+async def _all_is_here(link: Link, arguments: argparse.Namespace) -> bool:
+    """Waits until linked peers have nothing that we lack; False when a question or the time came first."""
+    with output.progress("fetching", total=None, quiet=arguments.json) as show:
+        try:
+            async with asyncio.timeout(arguments.timeout):
+                return await _fetched(link, show)
+        except TimeoutError:
+            return False
+
+
+async def _fetched(link: Link, show: output.Progress) -> bool:
+    held_before, clear_looks = (await link.call("rtc.status"))["messages"], 0
+    # A link is up a moment before its peer has told what it has: one look that finds nothing may be too early.
+    while clear_looks < CLEAR_LOOKS:
+        status, limits = await link.call("rtc.status"), await link.call("sync.status")
+        if limits["question"] is not None:
+            return False
+        fetched, missing = status["messages"] - held_before, limits["missing"]["messages"]
+        show(fetched, fetched + missing if fetched or missing else None)
+        is_linked = any(peer["state"] == "CONNECTED" for peer in status["peers"])
+        clear_looks = clear_looks + 1 if is_linked and not missing else 0
+        await asyncio.sleep(LOOK_EVERY_S)
+    return True
 
 
 async def ask_on_terminal(limits: SyncLimits) -> None:
     """Puts the question before a large first sync to whoever sits at the terminal, once; does nothing without one."""
     question = await limits.asked()
-    if not _somebody_types():
+    if not somebody_types():
         return
     print(f"{question}. Fetch them? [y/n] ", end="", file=sys.stderr, flush=True)
     async for line in chunks_of(output.standard_input()):
@@ -133,11 +173,3 @@ async def ask_on_terminal(limits: SyncLimits) -> None:
             print(f"{told}; `ssb-rtc sync` changes that", file=sys.stderr, flush=True)
             return
         print("y fetches them, n only whom you follow directly: ", end="", file=sys.stderr, flush=True)
-
-
-def _somebody_types() -> bool:
-    """Whether standard input is a terminal that we may read: reading one from the background stops the process."""
-    try:
-        return os.tcgetpgrp(output.standard_input().fileno()) == os.getpgrp()
-    except (OSError, MisuseError):
-        return False

@@ -7,13 +7,14 @@ module is imported when the command runs. Exit codes: 0 done, 1 negative result,
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import ssb_rtc
 from ssb_rtc import errors
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 
 DONE, NEGATIVE, USAGE, NO_PEER, ENVIRONMENT = range(5)
 
-Parser = argparse.ArgumentParser
+
+class Parser(argparse.ArgumentParser):
+    """One that says where the whole usage stands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with code 2."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}; `{self.prog} --help` shows what it takes\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,10 @@ def _sync(parser: Parser) -> None:
     answers = parser.add_mutually_exclusive_group()
     answers.add_argument("--accept", action="store_true", help="fetch all feeds within --hops, however large")
     answers.add_argument("--decline", action="store_true", help="fetch only whom we follow directly")
+    parser.add_argument(
+        "--wait", action="store_true", help="show the progress until all is here that linked peers have (needs a peer)"
+    )
+    parser.add_argument("--timeout", metavar="S", type=float, help="how long --wait waits (default: until it is done)")
 
 
 def _log(parser: Parser) -> None:
@@ -187,6 +199,12 @@ def _hubs(parser: Parser) -> None:
     parser.add_argument("--why", metavar="URL", help="tell why this hub is connected or not")
 
 
+def _status(parser: Parser) -> None:
+    parser.add_argument(
+        "--watch", action="store_true", help="stay, and show what changes; on a pipe a line for each change"
+    )
+
+
 def _trace(parser: Parser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -223,6 +241,10 @@ def _demo(parser: Parser) -> None:
     parser.add_argument("--import", dest="source", metavar="FILE", help="serve the messages of this file instead")
     parser.add_argument("--hub", dest="meet_on", metavar="URL", help="meet on this hub instead of starting one")
     parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="give up after this time (default 60)")
+
+
+def _completion(parser: Parser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that it is for")
 
 
 NETWORK = (
@@ -270,7 +292,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "sync", "show what limits fetching, and agree to a large first sync", "friends:sync",
-        ("ssb-rtc sync", "ssb-rtc sync --accept"), _sync, settings=("hops", "storage_max"),
+        ("ssb-rtc sync", "ssb-rtc sync --accept --wait"), _sync, settings=("hops", "storage_max"),
     ),
     Command(
         "log", "print the messages that we hold", "feed:log",
@@ -339,7 +361,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "status", "show who we are, what we hold, and whom we are linked to", "network:status",
-        ("ssb-rtc status --json",),
+        ("ssb-rtc status --json", "ssb-rtc status --watch"), _status,
     ),
     Command(
         "dashboard", "print a fresh address of the running peer's dashboard", "dashboard:dashboard",
@@ -375,6 +397,13 @@ COMMANDS: tuple[Command, ...] = (
         ("ssb-rtc demo", "ssb-rtc demo --once --json --messages 1000"), _demo, settings=("rtc_backend",),
     ),
     Command(
+        "completion", "print what completes this command in a shell", "completion:completion",
+        ("ssb-rtc completion bash > ~/.local/share/bash-completion/completions/ssb-rtc",
+         "ssb-rtc completion zsh > ~/.zfunc/_ssb-rtc",
+         "ssb-rtc completion fish > ~/.config/fish/completions/ssb-rtc.fish"),
+        _completion, json=False,
+    ),
+    Command(
         "simulate", "try the state manager in a simulated world, from a seed", "simulate:simulate",
         ("ssb-rtc simulate --peers 300 --hubs 5 --seed 1", "ssb-rtc simulate --scenario faults --seeds 100",
          "ssb-rtc simulate --scenario partition --plot run.svg", "ssb-rtc simulate --list"),
@@ -401,7 +430,7 @@ def build_parser() -> Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.arguments(sub)
-        if command.name not in {"validate", "hub", "demo", "simulate"}:
+        if command.name not in {"validate", "hub", "demo", "completion", "simulate"}:
             flags.add_path(sub)
         if command.json:
             sub.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -427,6 +456,25 @@ def exit_code_of(error: errors.SsbRtcError) -> int:
             return NEGATIVE
 
 
+def advice_on(error: errors.SsbRtcError) -> str:
+    """What to do about an error that knows nothing of commands, in brackets; or nothing where it says that itself."""
+    match error:
+        case errors.LinkClosed():
+            return " (the peer that answered this has ended: `ssb-rtc start` runs it again)"
+        case errors.RemoteCallError() if "is not in list of" in str(error):
+            return " (the running peer may be of another version: end it, and start it again)"
+        case _:
+            return ""
+
+
+def _advice_on_files(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room, or write somewhere else"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "check who may read and write there, or name another file"
+    return "check the file or the disk, and try again"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     _on_interrupt(signal.SIG_DFL)
@@ -442,7 +490,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.SsbRtcError as error:
         # Some of it may be what a hub or a peer said.
         sentence = "\n".join(map(output.printable, str(error).splitlines()))
-        print(f"ssb-rtc: {sentence}", file=sys.stderr)
+        print(f"ssb-rtc: {sentence}{advice_on(error)}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -453,7 +501,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Others translate theirs; what comes here is an output that can't be written, or an input that can't be read.
         _drop_output()
-        print(f"ssb-rtc: {error.strerror or error}", file=sys.stderr)
+        about = f"{error.filename}: " if error.filename else ""
+        print(f"ssb-rtc: {about}{error.strerror or error}: {_advice_on_files(error)}", file=sys.stderr)
         return ENVIRONMENT
 
 

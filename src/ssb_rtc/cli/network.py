@@ -177,6 +177,10 @@ def _print_why(found: Any, *, as_json: bool) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """Show who we are, what we hold, and whom we are linked to."""
+    if arguments.watch:
+        from ssb_rtc.cli.watch import watch
+
+        return watch(arguments)
 
     async def body(link: Link) -> int:
         found = await link.call("rtc.status")

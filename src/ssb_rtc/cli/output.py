@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from ssb_rtc.errors import MisuseError
 
@@ -52,7 +52,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty
 def standard_input() -> BinaryIO:
     """Standard input as bytes. Raises MisuseError when it is closed."""
     if sys.stdin is None:
-        raise MisuseError("standard input is closed")
+        raise MisuseError("standard input is closed: leave it open, or name a file instead of -")
     return sys.stdin.buffer
 
 
@@ -65,7 +65,7 @@ def open_input(name: str) -> AbstractContextManager[BinaryIO]:
     try:
         return Path(name).open("rb")
     except OSError as fault:
-        raise MisuseError(f"can't read {name}: {fault.strerror}") from fault
+        raise MisuseError(f"can't read {name}: {fault.strerror}; name a file, or - for standard input") from fault
 
 
 def lines_of(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
@@ -81,20 +81,33 @@ def lines_of(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
             yield number, line
 
 
-def progress(description: str, *, total: int | None, quiet: bool) -> AbstractContextManager[Callable[[int], None]]:
-    """A progress bar on standard error; call what it gives with the number done. Silent when `quiet` or no terminal."""
+class Progress(Protocol):
+    """Call it with what is done; `total`, where it is given, replaces the one so far."""
+
+    def __call__(self, done: float, total: float | None = None) -> None: ...
+
+
+def progress(description: str, *, total: float | None, quiet: bool) -> AbstractContextManager[Progress]:
+    """A progress bar on standard error, which goes away in the end. Silent when `quiet` or no terminal.
+
+    total: None shows that something goes on, without how far it is.
+    """
     from contextlib import contextmanager
 
     @contextmanager
-    def bar() -> Iterator[Callable[[int], None]]:
+    def bar() -> Iterator[Progress]:
         if quiet or not sys.stderr.isatty():
-            yield lambda _done: None
+            yield lambda _done, _total=None: None
             return
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import Progress as Bars
 
-        with Progress(console=Console(stderr=True), transient=True) as shown:
+        with Bars(console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task(description, total=total)
-            yield lambda done: shown.update(task, completed=done)
+
+            def show(done: float, total: float | None = None) -> None:
+                shown.update(task, completed=done, total=total)
+
+            yield show
 
     return bar()

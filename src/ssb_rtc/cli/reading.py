@@ -9,9 +9,18 @@ import threading
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
+from ssb_rtc.cli import output
 from ssb_rtc.errors import MisuseError
 
 CHUNK_BYTES = 1 << 16
+
+
+def somebody_types() -> bool:
+    """Whether standard input is a terminal that we may read: reading one from the background stops the process."""
+    try:
+        return os.tcgetpgrp(output.standard_input().fileno()) == os.getpgrp()
+    except (OSError, MisuseError):
+        return False
 
 
 async def chunks_of(source: BinaryIO) -> AsyncIterator[bytes]:
@@ -32,7 +41,9 @@ async def _read(descriptor: int) -> bytes:
         if fault is None:
             done.set_result(data)
         else:
-            done.set_exception(MisuseError(f"can't read the input: {fault.strerror}"))
+            done.set_exception(
+                MisuseError(f"can't read the input: {fault.strerror}; name a file, or - for standard input")
+            )
 
     def read() -> None:
         data, fault = b"", None

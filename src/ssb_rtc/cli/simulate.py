@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from ssb_rtc.cli.output import print_json, print_table
+from ssb_rtc.cli.output import Progress, print_json, print_table, progress
 from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.sim import presence
 from ssb_rtc.sim.plot import svg
@@ -54,7 +53,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
         _write(Path(arguments.plot), "", mode="a")
     began_s = time.perf_counter()
     run = Run(arguments.scenario, chosen, arguments.seed)
-    report = run.run(_progress(arguments.scenario))
+    with progress(f"{arguments.scenario}, virtual seconds", total=None, quiet=arguments.json) as show:
+        report = run.run(_now_and_then(show))
     took_s = time.perf_counter() - began_s
     if arguments.plot:
         _write(Path(arguments.plot), svg(report, chosen, run.world.recorder.samples))
@@ -103,46 +103,51 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _progress(what: str) -> Callable[[float, float], None]:
-    """A line that is written anew, for whoever watches a terminal."""
-    if not sys.stderr.isatty():
-        return lambda _now_s, _end_s: None
+def _now_and_then(show: Progress) -> Callable[[float, float], None]:
+    """A run tells of each event; so many looks at the clock of a progress bar would be a part of its time."""
     last_s = 0.0
 
-    def show(now_s: float, end_s: float) -> None:
+    def told(now_s: float, end_s: float) -> None:
         nonlocal last_s
         if time.monotonic() - last_s > PROGRESS_EVERY_S:
             last_s = time.monotonic()
-            print(f"\r\033[K{what}: {now_s:.0f} of at most {end_s:.0f} virtual seconds", end="\r", file=sys.stderr)
+            show(now_s, end_s)
 
-    return show
+    return told
 
 
 def _many(arguments: argparse.Namespace, chosen: Scenario) -> int:
     """Seed after seed, until one fails."""
-    show = _progress(arguments.scenario)
     first = arguments.seed
-    for done in range(arguments.seeds):
-        report = Run(arguments.scenario, chosen, first + done).run()
-        show(done + 1, arguments.seeds)
-        if not report.converged:
-            again = f"ssb-rtc simulate --scenario {arguments.scenario} --seed {report.seed}"
-            again += "".join(
-                f" --{name} {value}"
-                for name, value in (("peers", arguments.peers), ("hubs", arguments.hubs))
-                if value is not None
-            )
-            if arguments.json:
-                print_json({"seeds": done + 1, "failed": report.seed, "violations": _violations(report)})
-            else:
-                _show(report, None)
-                print(f"seed {report.seed} failed, {done} before it did not; to see it again: {again}")
-            return 1
+    with progress(f"{arguments.scenario}, seeds", total=arguments.seeds, quiet=arguments.json) as show:
+        for done in range(arguments.seeds):
+            report = Run(arguments.scenario, chosen, first + done).run()
+            show(done + 1)
+            if not report.converged:
+                break
+    if not report.converged:
+        return _failed(arguments, report, done)
     if arguments.json:
         print_json({"seeds": arguments.seeds, "failed": None, "violations": []})
     else:
         print(f"{arguments.seeds} seeds from {first} on: none failed")
     return 0
+
+
+def _failed(arguments: argparse.Namespace, report: Report, done: int) -> int:
+    """One seed failed, after `done` that did not."""
+    again = f"ssb-rtc simulate --scenario {arguments.scenario} --seed {report.seed}"
+    again += "".join(
+        f" --{name} {value}"
+        for name, value in (("peers", arguments.peers), ("hubs", arguments.hubs))
+        if value is not None
+    )
+    if arguments.json:
+        print_json({"seeds": done + 1, "failed": report.seed, "violations": _violations(report)})
+    else:
+        _show(report, None)
+        print(f"seed {report.seed} failed, {done} before it did not; to see it again: {again}")
+    return 1
 
 
 def _violations(report: Report) -> list[dict[str, object]]:
@@ -189,17 +194,17 @@ def _write(path: Path, text: str, *, mode: Literal["w", "a"] = "w") -> None:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as fault:
-        raise MisuseError(f"--plot {path}: {fault.strerror}") from fault
+        raise MisuseError(f"--plot {path}: {fault.strerror}; name another file") from fault
 
 
 def _quiet(arguments: argparse.Namespace) -> int:
     """Presence alone: what the peers of one hub say and hear, ours beside webrtc-swarm."""
     sizes = presence.SIZES if arguments.peers is None else (arguments.peers,)
-    show = _progress("quiet")
     rows = []
-    for size in sizes:
-        rows.append(presence.measure(size, arguments.seed))
-        show(len(rows), len(sizes))
+    with progress("quiet, sizes", total=len(sizes), quiet=arguments.json) as show:
+        for size in sizes:
+            rows.append(presence.measure(size, arguments.seed))
+            show(len(rows))
     if arguments.json:
         for row in rows:
             print_json(msgspec.to_builtins(row))

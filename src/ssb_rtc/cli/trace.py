@@ -34,7 +34,7 @@ def trace(arguments: argparse.Namespace) -> int:
                 else:
                     _print_step(step)
         except LinkClosed:
-            raise NoPeerRuns("the peer has ended, and the trace with it") from None
+            raise NoPeerRuns("the peer has ended, and the trace with it; `ssb-rtc start` runs it again") from None
         return 0
 
     return run_with_link(arguments, body, need_peer=True)

@@ -87,7 +87,10 @@ def create(
     except MessageInvalid as error:
         raise MisuseError(f"this content can't be published: {error.reason}") from None
     if size > MESSAGE_MAX_UNITS:
-        raise MisuseError(f"this message has {size} UTF-16 units, and {MESSAGE_MAX_UNITS} is the most")
+        raise MisuseError(
+            f"this message has {size} UTF-16 units, and {MESSAGE_MAX_UNITS} is the most: shorten it,"
+            " or add a part of it as a blob"
+        )
     value["signature"] = signature
     return value
 

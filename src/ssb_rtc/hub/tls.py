@@ -18,5 +18,7 @@ def server_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | Non
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ValueError) as error:
-        raise ConfigFault(f"can't use the certificate {certificate} with the key {key}: {error}") from None
+        raise ConfigFault(
+            f"can't use the certificate {certificate} with the key {key}: {error}; both are files in PEM"
+        ) from None
     return context

@@ -205,7 +205,7 @@ class InvitePlugin:
             if refusal.message != ALREADY:
                 raise MisuseError(f"{host} did not accept the invite: {refusal.message[:200]}") from None
         except TransportFault as fault:
-            raise ConnectFailed(f"{host} did not answer to the invite: {fault}") from None
+            raise ConnectFailed(f"{host} did not answer to the invite: {fault}; try again later") from None
         finally:
             await link.close("the invite was used")
 

@@ -184,7 +184,7 @@ class SyncLimits:
 
     def _look(self) -> None:
         self._looking, self._looked_s = None, self._context.now_s()
-        found = self._missing()
+        found = self._missing(self._context.settings.hops)
         if self._answer is None and found.messages > self._context.settings.first_sync_max:
             if self.question is None:
                 logger.warning("%s; it waits for an answer (`ssb-rtc sync`)", found)
@@ -202,10 +202,13 @@ class SyncLimits:
         """Whether there are clocks to judge by: a question outlives the links that it came from."""
         return any(not link.local for link in self._context.links.live())
 
-    def _missing(self) -> Question:
+    def _missing(self, reach: int) -> Question:
+        """What linked peers say that they have, of feeds up to so many hops away, and we lack."""
         log = self._context.log
         messages = feeds = 0
-        for feed in self._friends.hops():
+        for feed, hops in self._friends.hops().items():
+            if hops > reach:
+                continue
             head = log.head(feed)
             missing = min(self._gossip.claimed(feed), CLAIM_MAX) - (head.sequence if head else 0)
             if missing > 0:
@@ -268,6 +271,7 @@ class SyncLimits:
             "max": self._context.settings.storage_max,
             "question": None if self.question is None else msgspec.to_builtins(self.question),
             "answer": self._answer,
+            "missing": msgspec.to_builtins(self._missing(self.reach)),
             "purgeable": {"feeds": len(purgeable), "messages": sum(heads[feed].sequence for feed in purgeable)},
         }
 

@@ -366,7 +366,7 @@ class Network:
                     router=ServesNothing(),
                 )
         except TimeoutError:
-            raise ConnectFailed(f"no link to {host} within {CONNECT_LIMIT_S:g} s") from None
+            raise ConnectFailed(f"no link to {host} within {CONNECT_LIMIT_S:g} s: is it online?") from None
         except HandshakeRefused as fault:
             raise ConnectFailed(f"no link to {host}: {fault}") from None
 
@@ -377,7 +377,7 @@ class Network:
             raise MisuseError(f"{text}: the address names no key: add ~shs:KEY")
         peer = PeerId(feed_id(target.key))
         if peer == self._own:
-            raise MisuseError("this is our own address")
+            raise MisuseError("this is our own address: give that of another peer")
         if self._is_blocked(peer):
             raise ConnectFailed(f"we block {peer}: undo that first (`ssb-rtc block {peer} --undo`)")
         return peer
@@ -394,7 +394,7 @@ class Network:
         except TimeoutError:
             row = self._driver.state.peers.get(peer)
             why = (row and row.last_error) or "nobody answered"
-            raise ConnectFailed(f"no link to {peer} within {CONNECT_LIMIT_S:g} s: {why}") from None
+            raise ConnectFailed(f"no link to {peer} within {CONNECT_LIMIT_S:g} s: {why}; is it online?") from None
         return self.reports.short(peer)
 
     def _outcome_of(self, peer: PeerId) -> asyncio.Future[None]:

@@ -90,9 +90,9 @@ class Reports:
         beginning = text if text.startswith("@") else f"@{text}"
         found = sorted(peer for peer in known if peer.startswith(beginning))
         if not found:
-            raise MisuseError(f"{text!r} is neither a peer's id nor the beginning of one that is known here")
+            raise MisuseError(f"{text!r} is no peer's id, nor how a known one begins: `ssb-rtc peers --all` lists them")
         if len(found) > 1:
-            raise MisuseError(f"{len(found)} known peers begin with {text!r}, {found[0]} and {found[1]} among them")
+            raise MisuseError(f"{len(found)} known peers begin with {text!r}: give more of it, like {found[0][:12]}")
         return found[0]
 
     def timeline(self, text: str) -> list[JsonObject]:

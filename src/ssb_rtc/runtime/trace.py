@@ -85,7 +85,9 @@ class Trace:
             try:
                 self._file = _private_file(file)
             except OSError as error:
-                raise ConfigFault(f"the trace file {file} can't be written: {error.strerror}") from error
+                raise ConfigFault(
+                    f"the trace file {file} can't be written: {error.strerror}; name another one"
+                ) from error
         self._fresh = True
 
     @property
@@ -154,9 +156,11 @@ def read_trace(lines: Iterable[bytes]) -> tuple[Header, Iterator[Record]]:
     try:
         header = msgspec.json.decode(next(rest, b""), type=Header)
     except (msgspec.DecodeError, ConfigFault) as error:
-        raise ConfigFault(f"this is no trace: its first line is not a header: {error}") from error
+        raise ConfigFault(f"no file of `start --trace FILE`: its first line is not a header: {error}") from error
     if header.version != TRACE_VERSION:
-        raise ConfigFault(f"this trace has version {header.version}; this program reads version {TRACE_VERSION}")
+        raise ConfigFault(
+            f"this trace has version {header.version}; this program reads version {TRACE_VERSION}: record it anew"
+        )
     return header, _records(rest)
 
 
@@ -193,7 +197,7 @@ def replay_file(lines: Iterable[bytes]) -> Replay:
     try:
         state = initial(header.own, seed=header.seed, settings=header.settings, now=Now(header.mono_s, header.wall_s))
     except MisuseError as error:
-        raise ConfigFault(f"this is no trace: {error}") from error
+        raise ConfigFault(f"no file of `start --trace FILE`: {error}") from error
     counted = 0
 
     def counting() -> Iterator[Record]:

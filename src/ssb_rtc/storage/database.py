@@ -127,7 +127,9 @@ class Database:
         except FileNotFoundError:
             return  # nothing was written since the last checkpoint, which SQLite itself synced
         except OSError as error:
-            raise DatabaseUnusable(f"{self.path} could not be flushed to the disk: {error.strerror}.") from error
+            raise DatabaseUnusable(
+                f"{self.path} could not be flushed to the disk: {error.strerror}. Check the disk, and start again."
+            ) from error
 
     def close(self) -> None:
         """Closes the file and lets go of the lock; a second call does nothing."""
@@ -204,7 +206,7 @@ def translate(path: Path, error: sqlite3.Error) -> StorageFault:
         return DatabaseLocked(f"{path} is held by another program. Stop it and try again.")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         return DatabaseUnusable(f"{path} can't be written ({error}). Check the permissions of the file and its folder.")
-    return DatabaseUnusable(f"{path} can't be used: {error}.")
+    return DatabaseUnusable(f"{path} can't be used: {error}. Check the disk and the folder, and start again.")
 
 
 def _corrupt(path: Path, detail: str) -> DatabaseCorrupt:
@@ -215,11 +217,11 @@ def check_header(path: Path) -> None:
     """Raises DatabaseCorrupt or DatabaseUnusable unless the file begins as ours do, and can be read and written."""
     try:
         if not path.is_file():
-            raise DatabaseUnusable(f"{path} is no file.")
+            raise DatabaseUnusable(f"{path} is no file. Move it away, or name another folder.")
         with path.open("rb") as file:
             header = file.read(100)
     except OSError as error:
-        raise DatabaseUnusable(f"{path} can't be read: {error.strerror}.") from error
+        raise DatabaseUnusable(f"{path} can't be read: {error.strerror}. Check its permissions.") from error
     if len(header) < 100 or not header.startswith(MAGIC):
         raise _corrupt(path, "it does not begin like an SQLite database")
     if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
@@ -327,4 +329,4 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise translate(path, error) from error
     except OSError as error:
-        raise DatabaseUnusable(f"{path} can't be used: {error.strerror}.") from error
+        raise DatabaseUnusable(f"{path} can't be used: {error.strerror}. Check the disk and the folder.") from error

@@ -51,7 +51,9 @@ def create_identity(path: Path, keys: Keys) -> Identity:
             f"There is a secret at {path} already. It is never overwritten: move it away first."
         ) from error
     except OSError as error:
-        raise StorageFault(f"The secret could not be written to {path}: {error.strerror}.") from error
+        raise StorageFault(
+            f"The secret could not be written to {path}: {error.strerror}. Make room, or choose another folder."
+        ) from error
     return Identity(keys, path)
 
 
@@ -67,11 +69,13 @@ def load_identity(path: Path) -> Identity:
     except FileNotFoundError as error:
         raise IdentityMissing(f"There is no secret at {path}. Run `ssb-rtc init` to make one.") from error
     except OSError as error:
-        raise StorageFault(f"The secret at {path} can't be read: {error.strerror}.") from error
+        raise StorageFault(
+            f"The secret at {path} can't be read: {error.strerror}. Run this as the user whom it belongs to."
+        ) from error
     try:
         keys = parse_secret(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise MisuseError(f"{path}: this is no secret file: it is no text") from error
+        raise MisuseError(f"{path}: this is no secret file: it is no text; name the file `secret` of a peer") from error
     except MisuseError as error:
         raise MisuseError(f"{path}: {error}") from error
     return Identity(keys, path, _warning(path, mode))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import sys
@@ -68,7 +69,7 @@ async def open_connection(
         async with asyncio.timeout(limit_s):
             transport, _ = await asyncio.get_running_loop().create_connection(lambda: stream, host, port, ssl=tls)
     except TimeoutError as error:
-        raise ConnectFailed(f"no answer from {place} within {limit_s:g} s") from error
+        raise ConnectFailed(f"no answer from {place} within {limit_s:g} s: is the other peer running?") from error
     except ssl.SSLError as error:
         raise ConnectFailed(f"can't connect to {place} with TLS: {tls_why(error)}") from error
     except ConnectionResetError as error:
@@ -77,7 +78,7 @@ async def open_connection(
     except OSError as error:
         raise ConnectFailed(f"can't connect to {place}: {why(error)}{remedy(error)}") from error
     except (UnicodeError, ValueError) as error:
-        raise ConnectFailed(f"can't connect to {place}: that is no host name") from error
+        raise ConnectFailed(f"can't connect to {place}: that is no host name; write it like example.com") from error
     tune(transport)
 
 
@@ -89,9 +90,13 @@ async def listening_server(
     try:
         return await loop.create_server(factory, host, port, backlog=BACKLOG, ssl=tls)
     except OSError as error:
-        raise ListenFailed(f"can't listen on {host} port {port}: {why(error)}{remedy(error)}") from error
+        # From Python 3.13 on, asyncio passes over addresses that are not there, and then says so without a number.
+        told = error if error.errno is not None else OSError(errno.EADDRNOTAVAIL, "")
+        raise ListenFailed(f"can't listen on {host} port {port}: {why(told)}{remedy(told)}") from error
     except (UnicodeError, ValueError, OverflowError) as error:
-        raise ListenFailed(f"can't listen on {host} port {port}: that is no address of this machine") from error
+        raise ListenFailed(
+            f"can't listen on {host} port {port}: that is no address of this machine; 0.0.0.0 is all it has"
+        ) from error
 
 
 def split_host_port(where: str) -> tuple[str, int]:

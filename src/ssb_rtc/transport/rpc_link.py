@@ -127,7 +127,9 @@ class Link:
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError as error:
-            raise TransportFault(f"{name} was not answered within {timeout_s:g} s") from error
+            raise TransportFault(
+                f"{name} was not answered within {timeout_s:g} s: the other side is busy or gone"
+            ) from error
         finally:
             self._calls.pop(request, None)
 

@@ -39,11 +39,13 @@ class UnixTransport(Transport):
                 with _short(Path(where)) as path:
                     await loop.create_unix_connection(lambda: stream, str(path))
         except TimeoutError as error:
-            raise ConnectFailed(f"no answer at {where} within {self._connect_limit_s:g} s") from error
+            raise ConnectFailed(
+                f"no answer at {where} within {self._connect_limit_s:g} s: is the peer busy? Try again"
+            ) from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ConnectFailed(f"nobody listens at {where}: is the peer running?") from error
         except PermissionError as error:
-            raise ConnectFailed(f"the socket {where} belongs to another user") from error
+            raise ConnectFailed(f"the socket {where} belongs to another user: run this as that one") from error
         except (OSError, ValueError) as error:
             raise ConnectFailed(f"can't connect to {where}: {why(error)}") from error
         return stream

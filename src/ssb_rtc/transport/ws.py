@@ -321,7 +321,9 @@ class WsTransport(Transport):
                 await stream.opened
         except TimeoutError as error:
             stream.abort("no answer")
-            raise ConnectFailed(f"no answer from {to.url} within {self._connect_limit_s:g} s") from error
+            raise ConnectFailed(
+                f"no answer from {to.url} within {self._connect_limit_s:g} s: is the other peer running?"
+            ) from error
         except BaseException:
             stream.abort("given up")
             raise
@@ -384,7 +386,9 @@ class WssTransport(WsTransport):
         try:
             context.load_cert_chain(chain, key)
         except (OSError, ValueError) as error:
-            raise ListenFailed(f"can't use the certificate {chain} with the key {key}: {error}") from error
+            raise ListenFailed(
+                f"can't use the certificate {chain} with the key {key}: {error}; both are files in PEM"
+            ) from error
         return context
 
 
