@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -479,6 +480,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     _on_interrupt(signal.SIG_DFL)
     _stand_in_for_closed_outputs()
+    _spell_out_what_the_terminal_lacks()
     arguments = build_parser().parse_args(argv)
     module, _, function = arguments.run.partition(":")
     run = getattr(importlib.import_module(f"ssb_rtc.cli.{module}"), function)
@@ -518,6 +520,12 @@ def _stand_in_for_closed_outputs() -> None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _spell_out_what_the_terminal_lacks() -> None:
+    """Others write in any script: where the terminal's encoding has no sign for it, its number stands there instead."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
