@@ -117,6 +117,25 @@ async def test_the_word_of_a_session_is_told_to_its_own_page_only(peer: Peer) ->
             assert (status, "csrf" in told) == (401, False), headers
 
 
+async def test_the_cookie_alone_opens_nothing(peer: Peer) -> None:
+    """A web server of another account, on another port of this machine, is sent it by the browser."""
+    async with visited(peer) as owner:
+        # It is no browser, and says of itself what it likes.
+        nothing: dict[str, str | None] = {"X-CSRF": None, "Sec-Fetch-Site": None, "Origin": None}
+        lacking: dict[str, str | None] = {"X-CSRF": None}
+        for headers in (nothing, lacking, {"X-CSRF": "guess"}):
+            for path in QUESTIONS:
+                if not path.startswith("blobs/"):
+                    status, told = await owner.get(f"/api/{path}", headers=headers)
+                    assert (status, "csrf" in told) == (401, False), (path, headers)
+            for path in ORDERS:
+                assert (await owner.post(f"/api/{path}", {}, headers=headers))[0] == 403, path
+        assert (await owner.get("/api/events?word=guess", headers={"X-CSRF": None}))[0] == 401
+        assert (await owner.get(f"/api/settings?word={owner.csrf}", headers={"X-CSRF": None}))[0] == 401
+        async with owner.events(f"?word={owner.csrf}") as events:
+            assert (await events.next())[0] == "snapshot"
+
+
 async def test_neither_tokens_nor_cookies_are_logged(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with visited(peer) as owner:

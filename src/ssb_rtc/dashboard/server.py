@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
 BODY_LIMIT_S: Final = 30.0
+NO_SESSION: Final = "this page has no session: open the address that `ssb-rtc dashboard` prints"
 SHUTDOWN_S: Final = 0.5
 """What is under way when the peer ends has so long."""
 
@@ -191,11 +192,15 @@ class Dashboard:
             if path == "/api/session":
                 return None
             session = self._session(request)
-            if not session.knows(request.headers.get(guard.CSRF_HEADER, "")):
+            if not session.knows(_word(request)):
                 raise Refused(403, f"an order repeats the session's word in the header {guard.CSRF_HEADER}")
             return session
         _refuse(guard.refuses_reading(request.headers))
-        return self._session(request)
+        session = self._session(request)
+        # A server on another port of this machine is sent the cookie too, and may have kept it: it never has the word.
+        if not path.startswith("/api/blobs/") and not session.knows(_word(request)):
+            raise Refused(401, NO_SESSION)
+        return session
 
     @property
     def _cookie(self) -> str:
@@ -205,7 +210,7 @@ class Dashboard:
     def _session(self, request: web.Request) -> Session:
         session = self._keyring.session(request.cookies.get(self._cookie), time.monotonic())
         if session is None:
-            raise Refused(401, "this page has no session: open the address that `ssb-rtc dashboard` prints")
+            raise Refused(401, NO_SESSION)
         return session
 
     async def _get_session(self, request: web.Request) -> web.Response:
@@ -248,6 +253,13 @@ def _ordered(kind: type[orders.T], act: Callable[[orders.T], Awaitable[Json]]) -
         return json_answer(await act(orders.read(await _body(request), kind)))
 
     return handle
+
+
+def _word(request: web.Request) -> str:
+    """The session's word. A browser's EventSource can set no header, so for events it stands in the query."""
+    if request.path == "/api/events":
+        return request.query.get("word", "") or request.headers.get(guard.CSRF_HEADER, "")
+    return request.headers.get(guard.CSRF_HEADER, "")
 
 
 async def _body(request: web.Request) -> bytes:
