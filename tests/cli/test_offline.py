@@ -139,6 +139,8 @@ async def test_hubs_are_kept(tmp_path: Path) -> None:
     await run_ok("init", *path)
     await run_ok("hubs", "add", "Hub.Example.org/", *path)
     await run_ok("hubs", "add", "http://127.0.0.1:8000", *path)
+    refused = await run("hubs", "add", "http://hub.lan:8000", *path)
+    assert refused.err.endswith("or allow it for this host with --allow-http hub.lan\n")
     await run_ok("hubs", "add", "http://hub.lan:8000", "--allow-http", "hub.lan", *path)
     urls = [hub["url"] for hub in (await run_ok("hubs", "list", "--json", *path)).json]
     assert urls == ["https://hub.example.org", "http://127.0.0.1:8000", "http://hub.lan:8000"]
@@ -147,7 +149,8 @@ async def test_hubs_are_kept(tmp_path: Path) -> None:
     assert (await run_ok("hubs", "retire", "hub.example.org", *path)).out.startswith("%")
     assert (await run("hubs", "retire", "hub.example.org", *path)).code == 2
     assert (await run("hubs", "publish", "http://127.0.0.1:8000", *path)).code == 2
-    await run_ok("hubs", "remove", "hub.example.org", *path)
+    removed = (await run_ok("hubs", "remove", "hub.example.org", *path)).out
+    assert removed.endswith("it is removed; after a day it may come back, where others tell of it\n")
     await run_ok("hubs", "remove", "http://hub.lan:8000", *path)
     assert [hub["url"] for hub in (await run_ok("hubs", "--json", *path)).json] == ["http://127.0.0.1:8000"]
     absent = await run("hubs", "remove", "https://other.example.org", *path)

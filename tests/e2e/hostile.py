@@ -102,6 +102,15 @@ class Victim:
         async with self.local() as link:
             return await link.call(name, *args)
 
+    async def meets(self, other: Victim) -> None:
+        """Waits until it is linked with another one. By its socket: a command each time would be most of the load."""
+
+        async def look() -> bool:
+            rows = (await self.ask("rtc.status"))["peers"]
+            return any(row["id"] == other.id and row["state"] == "CONNECTED" for row in rows)
+
+        await eventually(f"a link of {self.path.name} with {other.path.name}", look)
+
     async def follow(self, feed: str) -> None:
         """Makes it want a feed."""
         await self.ask("publish", {"type": "contact", "contact": feed, "following": True})

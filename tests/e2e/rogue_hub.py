@@ -109,7 +109,9 @@ class Hub:
                     if writer.transport.get_write_buffer_size() < 1 << 20:
                         junk = [f'"{base64.b64encode(self._chance.randbytes(512)).decode()}"' for _ in range(JUNK)]
                         copies = [body for channel, body in self.seen[-JUNK:] if channel in names]
-                        writer.write("".join(f"data: {body}\n\n" for body in (*junk, *copies)).encode())
+                        # What comes first in each moment is what a peer has a budget for: junk there would be a drop.
+                        self._chance.shuffle(copies)
+                        writer.write("".join(f"data: {body}\n\n" for body in (*copies, *junk)).encode())
 
     # --- HTTP ---
 

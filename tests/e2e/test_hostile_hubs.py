@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -24,7 +25,7 @@ from ssb_rtc.types import HubUrl, Json
 from ssb_rtc.wire.hub_url import SWARM
 from ssb_rtc.wire.swarm import app_name
 from tests.e2e.hostile import LyingHub, Victim, attacker_id, lying_hub, victim
-from tests.e2e.processes import connected, eventually
+from tests.e2e.processes import eventually
 from tests.signalhub.rogue import STREAM, Handler, endlessly, rogue, saying
 
 APP = app_name(MAIN_NETWORK_KEY)
@@ -43,7 +44,7 @@ def peer(friend: Victim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
     """The peer under attack; it is linked to its friend, whom it met on the good hub. It uses that in both dialects."""
     hub = good_hub(friend)
     with victim(tmp_path_factory.mktemp("hostile") / "peer", "--hub", hub, "--hub", swarm(hub)) as running:
-        asyncio.run(connected(running.path, friend.id, limit_s=20))
+        asyncio.run(running.meets(friend))
         yield running
 
 
@@ -81,7 +82,7 @@ async def subscribed(hub: LyingHub) -> None:
 @asynccontextmanager
 async def undisturbed(peer: Victim, friend: Victim) -> AsyncIterator[None]:
     """The link between the two lives through what happens inside."""
-    await connected(peer.path, friend.id, limit_s=15)
+    await peer.meets(friend)
     kinds: list[str] = []
 
     def note(action: Json) -> None:
@@ -355,15 +356,16 @@ async def test_a_flood_of_announcements_and_offers(peer: Victim, friend: Victim,
             return len(await peer.ask("rtc.peers", {"all": True})) == 1_000
 
         async def flood() -> None:
-            for first in range(0, FAKES, 50):
+            for first in itertools.cycle(range(0, FAKES, 50)):
                 await hub.say(*announcements[first : first + 50], offer_from(attacker_id(), sdp))
                 await asyncio.sleep(0.05)
 
         flooding = asyncio.create_task(flood())
         try:
-            await eventually("the table being full", full, limit_s=10)
+            await eventually("the table being full", full)
             with victim(tmp_path / "newcomer", "--hub", good_hub(friend)) as newcomer:
-                await connected(peer.path, newcomer.id, limit_s=10)
+                await peer.meets(newcomer)
+                assert not flooding.done()
             assert 900 < len(await peer.ask("rtc.peers", {"all": True})) <= 1_000
         finally:
             flooding.cancel()

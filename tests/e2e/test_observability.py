@@ -97,7 +97,7 @@ async def followed(tmp_path: Path, path: Path, peer: str) -> None:
         assert in_order(["first message", "hanging up", "ended"], whats)
     done = await run("trace", "--peer", "@zzzz", "--path", str(path))
     assert done.code != 0
-    assert "neither a peer's id nor the beginning of one" in done.err
+    assert "is no peer's id, nor how a known one begins" in done.err
 
 
 async def counted(of_a: str, of_b: str) -> None:

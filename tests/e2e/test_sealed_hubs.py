@@ -116,6 +116,8 @@ def told_once(party: Party, other: Party) -> Counter[str]:
 @pytest.mark.parametrize("attack", HARMLESS)
 async def test_letters_get_through_and_count_once(pair: tuple[Party, Party], hub: RogueHub, attack: str) -> None:
     low, high = pair
+    for party in pair:
+        party.let_time_pass()
     await hub.turn(attack)
     await meet(low, high, hub.url, fresh_session())
     assert told_once(low, high) == {"offer": 1, "candidate": 1}

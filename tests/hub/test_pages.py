@@ -26,6 +26,7 @@ async def test_a_browser_gets_a_page_and_all_others_json() -> None:
             head, body = await get(hub.port, b"/", headers)
             assert b"Content-Type: application/json; charset=utf-8\r\n" in head
             assert b'"subscribers": 1' in body
+        assert b"Access-Control-Allow-Origin: *\r\n" in head, "as npm's hub does"
         head, body = await get(hub.port, b"/", BROWSER, b"HEAD")
         assert (b"text/html" in head, body) == (True, b"")
         assert b"application/json" in (await get(hub.port, b"/", BROWSER, b"POST"))[0]
@@ -36,6 +37,14 @@ async def test_health() -> None:
         head, body = await get(hub.port, b"/healthz")
         assert (head[9:12], body) == (b"200", b'{"status":"ok"}\n')
         assert (await get(hub.port, b"/healthz", method=b"POST"))[0][9:12] == b"404"
+
+
+async def test_no_other_site_s_script_may_read_what_only_our_hub_has() -> None:
+    async with running(metrics=prometheus(for_all=True)) as hub:
+        for path in (b"/metrics", b"/healthz", b"/"):
+            head, _ = await get(hub.port, path, BROWSER + b"Origin: https://evil.example\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"Access-Control" not in head, path
 
 
 async def test_metrics_count_what_happened() -> None:
@@ -89,7 +98,9 @@ async def test_behind_a_trusted_proxy_limits_count_each_client() -> None:
                 await first.send(ask)
                 assert (await first.until(b"\r\n\r\n"))[9:12] == b"200"
                 await second.send(ask)
-                assert (await second.rest())[9:12] == b"503"
+                got = await second.rest()
+                assert got[9:12] == b"503"
+                assert b"\r\n\r\nyour address has as many connections as one gets (1): close some; " in got
             async with asyncio.timeout(LIMIT_S):
                 while hub.subscribers:
                     await asyncio.sleep(0)
@@ -142,6 +153,8 @@ async def test_while_draining_nobody_new_is_taken_and_health_says_so() -> None:
         await asyncio.sleep(0)
         await late.send(b"/v1/app/a HTTP/1.1\r\n" + HOST + b"\r\n")
         await monitor.send(b"/healthz HTTP/1.1\r\n" + HOST + b"\r\n")
-        assert (await late.rest()).startswith(b"HTTP/1.1 503")
+        got = await late.rest()
+        assert got.startswith(b"HTTP/1.1 503")
+        assert got.endswith(b"\r\n\r\nthis hub is about to stop: try again in 5 s, or another hub\n")
         assert (await monitor.rest()).endswith(b'{"status":"draining"}\n')
         await drain

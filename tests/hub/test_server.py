@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
+import re
 import socket
 
 import pytest
 
 from ssb_rtc.errors import ListenFailed, MisuseError
+from ssb_rtc.hub import refusals
 from ssb_rtc.hub.clients import Proxies
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
-from tests.hub.sockets import HOST, LIMIT_S, Wire, connected, post, post_bytes, running, subscribed
+from tests.hub.sockets import HOST, LIMIT_S, Wire, connected, get, post, post_bytes, running, subscribed
 
 FEED = b"@/+//////////////////////////////////////////g=.ed25519"
 
@@ -117,8 +119,10 @@ async def test_several_channels_in_one_stream_keep_the_order_of_the_posts() -> N
 async def test_a_line_break_is_refused_and_reaches_nobody(body: bytes) -> None:
     async with running() as hub, subscribed(hub.port, b"/v1/app/a") as raw, connected(hub.port) as poster:
         await poster.send(post_bytes(b"/v1/app/a", body))
-        head, _ = await poster.answer()
+        head, reason = await poster.answer()
         assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nAccess-Control-Allow-Origin: *\r\n")
+        assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in head
+        assert reason.startswith(b"a body with a line break would be read as several events")
         await poster.send(post_bytes(b"/v1/app/a", b"mark"))
         assert await raw.chunk() == b"data: mark\n\n"
 
@@ -174,11 +178,8 @@ async def test_answers_of_a_pipeline_keep_their_order() -> None:
             + post_bytes(b"/v1/a/b", b"2", b"Connection: close\r\n")
             + b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
         )  # fmt: skip
-        got = await raw.rest()
-        lines = [line for line in got.split(b"\r\n") if line.startswith(b"HTTP/")]
-        assert lines == [
-            b"HTTP/1.1 " + code for code in (b"200 OK", b"200 OK", b"400 Bad Request", b"404 Not Found", b"200 OK")
-        ]
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", await raw.rest())
+        assert statuses == [b"200", b"200", b"400", b"404", b"200"]
 
 
 @pytest.mark.parametrize(
@@ -202,9 +203,9 @@ async def test_a_body_is_no_request_whatever_its_head_asks_for(
         for start in range(0, len(data), step):
             await raw.send(data[start : start + step])
         await raw.send(post_bytes(b"/v1/app/a", b"ok", b"Connection: close\r\n"))
-        lines = [line[9:12] for line in (await raw.rest()).split(b"\r\n") if line.startswith(b"HTTP/")]
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", await raw.rest())
         # As an event it would be several lines.
-        assert lines == [b"400" if method == b"POST" else b"404", b"200"]
+        assert statuses == [b"400" if method == b"POST" else b"404", b"200"]
 
 
 async def test_a_post_that_asks_for_an_upgrade_is_heard() -> None:
@@ -287,7 +288,54 @@ async def test_a_full_hub_says_so() -> None:
             assert got.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
             assert b"\r\nRetry-After: 30\r\n" in got
             assert b"Access-Control-Allow-Origin: *" in got
+            assert got.endswith(
+                b"\r\n\r\nthe hub has 2 subscribers, as many as it takes; try again in 30 s, or another hub\n"
+            )
         assert (await post(hub.port, b"/v1/app/a", b"posts still pass")).startswith(b"HTTP/1.1 200")
+
+
+async def test_too_many_channels_in_one_request_are_no_matter_of_time() -> None:
+    limits = HubLimits(channels_per_subscriber_max=2, subscriptions_per_address_max=1, loopback_exempt=False)
+    async with running(limits) as hub:
+        head, reason = await get(hub.port, b"/v1/app/a,b,c")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"Retry-After" not in head
+        assert reason == b"more than 2 channels in one request: ask for them in several\n"
+
+
+async def test_a_refusal_of_head_has_no_body() -> None:
+    limits = HubLimits(loopback_exempt=False, address_requests_s=0.1, address_requests_burst=1)
+    async with running(limits) as hub:
+        await get(hub.port, b"/")
+        head, reason = await get(hub.port, b"/", method=b"HEAD")
+        assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+        assert reason == b""
+
+
+def test_no_refusal_is_an_event_to_npm_s_client() -> None:
+    limits = HubLimits()
+    refused = [
+        refusals.LINE_BREAK,
+        refusals.ENDING,
+        refusals.BROKER_AWAY,
+        refusals.too_many_requests(limits, 1),
+        refusals.too_many_posts(1),
+        refusals.too_many_channels(limits),
+        refusals.too_many_connections(limits),
+        refusals.too_many_subscriptions(limits),
+        refusals.full("the hub has 3 channels"),
+    ]
+    for refusal in refused:
+        # It takes the body of any answer for a stream: lines without a field of an event are nothing to it.
+        assert re.fullmatch(r"(?!data|event|id|retry|:)[\x20-\x7e]{20,200}", refusal.sentence)
+        assert (refusal.retry_after_s is None) == (refusal.status[:3] == b"400")
+
+
+@pytest.mark.parametrize(("kept_s", "told_s"), [(6.0, 5), (60.0, 59), (1.5, 0), (0.5, 0)])
+async def test_how_long_an_idle_connection_is_kept_is_told(kept_s: float, told_s: int) -> None:
+    async with running(HubLimits(keep_alive_s=kept_s)) as hub, connected(hub.port) as raw:
+        await raw.send(post_bytes(b"/v1/app/a", b"x"))
+        assert b"\r\nKeep-Alive: timeout=%d\r\n" % told_s in (await raw.answer())[0]
 
 
 async def test_too_many_connections_are_closed_at_once() -> None:
@@ -311,7 +359,9 @@ async def test_one_client_does_not_take_all_subscriptions() -> None:
     async with running(limits) as hub:
         async with subscribed(hub.port, b"/v1/app/a,b,c"), connected(hub.port) as raw:
             await raw.send(b"GET /v1/app/a,b,c HTTP/1.1\r\n" + HOST + b"\r\n")
-            assert (await raw.rest()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            got = await raw.rest()
+            assert got.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"\r\n\r\nyour address has as many subscriptions as one gets (5): close some; " in got
             async with subscribed(hub.port, b"/v1/app/d,e"):
                 assert hub.subscribers == 5
         await eventually_counts(hub, 0)
@@ -326,7 +376,10 @@ async def test_a_pipeline_beyond_a_client_s_rate_is_cut() -> None:
         got = await raw.rest()
         lines = [line[9:12] for line in got.split(b"\r\n") if line.startswith(b"HTTP/")]
         assert lines == [b"200", b"200", b"200", b"429"]
-        assert got.endswith(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+        assert got.endswith(
+            b"\r\n\r\ntoo many requests from your address, which has 0.1 a second, each channel for itself: "
+            b"try again in 10 s\n"
+        )
         assert b"\r\nRetry-After: 10\r\n" in got
         assert hub.counts.requests_limited == 1
 
@@ -334,12 +387,13 @@ async def test_a_pipeline_beyond_a_client_s_rate_is_cut() -> None:
 async def test_too_many_posts_are_told_when_to_come_back() -> None:
     limits = HubLimits(loopback_exempt=False, address_rate=Rate(0.1, 2, 1e6, 1e6))
     async with running(limits) as hub, subscribed(hub.port, b"/v1/app/a") as raw, connected(hub.port) as poster:
-        heads = []
+        said = []
         for number in range(3):
             await poster.send(post_bytes(b"/v1/app/a", b"%d" % number))
-            heads.append((await poster.answer())[0])
-        assert [head[9:12] for head in heads] == [b"200", b"200", b"429"]
-        assert b"\r\nRetry-After: 10\r\n" in heads[2]
+            said.append(await poster.answer())
+        assert [head[9:12] for head, _ in said] == [b"200", b"200", b"429"]
+        assert b"\r\nRetry-After: 10\r\n" in said[2][0]
+        assert said[2][1] == b"too many messages from your address, or to this channel: try again in 10 s\n"
         assert [await raw.chunk() for _ in range(2)] == [b"data: 0\n\n", b"data: 1\n\n"]
 
 

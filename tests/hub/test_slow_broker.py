@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssb_rtc.hub.clients import Proxies
 from ssb_rtc.hub.limits import HubLimits
 from ssb_rtc.hub.server import MANY_READERS
 from tests.hub.brokers import SlowBroker
@@ -53,8 +54,10 @@ async def test_what_follows_a_post_on_its_connection_waits_for_its_turn() -> Non
         heads = [(await raw.until(b"\r\n\r\n"))[9:12] for _ in range(2)]
         assert heads == [b"200", b"200"]
         assert b'"subscribers": 0' in b"".join([await raw.chunk(), await raw.until(b"0\r\n\r\n")])
-        heads = [(await raw.until(b"\r\n\r\n"))[9:12] for _ in range(5)]
-        assert heads == [b"100", b"503", b"400", b"200", b"200"]
+        assert (await raw.until(b"\r\n\r\n"))[9:12] == b"100"
+        heads = [(await raw.answer())[0][9:12] for _ in range(3)]
+        assert heads == [b"503", b"400", b"200"]
+        assert (await raw.until(b"\r\n\r\n"))[9:12] == b"200"
         broker.hears(b"app/b", b"event")
         assert await raw.chunk() == b"data: event\n\n"
 
@@ -133,13 +136,27 @@ async def test_posts_are_refused_while_the_broker_is_away() -> None:
     broker.trouble = "gone fishing"
     async with running(broker=broker) as hub, connected(hub.port) as raw:
         await raw.send(post_bytes(b"/v1/x/1", b"1"))
-        head, _ = await raw.answer()
+        head, reason = await raw.answer()
         assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"Retry-After: 5\r\n" in head
+        assert reason.startswith(b"the hub's processes can't reach each other now: ")
         assert await get(hub.port, b"/healthz") == (
             (await get(hub.port, b"/healthz"))[0],
             b'{"status":"gone fishing"}\n',
         )
+
+
+async def test_the_page_for_people_says_what_is_wrong_and_to_strangers_not_where() -> None:
+    broker = SlowBroker()
+    broker.trouble = "redis://10.0.0.7 <does not> answer"
+    stranger, browser = b"X-Forwarded-For: 192.0.2.1\r\n", b"Accept: text/html\r\n"
+    async with running(broker=broker, proxies=Proxies(["127.0.0.1"])) as hub:
+        _, page = await get(hub.port, b"/", browser)
+        assert b"In trouble: redis://10.0.0.7 &lt;does not&gt; answer." in page
+        for path, headers in ((b"/", browser), (b"/healthz", b"")):
+            _, page = await get(hub.port, path, headers + stranger)
+            assert b"the broker is away" in page
+            assert b"10.0.0.7" not in page
 
 
 async def test_who_leaves_before_the_confirmation_is_forgotten() -> None:

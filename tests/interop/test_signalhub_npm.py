@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.rates import Rate
 from ssb_rtc.hub.server import HubServer, serve
 from ssb_rtc.signalhub.client import HubClient, open_session
 from ssb_rtc.types import HubUrl
@@ -88,6 +90,22 @@ async def test_their_client_on_our_hub(node_packages: Path, ours: HubServer) -> 
         async with asyncio.timeout(LIMIT_S):
             while ours.subscribers:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_refusal_with_its_reason_is_one_to_their_client_and_no_event(node_packages: Path) -> None:
+    limits = HubLimits(loopback_exempt=False, address_rate=Rate(0.1, 1, 1e6, 1e6), channels_per_subscriber_max=2)
+    hub = await serve("127.0.0.1", 0, limits)
+    async with npm_client(node_packages) as client:
+        await client.tell("hub", name="h", app="app", urls=[hub.url])
+        for error in (None, "Bad status: 429"):
+            await client.tell("broadcast", name="h", channel="a", message={})
+            assert await client.hears() == {"event": "sent", "error": error}
+        await client.tell("subscribe", name="h", channels=["a", "b", "c"], **{"as": "x"})
+        # It takes any answer for a stream; its own next one shows that nothing was heard of this.
+        assert await client.hears() == {"as": "x", "event": "open"}
+        await client.tell("subscribe", name="h", channels=["a"], **{"as": "y"})
+        assert await client.hears() == {"as": "y", "event": "open"}
+    await hub.close()
 
 
 async def test_their_client_over_two_hubs_of_ours_and_theirs(
@@ -302,7 +320,8 @@ async def test_health_and_a_page_for_browsers_are_where_we_differ(ours: HubServe
         ours_says, theirs_says = await answer_of(ours.port, data), await answer_of(theirs.port, data)
         assert differs in theirs_says
         assert differs not in ours_says
-        assert ours_says.startswith(b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n")
+        assert ours_says.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: ")
+        assert b"Access-Control-Allow-Origin: *" in theirs_says
 
 
 async def test_a_line_break_is_where_we_differ(ours: HubServer, theirs: NpmHub) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager.explain import Explanation, explain_hub, explain_peer
 from ssb_rtc.manager.settings import Settings
-from ssb_rtc.manager.state import Witness
+from ssb_rtc.manager.state import Route, Witness
 from ssb_rtc.types import HubUrl, PeerId
 from tests.manager.names import AMY, BOB, CAROL, DAVE, ME, ONE, THREE, TWO, ZOE
 from tests.manager.story import Story
@@ -151,6 +151,26 @@ def test_a_peer_picked_at_random() -> None:
 
 def test_nothing_is_announced_where_no_strangers_are_wanted() -> None:
     assert hub(Story(Settings(strangers_max=0)), ONE).next == ("we announce nothing there, as no strangers are wanted",)
+
+
+def test_a_hub_where_peers_like_ours_announce_nothing() -> None:
+    plain = HubUrl("swarm+https://one.example")
+    story = Story(hubs=())
+    story.do(a.HubAddressAdded(plain, announces=False))
+    story.hub_up(plain)
+    assert hub(story, plain).next == (
+        "nothing is announced there, as it is in use for webrtc-swarm's peers: we dial those that we hear",
+    )
+    only_theirs = "announces itself, as webrtc-swarm's do on our hubs, but peers like ours don't"
+    assert peer(story, AMY).next[0].startswith(f"it is dialled when it {only_theirs}, or ")
+    story.do(a.ConnectToRemotePeer(AMY, Route("inbound", "somewhere")))
+    assert peer(story, AMY).because[0].endswith(only_theirs)
+    story.do(a.HopsDidChange(((BOB, 1),)))
+    story.do(a.InboxesDidChange(((BOB, True),)))
+    assert "knock" not in str(peer(story, BOB)), "on no hub of ours can anybody be knocked at"
+    story.do(a.HubAddressAdded(ONE))
+    assert "webrtc-swarm" not in str(peer(story, AMY))
+    assert "knock" in str(peer(story, BOB))
 
 
 def test_hubs() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager import hub_probe
+from ssb_rtc.manager.explain import explain_hub
 from ssb_rtc.manager.hubs import is_spare
 from ssb_rtc.manager.settings import Settings
 from ssb_rtc.manager.state import State, Witness
@@ -164,6 +167,67 @@ def test_a_host_is_asked_once_a_day_whatever_hubs_are_said_to_be_there() -> None
     assert not asked(story.pass_time(80_000))
     assert set(story.state.hubs) == {ONE}
     until_asked(story, within_s=11_400)
+
+
+def names(domain: str) -> list[HubUrl]:
+    return [HubUrl(f"https://{number}.{domain}.example") for number in range(40)]
+
+
+def asked_within(story: Story, seconds: float, domain: str, by: tuple[Witness, ...] = (A, B)) -> int:
+    """How many are asked while friends name one host after the other under a domain where each name leads somewhere."""
+    found, until_s = 0, story.now.mono_s + seconds
+    while story.now.mono_s < until_s:
+        vouch(story, *names(f"{domain}{round(story.now.mono_s)}"), by=by)
+        effects = story.pass_time(1_800)
+        found += len(asked(effects))
+        answer_all(story)
+    return found
+
+
+def test_whoever_names_hosts_without_end_has_few_of_them_asked_in_a_day() -> None:
+    story = befriended(SLOW)
+    assert asked_within(story, 40_000, "a") == 32
+    vouch(story, TWO)
+    assert TWO not in story.state.hubs, "nor does the table fill with what may not be asked"
+    told = explain_hub(story.state, TWO)
+    assert told.next == ("it waits: as many hosts were asked within a day as may be asked whether a hub is there",)
+    while story.state.vouched:
+        vouch(story, *list(story.state.vouched)[:64], by=())
+    vouch(story, TWO)
+    story.pass_time(40_000)
+    assert until_asked(story, within_s=20_000) == TWO, "the next day"
+
+
+def test_on_no_hub_at_all_as_many_again_are_asked() -> None:
+    story = befriended(SLOW)
+    assert asked_within(story, 20_000, "a") == 32
+    story.hub_lost()
+    for _ in range(8):
+        story.pass_time(60)
+        if (connection := story.hub(ONE).connection) is not None:
+            story.do(a.HubConnectionFailed(ONE, connection, "down"))
+        vouch(story, *names(f"b{round(story.now.mono_s)}"), by=(A,))
+    assert 32 < len(story.state.probes) <= 64
+
+
+def test_what_earlier_runs_asked_counts_for_the_day() -> None:
+    story = befriended(SLOW)
+    for number in range(32):
+        story.do(a.HubWasProbed(f"{number}.example", 80_000.0))
+    vouch(story, TWO)
+    assert TWO not in story.state.hubs
+    assert until_asked(story, within_s=11_000) == TWO
+
+
+@pytest.mark.parametrize("hosts", [("two.example",), [f"{number}.example" for number in range(32)]])
+def test_what_earlier_runs_asked_counts_for_a_hub_that_waits_already(hosts: Iterable[str]) -> None:
+    """Its own host was asked, or as many others as a day has questions."""
+    story = befriended(SLOW)
+    vouch(story, TWO)
+    for host in hosts:
+        story.do(a.HubWasProbed(host, 10.0))
+    assert not asked(story.pass_time(3_700))
+    assert TWO not in story.state.hubs
 
 
 def test_no_answer_is_an_answer() -> None:

@@ -146,3 +146,10 @@ def test_without_any_inbox_there_is_no_timer() -> None:
     story.do(a.InboxesDidChange(((BOB, False),)))
     assert knocked(story, 2_000) == []
     assert f"knock:{ONE}" not in story.state.timers
+
+
+def test_nobody_is_knocked_at_on_a_hub_that_is_not_connected_yet() -> None:
+    story = Story(CALM, hubs=())
+    story.do(a.HubAddressAdded(ONE, stored=True))
+    assert none(story.do(a.InboxesDidChange(((BOB, True),))), e.ScheduleKnock)
+    assert only(story.hub_up(), e.ScheduleKnock).peers == (BOB,)

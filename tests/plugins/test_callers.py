@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ssb_rtc.feeds.keys import Keys, keys_from_seed
 from ssb_rtc.peer import connect_local
 from ssb_rtc.plugins.stack import reaches
 from ssb_rtc.runtime import links
+from ssb_rtc.runtime.links import GUESTS_OF_A_CODE_MAX
 from ssb_rtc.transport.link import Caller, Link, ServesNothing, open_link
 from ssb_rtc.transport.net import NetTransport
 from ssb_rtc.types import peer_of
@@ -120,6 +122,22 @@ async def test_guests_are_few_and_stay_for_a_short_time(peer: Peer, monkeypatch:
     second = await dial(peer, guest)
     await second.close()
     assert peer.status()["peers"] == []
+
+
+async def test_who_holds_one_code_leaves_room_for_those_with_others(peer: Peer) -> None:
+    greedy, other = keys_from_seed(b"g" * 32), keys_from_seed(b"h" * 32)
+    peer.context.guests.update({greedy.id, other.id})
+    came = await asyncio.gather(*(dial(peer, greedy) for _ in range(30)), return_exceptions=True)
+    places = [each for each in came if isinstance(each, Link)]
+    assert len(places) == GUESTS_OF_A_CODE_MAX, "however many come at once"
+    assert all(isinstance(each, HandshakeRefused) for each in came if each not in places)
+    await (await dial(peer, other)).close()
+    await asyncio.gather(*(link.close() for link in places))
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(HandshakeRefused):
+                await (await dial(peer, greedy)).close()  # its places are free again, as soon as the peer hears of it
+                break
 
 
 async def test_we_listen_and_stop_listening_while_we_run(peer: Peer, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ssb_rtc.config import Settings
 from ssb_rtc.errors import ConnectFailed, RemoteCallError
 from ssb_rtc.feeds.keys import Keys, keys_from_seed
 from ssb_rtc.plugins import invite as invites
+from ssb_rtc.runtime.links import GUESTS_OF_A_CODE_MAX
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import peer_of
 from ssb_rtc.wire.invite import parse_invite
@@ -105,9 +106,10 @@ async def test_a_guest_may_use_its_invite_and_nothing_else(host: Peer) -> None:
 
 async def test_an_invite_is_used_as_often_as_it_says(host: Peer) -> None:
     code = await call(host, "invite.create", {**HERE, "uses": 2})
-    links = await asyncio.gather(*(as_guest(host, code) for _ in range(3)))
+    links = await asyncio.gather(*(as_guest(host, code) for _ in range(GUESTS_OF_A_CODE_MAX)))
+    uses = zip([*links, links[0]], "abc", strict=True)
     answers = await asyncio.gather(
-        *(link.call("invite.use", {"feed": somebody(letter)}) for link, letter in zip(links, "abc", strict=True)),
+        *(link.call("invite.use", {"feed": somebody(letter)}) for link, letter in uses),
         return_exceptions=True,
     )
     assert sum(isinstance(answer, RemoteCallError) for answer in answers) == 1

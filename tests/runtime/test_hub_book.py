@@ -264,3 +264,5 @@ def test_hosts_that_were_asked_are_kept_for_a_day(desk: Desk) -> None:
     store.forget_probe("c.example")
     assert store.probes(100) == {"b.example": 300}
     assert store.probes(0) == {"b.example": 300}, "the older one is forgotten"
+    store.note_probe("d.example", 300 + DAY_MS)
+    assert store.probes(0) == {"d.example": 300 + DAY_MS}, "also while one run lasts for days"

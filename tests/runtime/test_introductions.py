@@ -238,6 +238,22 @@ class Caller:
     remote: PeerId
 
 
+async def test_who_asks_too_much_leaves_room_for_others_at_the_receiver(meeting: Swarm) -> None:
+    ann, ben, cid = await line(meeting)
+    passed = ben.peer.registry._handlers["introductions", "pass"]
+
+    def read() -> int:
+        return dropped(cid).get("invalid", 0)
+
+    for _ in range(2 * PASSED_BURST):
+        await link_to(ann, ben).call("introductions.pass", id_of(cid), ENVELOPE)
+    await meeting.until(lambda: read() >= PASSED_BURST, "all that is passed on for one")
+    eve, before = peer_of(keys_of("eve").id), read()
+    for _ in range(4):
+        assert await passed(cast("Link", Caller(eve)), id_of(cid), ENVELOPE) is True
+    await meeting.until(lambda: read() >= before + 4, "another's, which the receiver still reads")
+
+
 async def test_who_comes_again_is_passed_on_no_more_and_strangers_keep_no_friend_out(
     meeting: Swarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +265,7 @@ async def test_who_comes_again_is_passed_on_no_more_and_strangers_keep_no_friend
 
     have_ben(monkeypatch, count)
     passed = ben.peer.registry._handlers["introductions", "pass"]
-    eves = [peer_of(keys_of(f"eve {number}").id) for number in range(5)]
+    eves = [peer_of(keys_of(f"eve {number}").id) for number in range(8)]
     for _ in range(3 * PASSED_BURST):
         assert await passed(cast("Link", Caller(eves[0])), id_of(cid), ENVELOPE) is True
     await meeting.until(lambda: len(handed) >= PASSED_BURST, "what one may")

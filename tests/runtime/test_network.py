@@ -252,3 +252,13 @@ async def test_a_hub_behind_a_password_is_in_no_address_that_we_give_away(tmp_pa
             assert "secret" not in "".join(peer.addresses)
     finally:
         await hub.close()
+
+
+async def test_a_hub_is_told_to_the_manager_with_what_its_dialect_leaves_out(tmp_path: Path) -> None:
+    plain, sealed, kept = "swarm+http://127.0.0.1:1", "http://127.0.0.1:1", "swarm+https://hub.example"
+    async with Peer(tmp_path, Settings(hub=(plain, sealed))) as peer:
+        peer.controls.add_hub(kept)
+        watched = Watched(peer)
+        await watched.until(lambda: len(watched.state.hubs) == 3)
+        found = {hub.url: hub.announces for hub in watched.state.hubs.values()}
+        assert found == {plain: False, sealed: True, kept: False}

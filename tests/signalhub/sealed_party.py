@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ class Friends:
 
 
 class Party:
-    """One speaker and what it was told. Both clocks stand still."""
+    """One speaker and what it was told. Both clocks stand still, unless `let_time_pass` is called."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Party:
         self.inboxes = Friends()
         self.events: list[SignallingEvent] = []
         self.now_s, self.wall_s = 1_000.0, wall_s
+        self._running_from_s: float | None = None
         self._changed = asyncio.Event()
         self.signalling = SealedSignalling(
             keys,
@@ -82,11 +84,15 @@ class Party:
             self._on_event,
             inboxes=self.inboxes,
             strangers=strangers,
-            clock=lambda: self.now_s,
+            clock=lambda: self.now_s + (time.monotonic() - self._running_from_s if self._running_from_s else 0.0),
             wall=lambda: self.wall_s,
             limits=limits,
             client_limits=client_limits or ClientLimits(),
         )
+
+    def let_time_pass(self) -> None:
+        """From now on the clock that does not jump runs: what may be heard in a second is limited by it."""
+        self._running_from_s = time.monotonic()
 
     def _on_event(self, event: SignallingEvent) -> None:
         self.events.append(event)

@@ -27,7 +27,7 @@ from tests.transport.certificates import write_certificate
 
 FEED = "@/+//////////////////////////////////////////g=.ed25519"
 LIMIT_S = 5.0
-SHORT = ClientLimits(connect_s=1.0, confirm_s=0.3, silence_s=0.3, post_s=0.3)
+SHORT = ClientLimits(connect_s=1.0, confirm_s=0.3, silence_s=0.3, post_s=0.3, reason_s=0.2)
 
 
 @dataclass
@@ -232,7 +232,43 @@ async def test_our_own_hub_s_limit_reaches_the_caller(session: aiohttp.ClientSes
     with pytest.raises(HubRefused) as caught:
         await client.broadcast("all", "2")
     assert caught.value.retry_after_s == 10.0
+    reason = "too many messages from your address, or to this channel: try again in 10 s"
+    assert str(caught.value) == f'the hub {server.url} has had too much from us; it says: "{reason}"'
+    with pytest.raises(
+        HubRefused, match=r'refuses \(status 400\); it says: "more than 64 channels in one request: ask '
+    ):
+        await client.subscribe([f"c{number}" for number in range(65)], print, print)
     await server.close()
+
+
+PLAIN = b"HTTP/1.1 503 No\r\nContent-Type: text/plain\r\nRetry-After: 7\r\n"
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (
+            saying(PLAIN + b"Content-Length: 23\r\n\r\n full\x1b[2J \xff\n\xe2\x80\xae of  it "),
+            '; it says: "full [2J \ufffd of it"',
+        ),
+        (saying(PLAIN + b"\r\n", stay=True), ""),
+        (saying(PLAIN + b"Content-Length: 9\r\n\r\nhalf"), '; it says: "half"'),
+        (saying(PLAIN + b"Content-Length: 2\r\n\r\n\n\n"), ""),
+        (saying(PLAIN.replace(b"plain", b"html") + b"Content-Length: 4\r\n\r\n<h1>"), ""),
+        (endlessly(PLAIN + b"\r\n", b"x" * 1000), f'; it says: "{"x" * 200}"'),
+    ],
+    ids=["steers a terminal", "never comes", "half", "blank", "a page", "endless"],
+)
+async def test_the_reason_of_a_refusal_is_told_as_far_as_it_is_one(
+    handler: Handler, reason: str, session: aiohttp.ClientSession
+) -> None:
+    async with rogue(handler, bodies=True) as url:
+        client = HubClient(url, "app", session, limits=SHORT)
+        for attempt in (client.subscribe(["all"], print, print), client.broadcast("all", "x")):
+            with pytest.raises(HubRefused) as caught:
+                await attempt
+            assert str(caught.value) == f"the hub {url} refuses (status 503){reason}"
+            assert (caught.value.status, caught.value.retry_after_s) == (503, 7.0)
 
 
 @pytest.mark.parametrize(

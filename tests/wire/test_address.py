@@ -270,7 +270,7 @@ def test_hubs_are_normalised(text: str, expected: str) -> None:
         ("", "write it like https://"),
         ("https://", "no name"),
         ("x" * 2000, "at most 1024"),
-        ("http://hub.example.com", "write https://, or allow hub.example.com by name"),
+        ("http://hub.example.com", "write https://, or allow it for this host with --allow-http hub.example.com"),
         ("http://192.168.0.7", "write https://"),
         ("http://localhost.example.com", "write https://"),
         ("ftp://hub.example.com", "write https://"),

@@ -149,6 +149,8 @@ def hubs(arguments: argparse.Namespace) -> int:
                 ("hub", "state", "source", "last fault"), rows,
                 "no hubs: add one with `ssb-rtc hubs add https://...`",
             )  # fmt: skip
+            if arguments.action == "remove":
+                print("it is removed; after a day it may come back, where others tell of it")
         return 0
 
     return run_with_link(arguments, body, need_peer=arguments.why is not None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from ssb_rtc.hub import answers
+from ssb_rtc.hub import answers, pages, refusals
 from ssb_rtc.hub.clients import NOBODY, client_of
 from ssb_rtc.hub.limits import BODY_LIMIT_BYTES
 
@@ -227,12 +227,13 @@ class Connection(asyncio.Protocol):
             self._end()
         elif wait_s := self._hub.wait_s(self):
             self._last = True
-            refusal = answers.empty(answers.TOO_MANY, self._hub.date, keep=False, retry_after_s=wait_s)
+            refused = refusals.too_many_requests(self._hub.limits, wait_s)
+            refusal = answers.refusal(refused, self._hub.ends, keep=False, bodyless=method == b"HEAD")
             self._answer_in_turn(refusal, keep=False)
         elif modern and not self._hosted:
-            self._answer_in_turn(answers.hostless(self._hub.date), keep=False)
+            self._answer_in_turn(answers.hostless(self._hub.ends), keep=False)
         elif modern and self._expect is not None and not _CONTINUE.search(self._expect):
-            self._answer_in_turn(answers.unexpected(self._hub.date, self._keep), keep=self._keep)
+            self._answer_in_turn(answers.unexpected(self._hub.ends, self._keep), keep=self._keep)
         else:
             if modern and self._expect is not None:
                 self._in_turn(partial(self._say, answers.CONTINUE, True))
@@ -310,7 +311,7 @@ class Connection(asyncio.Protocol):
         """The subscription holds: from now on it is a stream."""
         hub = self._hub
         self.subscribed = True
-        self.transport.write(answers.stream(hub.date, keep=self._keep, chunked=self.chunked))
+        self.transport.write(answers.stream(hub.ends, keep=self._keep, chunked=self.chunked))
         if self._paused:
             hub.fell_behind(self)
         sock = self.transport.get_extra_info("socket")
@@ -413,11 +414,11 @@ class Connection(asyncio.Protocol):
     def _route(self, method: bytes, modern: bool) -> None:
         hub, keep = self._hub, self._keep
         if method == b"OPTIONS":
-            self._answer_in_turn(answers.empty(answers.OK, hub.date, keep=keep, sized=modern), keep=keep)
+            self._answer_in_turn(answers.empty(answers.OK, hub.ends, keep=keep, sized=modern), keep=keep)
         elif self._url == b"/" and not (self._html and method in (b"GET", b"HEAD")):
             text = hub.status_text()
             bodyless = method == b"HEAD"
-            page = answers.status_page(text, hub.date, keep=keep, chunked=modern, bodyless=bodyless)
+            page = answers.status_page(text, hub.ends, keep=keep, chunked=modern, bodyless=bodyless)
             self._answer_in_turn(page, keep=keep)
         elif self._url.startswith(b"/v1/") and method == b"POST":
             self._phase = _POST
@@ -429,10 +430,10 @@ class Connection(asyncio.Protocol):
             self._subscribe(self._url[4:].partition(b"?")[0], modern)
         else:
             bodyless = method == b"HEAD"
-            more = hub.page(self, self._url, keep=keep, bodyless=bodyless) if method in _READS else None
-            sized = modern and not bodyless
-            absent = answers.empty(answers.NOT_FOUND, hub.date, keep=keep, sized=sized)
-            self._answer_in_turn(more or absent, keep=keep)
+            page = answers.empty(answers.NOT_FOUND, hub.ends, keep=keep, sized=modern and not bodyless)
+            if method in _READS:
+                page = pages.page(hub, self.client.local, self._url, keep=keep, bodyless=bodyless) or page
+            self._answer_in_turn(page, keep=keep)
 
     def _is_for(self, host: str, forwarded: bytes | None) -> None:
         self.client = client_of(host) if forwarded is None else self._hub.proxies.behind(host, forwarded)

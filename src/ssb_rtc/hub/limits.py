@@ -46,7 +46,7 @@ class HubLimits:
     """For a whole request head, counted from the connection or from its first byte."""
     body_s: float = 30.0
     keep_alive_s: float = 6.0
-    """An idle connection is closed after this; a second more than the `Keep-Alive: timeout=5` that it was told."""
+    """An idle connection is closed after this. It was told `sweep_s` less: `Keep-Alive: timeout=5`, as Node does."""
     reader_buffer_bytes: int = 512 * 1024
     """A subscriber that is further behind is dropped."""
     reader_stall_s: float = 60.0

@@ -13,6 +13,7 @@ from ssb_rtc.hub import answers
 if TYPE_CHECKING:
     from ssb_rtc.hub.server import HubServer
 
+NAME = "ssb-rtc hub"
 JSON = b"application/json; charset=utf-8"
 
 _PEOPLE = """<!doctype html>
@@ -49,14 +50,32 @@ class Metrics:
     """Whether everybody may read it, or only this machine."""
 
 
+def page(hub: HubServer, local: bool, url: bytes, *, keep: bool, bodyless: bool) -> bytes | None:
+    """The answer for a page of ours, or None. local: this machine asks, which may know more than others."""
+    trouble = hub.trouble
+    if trouble not in (None, "draining") and not local:
+        trouble = "the broker is away"  # where it is, is nobody's business
+    if url == b"/":
+        text = for_people(NAME, hub.version, hub.subscribers, trouble)
+        return answers.people_page(text, hub.ends, keep=keep, bodyless=bodyless)
+    if url == b"/healthz":
+        status, text = health(trouble)
+        return answers.plain_page(status, JSON, text, hub.ends, keep=keep, bodyless=bodyless)
+    if url == b"/metrics" and hub.metrics is not None and (local or hub.metrics.for_all):
+        text = hub.metrics.render(hub)
+        return answers.plain_page(answers.OK, hub.metrics.kind, text, hub.ends, keep=keep, bodyless=bodyless)
+    return None
+
+
 def for_people(name: str, version: str, subscribers: int, trouble: str | None) -> bytes:
     """`GET /` for a browser."""
+    state = "All is well." if trouble is None else f"In trouble: {trouble}."
     text = _PEOPLE.format(
         name=html.escape(name),
         version=html.escape(version),
         subscribers=subscribers,
         noun="subscriber" if subscribers == 1 else "subscribers",
-        state="It is about to stop." if trouble == "draining" else "All is well." if trouble is None else "In trouble.",
+        state="It is about to stop." if trouble == "draining" else html.escape(state),
     )
     return text.encode()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import errno
 import importlib.metadata
 import logging
 import ssl
@@ -18,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ssb_rtc.errors import ListenFailed, MisuseError
-from ssb_rtc.hub import answers, pages
+from ssb_rtc.hub import answers, pages, refusals
 from ssb_rtc.hub.broker import Broker, BrokerAway, MemoryBroker
 from ssb_rtc.hub.clients import Proxies, client_of
 from ssb_rtc.hub.connection import Connection
@@ -26,21 +25,19 @@ from ssb_rtc.hub.counts import Counts
 from ssb_rtc.hub.drain import end_one_by_one
 from ssb_rtc.hub.fanout import deliver
 from ssb_rtc.hub.limits import HubLimits
+from ssb_rtc.hub.listening import listen_sentence
 from ssb_rtc.hub.quotas import Quotas
 from ssb_rtc.hub.readers import too_slow
+from ssb_rtc.hub.refusals import Refusal, Refused
 from ssb_rtc.hub.rooms import Rooms, RoomsFull
 from ssb_rtc.hub.tls_door import TlsDoor
 
-NAME = "ssb-rtc hub"
 BACKLOG = 4096
 """Connections that wait to be accepted, as many as Linux allows unless told otherwise (net.core.somaxconn). After a
 restart thousands come at once, and whoever finds no place tries again only after a second."""
 
 MANY_READERS = 200
 """Writing to so many takes longer than Redis and the kernel need to hand over the posts that came at the same time."""
-
-RETRY_WHEN_FULL_S = 30
-RETRY_WHEN_AWAY_S = 5
 
 _log = logging.getLogger("ssb_rtc.hub")
 
@@ -78,8 +75,8 @@ class HubServer:
         self._tls = tls
         self.now_s = 0.0
         """The loop's time at the last sweep: what deadlines are counted in, to the second."""
-        self.date = b""
-        self._version = _version()
+        self.ends = answers.ends_of("", 0.0)
+        self.version = _version()
         self._rooms: Rooms[Connection] = Rooms(
             channels_max=limits.channels_max,
             subscribers_max=limits.subscribers_max,
@@ -120,7 +117,7 @@ class HubServer:
         except (OSError, OverflowError, UnicodeError) as error:
             self._stop_sweeping()
             await self.broker.close()
-            raise ListenFailed(_listen_sentence(host, port, error)) from error
+            raise ListenFailed(listen_sentence(host, port, error)) from error
         self._name = self._server.sockets[0].getsockname()
 
     @property
@@ -239,25 +236,10 @@ class HubServer:
 
     def subscribe(self, connection: Connection, names: list[bytes]) -> None:
         """Make it a subscriber of `names`, or refuse it; either is told to it, perhaps later."""
-        if self.draining:
-            self._refuse(connection, RETRY_WHEN_AWAY_S)
-            return
-        if connection.proxy is not None and not connection.exempt and not self._within_quota(connection):
-            self._refuse(connection, RETRY_WHEN_FULL_S)
-            return
-        if connection.counted:
-            if not self._quotas.subscribed(connection.counted, len(names), self._loop.time()):
-                self._refuse(connection, RETRY_WHEN_FULL_S)
-                return
-            connection.subscriptions = len(names)
         try:
-            self._rooms.check(names, self._waiting_names)
-            confirmation = self.broker.subscribe(names)
-        except RoomsFull:
-            self._refuse(connection, RETRY_WHEN_FULL_S)
-            return
-        except BrokerAway:
-            self._refuse(connection, RETRY_WHEN_AWAY_S)
+            confirmation = self._asked_for(connection, names)
+        except Refused as error:
+            self._refuse(connection, error.refusal)
             return
         if confirmation is None:
             self._admit(connection, names)
@@ -268,20 +250,20 @@ class HubServer:
 
     def post(self, connection: Connection, name: bytes, body: bytes, *, keep: bool, sized: bool) -> None:
         """Hand a body to the broker. What is delivered at once is answered before the loop turns again."""
-        status, wait_s, counts = answers.OK, 0, self.counts
+        refused, counts = None, self.counts
         keep = keep and not self.draining
         if b"\n" in body or b"\r" in body:
-            status = answers.BAD_REQUEST
+            refused = refusals.LINE_BREAK
             counts.posts_invalid += 1
         elif not connection.exempt and (wait_s := self._wait_s(connection, name, len(body))):
-            status = answers.TOO_MANY
+            refused = refusals.too_many_posts(wait_s)
             counts.posts_limited += 1
             _tell_of(connection, "post limited")
         else:
             try:
                 taken = self.broker.publish(name, body)
             except BrokerAway:
-                status, wait_s = answers.FULL, RETRY_WHEN_AWAY_S
+                refused = refusals.BROKER_AWAY
                 counts.posts_failed += 1
             else:
                 if taken is not None:
@@ -290,7 +272,7 @@ class HubServer:
                     return
                 counts.posts += 1
                 counts.post_bytes += len(body)
-        answer = answers.empty(status, self.date, keep=keep, sized=sized, retry_after_s=wait_s or None)
+        answer = self._post_answer(refused, keep=keep, sized=sized)
         self._owed.append(_Owed(connection, answer, keep))
         self._flush_soon()
 
@@ -304,23 +286,7 @@ class HubServer:
 
     def status_text(self) -> bytes:
         """The JSON of `GET /`."""
-        return answers.status_text(NAME, self._version, self._rooms.subscriptions)
-
-    def page(self, connection: Connection, url: bytes, *, keep: bool, bodyless: bool) -> bytes | None:
-        """The answer for a page that npm's hub does not have, or None."""
-        if url == b"/":
-            text = pages.for_people(NAME, self._version, self._rooms.subscriptions, self.trouble)
-            return answers.people_page(text, self.date, keep=keep, bodyless=bodyless)
-        if url == b"/healthz":
-            trouble = self.trouble
-            if trouble not in (None, "draining") and not connection.client.local:
-                trouble = "the broker is away"  # where it is, is nobody's business
-            status, text = pages.health(trouble)
-            return answers.plain_page(status, pages.JSON, text, self.date, keep=keep, bodyless=bodyless)
-        if url == b"/metrics" and self.metrics is not None and (connection.client.local or self.metrics.for_all):
-            text = self.metrics.render(self)
-            return answers.plain_page(answers.OK, self.metrics.kind, text, self.date, keep=keep, bodyless=bodyless)
-        return None
+        return answers.status_text(pages.NAME, self.version, self._rooms.subscriptions)
 
     def flush(self) -> None:
         """Deliver what is queued with one write for each subscriber, then answer the posts."""
@@ -348,10 +314,10 @@ class HubServer:
         if not taken.cancelled() and taken.result():
             self.counts.posts += 1
             self.counts.post_bytes += size_bytes
-            answer = answers.empty(answers.OK, self.date, keep=keep, sized=sized)
+            answer = self._post_answer(None, keep=keep, sized=sized)
         else:
             self.counts.posts_failed += 1
-            answer = answers.empty(answers.FULL, self.date, keep=keep, sized=sized, retry_after_s=RETRY_WHEN_AWAY_S)
+            answer = self._post_answer(refusals.BROKER_AWAY, keep=keep, sized=sized)
         if self._owed:
             # What was refused before it on the same connection.
             self.flush()
@@ -368,7 +334,7 @@ class HubServer:
             self._admit(connection, names)
         else:
             self.broker.unsubscribe(names)
-            self._refuse(connection, RETRY_WHEN_AWAY_S)
+            self._refuse(connection, refusals.ENDING if self.draining else refusals.BROKER_AWAY)
 
     # -- inside
 
@@ -406,22 +372,48 @@ class HubServer:
     def _wait_s(self, connection: Connection, name: bytes, size_bytes: int) -> int:
         return self._quotas.charge(connection.client.key, name, size_bytes, self._loop.time())
 
+    def _asked_for(self, connection: Connection, names: list[bytes]) -> asyncio.Future[bool] | None:
+        """The broker's confirmation to come, None where it has confirmed. Raises Refused."""
+        limits = self.limits
+        if len(names) > limits.channels_per_subscriber_max:
+            raise Refused(refusals.too_many_channels(limits))
+        if self.draining:
+            raise Refused(refusals.ENDING)
+        if connection.proxy is not None and not connection.exempt and not self._within_quota(connection):
+            raise Refused(refusals.too_many_connections(limits))
+        if connection.counted:
+            if not self._quotas.subscribed(connection.counted, len(names), self._loop.time()):
+                raise Refused(refusals.too_many_subscriptions(limits))
+            connection.subscriptions = len(names)
+        try:
+            self._rooms.check(names, self._waiting_names)
+            return self.broker.subscribe(names)
+        except RoomsFull as full:
+            raise Refused(refusals.full(str(full))) from None
+        except BrokerAway:
+            raise Refused(refusals.BROKER_AWAY) from None
+
     def _admit(self, connection: Connection, names: Sequence[bytes]) -> None:
         if self._rooms.pending:
             self.flush()
         try:
             self._rooms.subscribe(connection, names, self._loop.time())
-        except RoomsFull:
+        except RoomsFull as full:
             self.broker.unsubscribe(names)
-            self._refuse(connection, RETRY_WHEN_FULL_S)
+            self._refuse(connection, refusals.full(str(full)))
             return
         self._guests.discard(connection)
         connection.confirmed()
 
-    def _refuse(self, connection: Connection, retry_after_s: int) -> None:
+    def _refuse(self, connection: Connection, refusal: Refusal) -> None:
         self.counts.subscriptions_refused += 1
         _tell_of(connection, "subscription refused")
-        connection.refused(answers.empty(answers.FULL, self.date, keep=False, retry_after_s=retry_after_s))
+        connection.refused(answers.refusal(refusal, self.ends, keep=False))
+
+    def _post_answer(self, refused: Refusal | None, *, keep: bool, sized: bool) -> bytes:
+        if refused is None:
+            return answers.empty(answers.OK, self.ends, keep=keep, sized=sized)
+        return answers.refusal(refused, self.ends, keep=keep)
 
     def _unsubscribe(self, connection: Connection) -> None:
         names = self._waiting.pop(connection, None)
@@ -460,7 +452,9 @@ class HubServer:
         self.now_s = now_s = self._loop.time()
         self.lag_s = max(0.0, now_s - self._sweep_due_s)
         self._sweep_due_s = now_s + self.limits.sweep_s
-        self.date = email.utils.formatdate(time.time(), usegmt=True).encode()
+        # A deadline counts from the last sweep, so it may come by one earlier.
+        idle_s = self.limits.keep_alive_s - self.limits.sweep_s
+        self.ends = answers.ends_of(email.utils.formatdate(time.time(), usegmt=True), idle_s)
         self._rooms.beat(answers.HEARTBEAT, now_s)
         if self._rooms.pending or self._behind:
             self.flush()
@@ -501,17 +495,3 @@ def _version() -> str:
         return importlib.metadata.version("ssb-rtc")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _listen_sentence(host: str, port: int, error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken by another program: stop it, or choose another port"
-    if number == errno.EACCES:
-        return f"port {port} on {host} needs more rights than this program has: choose one above 1023"
-    # From Python 3.13 on, asyncio passes over addresses that are not there, and then says so without a number.
-    if number == errno.EADDRNOTAVAIL or (isinstance(error, OSError) and number is None):
-        return f"{host} is no address of this machine: listen on 0.0.0.0, :: or 127.0.0.1"
-    if isinstance(error, OverflowError):
-        return f"{port} is no port: it must be from 0 to 65535"
-    return f"{host} port {port} can't be listened on: {error}"

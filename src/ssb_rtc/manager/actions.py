@@ -108,6 +108,8 @@ class HubAddressAdded(_Action, frozen=True, tag="HUB_ADDRESS_ADDED"):
     private: bool = False
     """Never told to other peers."""
     last_success_wall_s: float | None = None
+    announces: bool = True
+    """False where what is spoken there has no announcements of ours, nor knocks: the swarm dialect."""
     """When it last was healthy, from the stored table: what did well before comes first."""
 
 

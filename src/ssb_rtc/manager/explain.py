@@ -80,6 +80,8 @@ def _about_unknown_hub(state: State, hub: HubUrl) -> Explanation:
         following = f"its host may be asked again in {left_h:.1f} h"
     elif found >= needed:
         following = "it enters the table within a minute, if that has room"
+        if vouching.questions_left(state) <= 0:
+            following = "it waits: as many hosts were asked within a day as may be asked whether a hub is there"
     return Explanation(hub, "DISCONNECTED", tuple(because), (), (following,))
 
 
@@ -92,7 +94,7 @@ def why_not_connected(state: State, row: Peer, slots: Slots) -> str:
     if state.closing:
         return "this peer is shutting down"
     if not row.routes:
-        return "no way to it is known: it waits until the peer announces itself"
+        return f"no way to it is known: it waits until the peer announces itself{_who_does_not(state)}"
     if row.parked:
         return "none of its hubs is connected"
     full = slots.refuses_dial(state.settings, near=is_near(state, row), asked=row.asked)
@@ -138,6 +140,13 @@ def why_hub_waits(state: State, hub: Hub) -> str:
     return f"it is {what} in {max(0.0, wait_s):.0f} s"
 
 
+def _who_does_not(state: State) -> str:
+    """What to add where it is said that a peer may announce itself: on our hubs, those of our kind may not."""
+    if not state.hubs or any(hub.announces for hub in state.hubs.values()):
+        return ""
+    return ", as webrtc-swarm's do on our hubs, but peers like ours don't"
+
+
 def _why_unknown(state: State, peer: PeerId) -> str:
     if peer in state.blocked:
         return "the peer is blocked"
@@ -145,7 +154,7 @@ def _why_unknown(state: State, peer: PeerId) -> str:
         return "that is no peer id"
     if peer == state.own:
         return "that is ourselves"
-    if peer in state.inboxes:
+    if peer in state.inboxes and not _who_does_not(state):
         return "nothing came of our knocks: it is on none of our hubs, or has no room, or they don't carry our signals"
     if state.settings.strangers_max == 0 and peer in state.hops:
         return (
@@ -161,11 +170,12 @@ def _next_of_unknown(state: State, peer: PeerId) -> str:
     if peer == state.own or public_key(peer) is None:
         return "nothing"
     knocks = [due_s for key, due_s in state.timers.items() if key.startswith("knock:")]
-    if peer in state.inboxes and knocks:
+    if peer in state.inboxes and knocks and not _who_does_not(state):
         return f"it is knocked at in {max(0.0, min(knocks) - state.now.mono_s):.0f} s, or knocks at ours when it comes"
     if state.settings.strangers_max == 0 and peer in state.hops:
         return "somebody who is linked with both introduces us, or both welcome strangers until the first link"
-    return "it is dialled when it announces itself, or when somebody here names an address of it"
+    itself = "announces itself" + _who_does_not(state)
+    return f"it is dialled when it {itself}, or when somebody here names an address of it"
 
 
 def _about_peer(state: State, row: Peer) -> Iterator[str]:
@@ -256,6 +266,8 @@ def _about_hub(state: State, hub: Hub) -> Iterator[str]:
 def _next_of_hub(state: State, hub: Hub) -> str:
     now_s = state.now.mono_s
     if hub.connected_s is not None:
+        if not hub.announces:
+            return "nothing is announced there, as it is in use for webrtc-swarm's peers: we dial those that we hear"
         if state.settings.strangers_max == 0:
             return "we announce nothing there, as no strangers are wanted"
         return f"we announce ourselves there in {max(0.0, state.timers[announce_timer(hub.url)] - now_s):.0f} s"

@@ -16,7 +16,7 @@ from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX, broadcast_soon
 from ssb_rtc.manager.hubs import hurry
 from ssb_rtc.manager.state import Hub, Witness
 from ssb_rtc.manager.turn import Turn, hub_timer
-from ssb_rtc.manager.vouching import asked_s_ago, count, host_of, is_alone, is_named_by_friend
+from ssb_rtc.manager.vouching import asked_s_ago, count, host_of, is_alone, is_named_by_friend, questions_left
 from ssb_rtc.types import HubUrl
 
 BATCH_MAX = 64
@@ -70,6 +70,7 @@ def _enter(turn: Turn, found: dict[HubUrl, int], room: int) -> None:
     # By chance, or whoever names many hubs with early letters would be the only one who is heard.
     drawn = {hub: turn.uniform(0.0, 1.0) for hub in found if asked_s_ago(turn, hub) is None}
     best = _one_of_each_host(turn, found, drawn)
+    room = min(room, questions_left(turn) - sum(not hub.is_proven and hub.probe is None for hub in turn.hubs.values()))
     for hub in sorted(best, key=lambda hub: (-found[hub], drawn[hub]))[: max(0, room)]:
         turn.put_hub(Hub(hub, "gossip"))
 

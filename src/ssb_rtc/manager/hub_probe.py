@@ -5,7 +5,8 @@
         -> HUB_PROBE_FAILED -> it leaves the table; while others vouch for it, it may come back after a day
 
 A host is asked once in `hub_probe_pause_s`, whatever hubs are said to be there and however often we are started: who
-gets others to name an address must not make all of us knock there. While it is asked, `hub:<url>` is the time-out.
+gets others to name an address must not make all of us knock there. As a domain has names without end, no more than
+`hub_probes_max` are asked in that time. While one is asked, `hub:<url>` is the time-out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.hub_table import URL_CHARACTERS_MAX
 from ssb_rtc.manager.state import Hub
 from ssb_rtc.manager.turn import Turn, hub_timer, short
-from ssb_rtc.manager.vouching import asked_s_ago, host_of, is_enough
+from ssb_rtc.manager.vouching import asked_s_ago, host_of, is_enough, questions_left
 from ssb_rtc.types import HubUrl
 
 PROBES_MAX = 1_024
@@ -32,6 +33,8 @@ def begin(turn: Turn, hub: Hub) -> None:
         return _drop(turn, hub, "its host was asked within a day")
     if not is_enough(turn, hub.url):
         return _drop(turn, hub, "too few vouch for it by now")
+    if questions_left(turn) <= 0:
+        return _drop(turn, hub, "enough hosts were asked today")
     host, probe = host_of(hub.url), turn.new_id()
     remember(turn, hub.url)
     turn.put_hub(replace(hub, probe=probe))

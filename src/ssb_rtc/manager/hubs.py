@@ -38,7 +38,14 @@ def address_added(turn: Turn, action: a.HubAddressAdded) -> None:
     if len(turn.hubs) >= turn.settings.hubs_max and not _make_room(turn, action):
         return turn.ignore(action, f"the table is full with {turn.settings.hubs_max} hubs")
     success_s = action.last_success_wall_s
-    hub = Hub(action.hub, action.source, action.private, last_success_wall_s=success_s, tried=action.stored)
+    hub = Hub(
+        action.hub,
+        action.source,
+        action.private,
+        last_success_wall_s=success_s,
+        tried=action.stored,
+        announces=action.announces,
+    )
     if hub.source == "gossip":
         turn.put_hub(hub)  # whether it is connected depends on the others: see `fill`
     else:

@@ -165,6 +165,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The same while we are on no hub at all."""
     hub_probe_pause_s: float = 86_400.0
     """A host is asked at most so often whether a hub is there."""
+    hub_probes_max: int = 32
+    """Hosts that are asked in that time, whatever others name; twice as many on a day on which we were on no hub."""
     broadcast_delay_s: float = 5.0
     """Changes of the hub table within this time go out as one broadcast."""
     pass_on_delay_s: float = 120.0

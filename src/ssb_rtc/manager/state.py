@@ -232,6 +232,8 @@ class Hub(msgspec.Struct, frozen=True, gc=False):
     announcements: int = 0
     """Announcements since we last had a reason to be eager; each one stretches the pause before the next."""
     last_error: str = ""
+    announces: bool = True
+    """False where we can neither announce ourselves nor knock, but only dial whom we hear."""
 
     @property
     def is_proven(self) -> bool:

@@ -27,11 +27,11 @@ def is_named_by_friend(tables: State | Turn, hub: HubUrl) -> bool:
     )
 
 
-def is_alone(turn: Turn) -> bool:
+def is_alone(tables: State | Turn) -> bool:
     """Whether we have been on no hub at all for a while."""
-    if any(hub.connected_s is not None for hub in turn.hubs.values()):
+    if any(hub.connected_s is not None for hub in tables.hubs.values()):
         return False
-    return turn.mono_s - turn.online_s >= turn.settings.hub_probe_urgent_s
+    return tables.now.mono_s - tables.online_s >= tables.settings.hub_probe_urgent_s
 
 
 def is_enough(turn: Turn, hub: HubUrl) -> bool:
@@ -46,6 +46,16 @@ def host_of(hub: HubUrl) -> str:
     """The host in a hub's address, without port, brackets and credentials."""
     authority = hub.partition("//")[2].partition("/")[0].rpartition("@")[2]
     return authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
+
+
+def questions_left(tables: State | Turn) -> int:
+    """How many more hosts may be asked today: a name costs nothing, so two who name many would have us ask for ever.
+
+    Who is on no hub at all may ask as many again, or what was spent on made-up names would keep it there.
+    """
+    since_s = tables.now.mono_s - tables.settings.hub_probe_pause_s
+    asked = sum(at_s > since_s for at_s in tables.probes.values())
+    return tables.settings.hub_probes_max * (2 if is_alone(tables) else 1) - asked
 
 
 def asked_s_ago(tables: State | Turn, hub: HubUrl) -> float | None:

@@ -20,9 +20,11 @@ from ssb_rtc.types import Json, PeerId, feed_of
 from ssb_rtc.wire.envelope import looks_sealed
 from ssb_rtc.wire.swarm import is_peer_id
 
-PASSED_S: Final = 5.0
-PASSED_BURST: Final = 100
-"""Envelopes for one peer that asks: an attempt takes about twenty within a second or two."""
+PASSED_S: Final = 2.0
+PASSED_BURST: Final = 50
+"""Envelopes for one peer that asks: an attempt takes about twenty within a second or two. Less than a receiver reads of
+us, or one who asks could keep all others from it.
+"""
 PASSED_ALL_S: Final = 20.0
 PASSED_ALL_BURST: Final = 300
 """For all whom we follow together, and as much for all others together: strangers keep no friend from it."""

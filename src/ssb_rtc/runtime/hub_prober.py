@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from ssb_rtc.signalhub import guarded
 from ssb_rtc.signalhub.guarded import NotAsked
-from ssb_rtc.storage.hub_entries import HubEntries
+from ssb_rtc.storage.hub_entries import DAY_MS, HubEntries
 from ssb_rtc.types import HubUrl
-
-DAY_MS: Final = 86_400_000
 
 
 class HubProber:

@@ -27,6 +27,8 @@ INBOUND_HANDSHAKES_MAX: Final = 64
 """Inbound streams that may be in their handshake at once."""
 GUESTS_MAX: Final = 16
 """Links of those who hold an invite that may be open at once."""
+GUESTS_OF_A_CODE_MAX: Final = 2
+"""Of these, those with one invite: whoever holds a single code must not keep out all who hold others."""
 GUEST_LIMIT_S: Final = 60.0
 """The longest that such a link may last."""
 PING_LIMIT_S: Final = 5.0
@@ -90,6 +92,8 @@ class LinkTable:
         self._last_id = 0
         self._shaking: dict[Stream, None] = {}
         """Inbound streams that are in their handshake, the oldest first."""
+        self._entering: dict[Stream, PeerId] = {}
+        """Those of them that were admitted as a guest, by invite: many at once must not pass as one each."""
 
     def get(self, number: int) -> Link | None:
         """The open link of this number."""
@@ -129,13 +133,21 @@ class LinkTable:
             del self._shaking[oldest]
             oldest.abort("too many handshakes at once")
         self._shaking[stream] = None
+
+        def admit(proven: PeerId) -> Caller | None:
+            caller = self._admit(proven)
+            if caller is Caller.GUEST:
+                self._entering[stream] = proven
+            return caller
+
         try:
-            link = await self._accept(stream, self._admit)
+            link = await self._accept(stream, admit)
         except SsbRtcError as fault:
             logger.info("a caller at %s came to nothing: %s", stream.description, fault)
             return
         finally:
             self._shaking.pop(stream, None)
+            self._entering.pop(stream, None)
         if link.caller is Caller.PEER:
             self._add(link, Route("inbound", stream.description), None, began=False)
         else:
@@ -151,12 +163,13 @@ class LinkTable:
         if self._is_blocked(proven):
             return None
         if proven in self._guests:
-            return Caller.GUEST if self._guests_now < GUESTS_MAX else None
+            return Caller.GUEST if self._has_place_for(proven) else None
         return Caller.PEER
 
-    @property
-    def _guests_now(self) -> int:
-        return sum(link.caller is Caller.GUEST for link in self._visits)
+    def _has_place_for(self, guest: PeerId) -> bool:
+        guests = [link.remote for link in self._visits if link.caller is Caller.GUEST]
+        guests += self._entering.values()
+        return len(guests) < GUESTS_MAX and guests.count(guest) < GUESTS_OF_A_CODE_MAX
 
     def _visit(self, link: Link) -> None:
         self._visits.add(link)

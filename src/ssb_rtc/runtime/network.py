@@ -24,7 +24,7 @@ from ssb_rtc.feeds.refs import feed_id
 from ssb_rtc.manager import actions as a
 from ssb_rtc.manager import effects as e
 from ssb_rtc.manager.settings import Settings as Policy
-from ssb_rtc.manager.state import KnownHub, Now, Route, State, Witness, initial
+from ssb_rtc.manager.state import HubSource, KnownHub, Now, Route, State, Witness, initial
 from ssb_rtc.manager.view import hubs_view
 from ssb_rtc.runtime.downloads import DownloadWatch, Progress
 from ssb_rtc.runtime.driver import Driver
@@ -195,7 +195,7 @@ class Network:
         if self._book:
             self._dispatch(a.HubEntriesReceived())
         for hub in hubs:
-            self._dispatch(a.HubAddressAdded(hub.url, hub.source, True, hub.private, hub.last_success_wall_s))
+            self._added(hub.url, hub.source, True, hub.private, hub.last_success_wall_s)
         for peer, address in known:
             self._meet(peer, address)
         await self._driver.settled()
@@ -238,7 +238,7 @@ class Network:
         if not isinstance(target, addresses.RtcTarget):
             return Route("address", str(address))
         if target.hub not in self._driver.state.hubs:
-            self._dispatch(a.HubAddressAdded(target.hub, FOR_THIS_RUN, stored=True))
+            self._added(target.hub, FOR_THIS_RUN, stored=True)
         return Route("hub", target.hub)
 
     async def _network_changed(self) -> None:
@@ -308,7 +308,18 @@ class Network:
 
     def add_hub(self, hub: HubUrl, *, private: bool = False, invited: bool = False) -> None:
         """Keep this hub and meet there; a private one is never told to others. invited: an invitation names it."""
-        self._dispatch(a.HubAddressAdded(hub, "invite" if invited else "user", private=private))
+        self._added(hub, "invite" if invited else "user", private=private)
+
+    def _added(
+        self,
+        hub: HubUrl,
+        source: HubSource,
+        stored: bool = False,
+        private: bool = False,
+        last_success_wall_s: float | None = None,
+    ) -> None:
+        announces = not speaks_swarm(hub)
+        self._dispatch(a.HubAddressAdded(hub, source, stored, private, last_success_wall_s, announces))
 
     def remove_hub(self, hub: HubUrl) -> None:
         """Forget this hub and leave it."""

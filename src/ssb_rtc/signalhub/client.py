@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -33,6 +34,8 @@ KEEP_ALIVE_S = 4.0
 """Under the 5 s after which signalhub closes an idle connection, so that a POST never meets a closing one."""
 
 RETRY_AFTER_MAX_S = 3600.0
+REASON_LIMIT_BYTES = 200
+"""What is read of the reason of a refusal."""
 READ_BYTES = 16 * 1024
 """What is read and parsed in one go, before others get their turn on the loop."""
 LINE_BYTES = 64
@@ -52,6 +55,8 @@ class ClientLimits:
     silence_s: float = 75.0
     """A stream without an event or a heartbeat (one every 30 s) for this long is dead."""
     post_s: float = 15.0
+    reason_s: float = 2.0
+    """For the reason of a refusal, which is as good without one."""
     frame_bytes: int = BODY_LIMIT_BYTES + 1024
     read_rate_bytes_s: float = 512 * 1024
     """A hub that sends more is read no faster than this (lines count LINE_BYTES more); the rest waits at its end."""
@@ -167,7 +172,7 @@ class HubClient:
                 allow_redirects=False,
                 timeout=timeout,
             ) as response:
-                self._check_status(response)
+                await self._check_status(response)
         except TimeoutError as error:
             raise ConnectFailed(
                 f"the hub {shown(self.hub)} took no message within {self._limits.post_s:g} s"
@@ -203,36 +208,51 @@ class HubClient:
                     allow_redirects=False,
                     timeout=timeout,
                 )
-            self._check_status(response)
+            await self._check_status(response)
             self._check_stream(response)
         except TimeoutError as error:
             raise ConnectFailed(f"the hub {shown(self.hub)} gave no answer in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ConnectFailed(f"the hub {shown(self.hub)} can't be reached: {cause_of(error)}") from error
-        except TransportFault:
+        except BaseException:  # a fault of ours, or cancelled while the hub gives its reason
             if response is not None:
                 response.close()
             raise
         return response
 
-    def _check_status(self, response: aiohttp.ClientResponse) -> None:
+    async def _check_status(self, response: aiohttp.ClientResponse) -> None:
         status = response.status
         if status == 200:
             return
         where = shown(self.hub)
         wait_s = _retry_after_s(response.headers.get("Retry-After"))
         if status == 429:
-            sentence = f"the hub {where} has had too much from us"
+            sentence = f"the hub {where} has had too much from us{await self._reason(response)}"
         elif 300 <= status < 400:
             sentence = f"the hub {where} sends us elsewhere (status {status}); use the address that it moved to"
         elif status == 404:
             sentence = f"there is no signalhub at {where} (status 404)"
         else:
-            sentence = f"the hub {where} refuses (status {status})"
+            sentence = f"the hub {where} refuses (status {status}){await self._reason(response)}"
         raise HubRefused(sentence, status=status, retry_after_s=wait_s)
 
+    async def _reason(self, response: aiohttp.ClientResponse) -> str:
+        """What the hub says about its refusal, as its own words; nothing where that is no plain text, or takes long."""
+        if _type_of(response) != "text/plain":
+            return ""
+        said = b""
+        with suppress(TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            async with asyncio.timeout(self._limits.reason_s):
+                while len(said) < REASON_LIMIT_BYTES:
+                    data = await response.content.read(REASON_LIMIT_BYTES - len(said))
+                    if not data:
+                        break
+                    said += data
+        words = " ".join(_plain(said.decode(errors="replace")).split())
+        return f'; it says: "{words}"' if words else ""
+
     def _check_stream(self, response: aiohttp.ClientResponse) -> None:
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        kind = _type_of(response)
         if kind != "text/event-stream":
             raise TransportFault(
                 f"there is no signalhub at {shown(self.hub)}: it answers with {_plain(kind[:40]) or 'no type'}"
@@ -285,6 +305,10 @@ class HubClient:
             budget = min(limits.read_burst_bytes, budget + refill_bytes) - spent_bytes
             refilled_s, lines = now_s, parser.lines
             await asyncio.sleep(max(0.0, -budget / limits.read_rate_bytes_s))
+
+
+def _type_of(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _retry_after_s(text: str | None) -> float | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from ssb_rtc.feeds.hub_entry import HubEntry
 from ssb_rtc.storage.database import Database
 from ssb_rtc.types import FeedId, HubUrl
+
+DAY_MS: Final = 86_400_000
 
 
 class HubEntries:
@@ -39,8 +42,9 @@ class HubEntries:
         return dict(self._database.query("SELECT host, asked_ms FROM hub_probes"))
 
     def note_probe(self, host: str, asked_ms: int) -> None:
-        """A host is about to be asked."""
+        """A host is about to be asked; those that were asked a day before are forgotten."""
         with self._database.transaction() as connection:
+            connection.execute("DELETE FROM hub_probes WHERE asked_ms <= ?", (asked_ms - DAY_MS,))
             connection.execute("INSERT OR REPLACE INTO hub_probes(host, asked_ms) VALUES (?, ?)", (host, asked_ms))
 
     def forget_probe(self, host: str) -> None:

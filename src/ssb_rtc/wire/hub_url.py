@@ -53,7 +53,7 @@ def normalise_hub(text: str, *, allow_http: Collection[str] = ()) -> HubUrl:
         _refuse(shown, "a hub's address has no query and no fragment: leave out ? and # and what follows")
     host = _host(parts, shown)
     if scheme == "http" and not is_loopback(host) and host not in {entry.strip().lower() for entry in allow_http}:
-        _refuse(shown, f"http is not encrypted: write https://, or allow {host} by name in the setting allow_http")
+        _refuse(shown, f"http is not encrypted: write https://, or allow it for this host with --allow-http {host}")
     dialect, where = SWARM if swarm else "", _credentials(parts, shown) + _authority(host, parts, shown)
     return HubUrl(f"{dialect}{scheme}://{where}{_path(parts.path, shown)}")
 
