@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from ssb_rtc import Peer
-from ssb_rtc.dashboard import connections, orders
+from ssb_rtc.dashboard import orders
 from ssb_rtc.dashboard.answers import HEADERS
+from ssb_rtc.runtime import http_connections
 from ssb_rtc.testing import Swarm
 from tests.dashboard.visitor import LIMIT_S, Visitor, visited
 
@@ -303,7 +304,7 @@ async def test_too_many_streams_are_refused_and_leave_room_when_they_end(peer: P
 
 
 async def test_silent_connections_keep_nobody_out(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 3)
     async with visited(peer) as owner, owner.events() as events, asyncio.timeout(LIMIT_S):
         await events.next()
         silent = [await asyncio.open_connection("127.0.0.1", owner.dashboard.port) for _ in range(6)]
@@ -324,7 +325,7 @@ async def test_a_burst_of_connections_leaves_no_more_open_than_there_may_be(peer
         for one in silent:
             one.setblocking(False)
         ended: set[socket.socket] = set()
-        while len(ended) < len(silent) - connections.CONNECTIONS_MAX:
+        while len(ended) < len(silent) - http_connections.CONNECTIONS_MAX:
             ended |= {one for one in silent if one not in ended and _is_over(one)}
             await asyncio.sleep(0.01)
         assert (await owner.get("/api/messages"))[0] == 200
@@ -341,7 +342,7 @@ def _is_over(silent: socket.socket) -> bool:
 
 async def test_slow_bodies_of_strangers_keep_nobody_out(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any process of this machine can begin to hand in a token, and never end."""
-    monkeypatch.setattr(connections, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 3)
     async with visited(peer, enter=False) as owner, asyncio.timeout(LIMIT_S):
         begun = (
             f"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\n"
@@ -374,7 +375,7 @@ async def test_what_is_no_http_is_neither_logged_nor_repeated(peer: Peer, caplog
 
 
 async def test_a_connection_too_many_is_turned_away(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 2)
     async with visited(peer) as owner, owner.events() as one, owner.events() as other:
         await one.next()
         await other.next()

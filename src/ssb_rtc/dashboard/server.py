@@ -25,12 +25,12 @@ import ssb_rtc
 from ssb_rtc.dashboard import assets, blobs, guard, orders, streams
 from ssb_rtc.dashboard.answers import HEADERS, Refused, error_answer, json_answer, status_of
 from ssb_rtc.dashboard.api import Api
-from ssb_rtc.dashboard.connections import Connections
 from ssb_rtc.dashboard.keyring import SECRET_CHARACTERS_MAX, Keyring, Session
 from ssb_rtc.dashboard.live import LiveView
 from ssb_rtc.errors import ListenFailed, MisuseError, SsbRtcError
 from ssb_rtc.peer import Peer
 from ssb_rtc.plugins.base import Context, PermissionLists
+from ssb_rtc.runtime.http_connections import Connections
 from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import Json
 
@@ -92,7 +92,7 @@ class Dashboard:
         await self._runner.setup()
         serve = self._runner.server
         assert serve is not None
-        self._connections = Connections(serve)
+        self._connections = Connections(serve, _no_http)
         listening = _listen(self.port)
         self.port = listening.getsockname()[1]
         self._server = await asyncio.get_running_loop().create_server(self._connections, sock=listening)
@@ -288,6 +288,12 @@ def _http_error(fault: web.HTTPException) -> web.Response:
             return error_answer(413, f"a body has at most {orders.BODY_MAX} bytes")
         case _:
             return error_answer(fault.status, fault.reason)
+
+
+def _no_http() -> web.Response:
+    answer = error_answer(400, "this is no request that a browser makes")
+    answer.headers.update(HEADERS)
+    return answer
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -1,20 +1,18 @@
-"""How many connections there are at a time, and which of them make room. Any process of this machine can open some.
+"""The connections of a small HTTP server on this machine: how many at a time, and which of them make room.
 
-Only a request that has shown a session holds its place. Everything else (connections that say nothing, headers and
-bodies that come slowly) gives way to who comes next, the oldest first: so whoever hoards them keeps nobody out.
+Any process of the machine can open some. Only a request that is `held` (on the dashboard: one that has shown a session)
+keeps its place. Everything else (connections that say nothing, headers and bodies that come slowly) gives way to who comes next, the oldest first: so whoever hoards them keeps nobody out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-
-from ssb_rtc.dashboard.answers import HEADERS, error_answer
 
 CONNECTIONS_MAX: Final = 64
 """A browser keeps six, and one for each stream."""
@@ -30,11 +28,13 @@ BAD_REQUEST: Final = 400
 class Connections:
     """Makes the protocol of each connection, for `create_server`."""
 
-    def __init__(self, serve: web.Server) -> None:
+    def __init__(self, serve: web.Server, bad_request: Callable[[], web.Response]) -> None:
+        """bad_request: makes the answer to what is no HTTP."""
         self._serve = serve
+        self.bad_request = bad_request
         self._open: dict[object, Connection] = {}
         self._held: set[object] = set()
-        """Those with a request of somebody who has a session."""
+        """Those that make no room now."""
 
     def __call__(self) -> asyncio.Protocol:
         """A connection has come."""
@@ -97,8 +97,7 @@ class Connection(RequestHandler):
         """What is no HTTP is neither logged nor repeated: a cookie may stand in it, and anybody can send much of it."""
         if status != BAD_REQUEST:
             return super().handle_error(request, status, exc, message)
-        answer = error_answer(BAD_REQUEST, "this is no request that a browser makes")
-        answer.headers.update(HEADERS)
+        answer = self._connections.bad_request()
         answer.force_close()
         return answer
 
