@@ -167,9 +167,17 @@ def test_what_no_maker_writes_is_not_used() -> None:
     ):
         with pytest.raises(ConfigFault, match="not made well"):
             codes.require_as_made(replace(ONE, address=address), today_s)
-    for hub in ("swarm+https://hub.example", "Swarm+https://hub.example", "https://name:word@hub.example"):
+    for hub in (
+        "swarm+https://hub.example",
+        "Swarm+https://hub.example",
+        "https://name:word@hub.example",
+        "http://127.0.0.1:631/admin",
+        "http://[",
+    ):
         with pytest.raises(ConfigFault, match="not made well"):
             codes.require_as_made(replace(ONE, hubs=("https://hub.example", hub)), today_s)
+    for hub in ("http://127.0.0.1:8080", "http://localhost:8080/", "https://hub.example/@here"):
+        codes.require_as_made(replace(ONE, hubs=(hub,)), today_s)
     codes.require_as_made(replace(ONE, last_day=20_000 + codes.DAYS_MAX + 1), today_s)
     with pytest.raises(ConfigFault, match="more than 365 days"):
         codes.require_as_made(replace(ONE, last_day=20_000 + codes.DAYS_MAX + 2), today_s)

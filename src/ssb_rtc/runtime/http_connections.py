@@ -1,7 +1,8 @@
 """The connections of a small HTTP server on this machine: how many at a time, and which of them make room.
 
 Any process of the machine can open some. Only a request that is `held` (on the dashboard: one that has shown a session)
-keeps its place. Everything else (connections that say nothing, headers and bodies that come slowly) gives way to who comes next, the oldest first: so whoever hoards them keeps nobody out.
+keeps its place. Everything else (connections that say nothing, headers and bodies that come slowly) gives way to who
+comes next, the oldest first: so whoever hoards them keeps nobody out.
 """
 
 from __future__ import annotations

@@ -19,11 +19,12 @@ import struct
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import Final
+from urllib.parse import urlsplit
 
 from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.types import PeerId
 from ssb_rtc.wire.envelope import raw_key, require_bytes
-from ssb_rtc.wire.hub_url import SWARM
+from ssb_rtc.wire.hub_url import SWARM, is_loopback
 
 PREFIX: Final = "ssbjoin1"
 """The last character stands for the version, too: a code of a later one is not taken for a mistyped one."""
@@ -161,7 +162,8 @@ def parse_welcome(text: str) -> Welcome:
 def require_as_made(welcome: Welcome, wall_s: float) -> None:
     """Refuses what no maker writes, and whoever makes codes by hand could: for whoever is about to use one.
 
-    That is a hub where we would be announced by name or with somebody's password, an address that is no place of a
+    That is a hub where we would be announced by name or with somebody's password, one that is a path of some server on
+    this machine, an address that is no place of a
     network or leads to somebody else, and a year or more of trying. Raises ConfigFault.
     """
     address = welcome.address
@@ -178,7 +180,13 @@ def require_as_made(welcome: Welcome, wall_s: float) -> None:
 
 
 def _is_odd(hub: str) -> bool:
-    return hub.lower().startswith(SWARM) or "@" in hub
+    try:
+        parts = urlsplit(hub)
+        # On this machine all sorts of programs listen, and a path would be a question of the maker's choice to one.
+        asks = parts.scheme == "http" and is_loopback(parts.hostname or "") and parts.path.strip("/") != ""
+    except ValueError:
+        return True
+    return asks or "@" in parts.netloc or hub.lower().startswith(SWARM)
 
 
 def _checked(encoded: str) -> bytes:
