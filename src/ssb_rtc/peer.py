@@ -79,7 +79,8 @@ class Peer:
     folder: holds the identity, the database and the blobs; made when it is absent (unless `create` is False).
     settings: what the flags of `ssb-rtc start` set.
     online: meet and replicate; else only the files are open, and `start` goes online later.
-    restored: the folder comes from a backup, so nothing is published until a peer that holds our feed has answered.
+    restored: the folder comes from a backup, so nothing is published until a peer that holds our feed has answered. The
+        same holds where a peer ran on the folder before, and its database is gone.
     plugins: objects of this program's own, beside those that `settings.plugin` names.
     now_ms: the wall clock, in milliseconds since 1970.
     transports: ways to others in place of those over sockets, for tests; then no command reaches this peer either.
@@ -146,8 +147,9 @@ class Peer:
 
     def _open(self, own: Identity) -> None:
         """Opens the files and makes the plugins; what is opened here is closed by the stack, the last first."""
+        lost = files.has_lost_database(self.folder)
         database = self._open_database()
-        if self._restored:
+        if self._restored or lost:
             mark_imported(database)
         log, forks = Log(database), Forks(database)
         ingest = Ingest(log, forks, now_ms=self._now_ms, hmac_key=self.settings.hmac_key)

@@ -69,3 +69,9 @@ def test_errors_that_know_nothing_of_commands_get_advice() -> None:
     unknown = errors.RemoteCallError("method:rtc,watch is not in list of allowed methods")
     assert "another version" in advice_on(unknown)
     assert advice_on(errors.MisuseError("this is our own address: give that of another peer")) == ""
+
+
+def test_the_help_says_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "To begin: `ssb-rtc start`" in capsys.readouterr().out

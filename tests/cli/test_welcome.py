@@ -100,3 +100,26 @@ def test_a_qr_code_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(sys, "stdout", plain)
     welcome.print_qr(CODE)  # which could only fail there
     assert plain.tell() == 0
+
+
+def test_a_terminal_that_is_too_narrow_gets_no_broken_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    welcome.print_qr(CODE)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("COLUMNS", "80")
+    welcome.print_qr(CODE)
+    assert "▀" in capsys.readouterr().out
+
+
+def test_what_is_named_next_reaches_the_same_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the folder `ssb-rtc start` would start somebody else."""
+    where = ("--path", str(tmp_path / "other peer"))
+    start = f"`ssb-rtc start --path '{tmp_path}/other peer'`"
+    assert main(["join", CODE, *HERE, *where]) == 0
+    assert start in capsys.readouterr().out
+    assert main(["share", "--hub", "https://hub.example.org", *where]) == 0
+    assert start in capsys.readouterr().err
+    assert main(["status", *where]) == 0
+    assert start in capsys.readouterr().out

@@ -162,9 +162,13 @@ async def test_a_code_of_one_page_is_used_in_another(tmp_path: Path, hub: HubSer
         assert (status, made["qr_svg"][:4]) == (200, "<svg")
         assert "<script" not in made["qr_svg"]
         status, joining = await bens.post("/api/join", {"code": f" {made['code']}\n"})
-        assert (status, joining["id"]) == (200, amy.id)
+        assert (status, joining["id"], joining["state"]) == (200, amy.id, "joined")
+        assert "follow each other" in joining["text"]
         status, waiting = await bens.get("/api/joins")
         assert (status, [one["id"] for one in waiting]) in [(200, [amy.id]), (200, [])]
+        async with Peer(tmp_path / "carol", Settings(lan=False)) as carol, visited(carol) as carols:
+            status, told = await carols.post("/api/join", {"code": made["code"]})
+            assert (status, "used already" in told["error"]) == (400, True), told
         followed = await events.until("message", lambda data: data["type"] == "contact")
         assert (followed["author"], followed["content"]["contact"]) == (amy.id, ben.id)
         await events.until("peers", lambda data: any(one["state"] == "CONNECTED" for one in data["changed"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -86,3 +87,8 @@ def folder_of(arguments: argparse.Namespace) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ssb-rtc", appauthor=False))
+
+
+def with_path(arguments: argparse.Namespace) -> str:
+    """What commands that we name need to reach the same peer."""
+    return f" --path {shlex.quote(arguments.path)}" if arguments.path else ""

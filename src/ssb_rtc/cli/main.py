@@ -418,7 +418,8 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="ssb-rtc",
         description=ssb_rtc.__doc__,
-        epilog="`ssb-rtc COMMAND --help` shows a command's flags and examples.",
+        epilog="To begin: `ssb-rtc start`; then, in another terminal, `ssb-rtc share` for a friend, or "
+        "`ssb-rtc join CODE` with a friend's code. `ssb-rtc COMMAND --help` shows a command's flags and examples.",
     )
     parser.add_argument("--version", action="version", version=f"ssb-rtc {ssb_rtc.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -480,7 +481,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     _on_interrupt(signal.SIG_DFL)
     _stand_in_for_closed_outputs()
-    _spell_out_what_the_terminal_lacks()
+    _print_what_the_locale_lacks()
     arguments = build_parser().parse_args(argv)
     module, _, function = arguments.run.partition(":")
     run = getattr(importlib.import_module(f"ssb_rtc.cli.{module}"), function)
@@ -522,10 +523,11 @@ def _stand_in_for_closed_outputs() -> None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
-def _spell_out_what_the_terminal_lacks() -> None:
-    """Others write in any script: where the terminal's encoding has no sign for it, its number stands there instead."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+def _print_what_the_locale_lacks() -> None:
+    """A character that the locale has no bytes for is written as its escape, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

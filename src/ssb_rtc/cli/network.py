@@ -190,7 +190,8 @@ def status(arguments: argparse.Namespace) -> int:
             output.print_json(found)
             return 0
         print(f"id         {found['id']}")
-        print(f"running    {'yes' if found['running'] else 'no: `ssb-rtc start` runs it'}")
+        start = f"ssb-rtc start{flags.with_path(arguments)}"
+        print(f"running    {'yes' if found['running'] else f'no: `{start}` runs it'}")
         for address in found["addresses"]:
             print(f"address    {address}")
         print(f"messages   {found['messages']} in {len(found['feeds'])} feeds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,19 @@ def show(arguments: argparse.Namespace) -> int:
     if file is not None:
         print(f"file: {file}")
     else:
-        print(f"no settings file; `ssb-rtc config --template > {settings_file.places(folder)[-1]}` begins one")
+        print(f"no settings file; `{_beginning(settings_file.places(folder)[-1])}` begins one")
     for row in waiting:
         print(f"{row['name']} becomes {_value(row)} when the peer is started anew (from {row['where'] or 'default'})")
     warning = flags.warning_of(settings, file)
     if warning:
         print(f"warning: {warning}")
     return 0
+
+
+def _beginning(file: Path) -> str:
+    """What a shell is told, so that it makes the file."""
+    make = "" if file.parent.is_dir() else f"mkdir -p {shlex.quote(str(file.parent))} && "
+    return f"{make}ssb-rtc config --template > {shlex.quote(str(file))}"
 
 
 async def _of_running(folder: Path) -> list[dict[str, Any]] | None:

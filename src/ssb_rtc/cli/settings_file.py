@@ -21,16 +21,21 @@ def find(chosen: str | None, folder: Path) -> Path | None:
     """
     named = chosen if chosen is not None else os.environ.get(VARIABLE)
     if named is None:
-        return next((place for place in places(folder) if place.exists()), None)
+        return next((place for place in places(folder) if _is_seen(place)), None)
     if not named:
         return None
     try:
         path = Path(named).expanduser()
     except RuntimeError:
         raise ConfigFault(f"{named}: there is no such user, or no home folder") from None
-    if not path.exists():
+    if not _is_seen(path):
         raise ConfigFault(f"there is no settings file {path}: `ssb-rtc config --template > {path}` makes one")
     return path
+
+
+def _is_seen(path: Path) -> bool:
+    # Not `exists`, which raises where a folder on the way may not be entered.
+    return os.access(path, os.F_OK)
 
 
 def places(folder: Path) -> list[Path]:
@@ -52,7 +57,7 @@ def read(path: Path) -> dict[str, Any]:
     if len(content) > BYTES_MAX:
         raise ConfigFault(f"the settings file {path} has more than {BYTES_MAX} bytes: is it another file?")
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigFault(f"the settings file {path} is not in UTF-8, from byte {error.start} on") from None
     except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError

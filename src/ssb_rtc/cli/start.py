@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import shlex
 import sys
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def start(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 output.print_json({**peer.status(), "dashboard": served.url()})
             else:
-                path = _with_path(arguments)
+                path = flags.with_path(arguments)
                 lines = [*_greeting(peer, path), *served.lines(path)]
                 print("\n".join(lines), file=sys.stderr, flush=True)
             asking = asyncio.create_task(ask_on_terminal(peer.limits))
@@ -49,7 +48,7 @@ def start(arguments: argparse.Namespace) -> int:
     except DatabaseLocked as fault:
         if not asyncio.run(_answers(folder)):
             raise  # it is a command that holds the files for a moment
-        raise DatabaseLocked(_runs_already(folder, _with_path(arguments))) from fault
+        raise DatabaseLocked(_runs_already(folder, flags.with_path(arguments))) from fault
     return 0
 
 
@@ -61,11 +60,6 @@ async def _answers(folder: Path) -> bool:
         return False
     await link.close()
     return True
-
-
-def _with_path(arguments: argparse.Namespace) -> str:
-    """What commands that we name need to reach the same peer."""
-    return f" --path {shlex.quote(arguments.path)}" if arguments.path else ""
 
 
 def _runs_already(folder: Path, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -42,28 +43,37 @@ async def _create(arguments: argparse.Namespace, link: Link) -> None:
     print(code, flush=True)
     if sys.stdout.isatty():
         print_qr(code)
+    path = flags.with_path(arguments)
     people = "one person" if made["uses"] == 1 else f"{made['uses']} people"
     where = " and ".join([*made["hubs"], *([made["address"]] if made["address"] else [])])
     print(
         f"Send this to your friend, who types: ssb-rtc join CODE\n"
         f"It is for {people}, good until {_day(made['expiresMs'])}, and leads to {where}.\n"
-        f"Whoever has it can use it in your friend's place; `ssb-rtc share revoke {made['id']}` takes it back.",
+        f"Whoever has it can use it in your friend's place; `ssb-rtc share revoke {made['id']}{path}` takes it back.",
         file=sys.stderr,
     )
-    for warning in _warnings(made):
+    if made["running"] and arguments.hub:
+        print(
+            "--hub was not used, for a peer runs here, and the code leads to where that one is met: "
+            f"`ssb-rtc hubs add URL{path}` adds a hub to it; then share again.",
+            file=sys.stderr,
+        )
+    for warning in _warnings(made, path):
         print(warning, file=sys.stderr)
 
 
-def _warnings(made: JsonObject) -> list[str]:
+def _warnings(made: JsonObject, path: str) -> list[str]:
     from ssb_rtc.wire.hub_url import hub_host, is_loopback
 
     hubs = made["hubs"]
     if not made["running"]:
-        return ["It works while your peer runs: start it with `ssb-rtc start`."]
+        return [f"It works while your peer runs: start it with `ssb-rtc start{path}`."]
     if not hubs:
         return ["It names no hub: it works only where your friend reaches this address while your peer runs."]
     if not made["address"] and all(is_loopback(hub_host(hub)) for hub in hubs):
-        return ["Its hub is on this machine: nobody elsewhere can use it. Add another with `ssb-rtc hubs add URL`."]
+        return [
+            f"Its hub is on this machine: nobody elsewhere can use it. Add another with `ssb-rtc hubs add URL{path}`."
+        ]
     return []
 
 
@@ -107,13 +117,20 @@ def _qr(code: str) -> Any:
     return segno.make(code.upper(), error="m", micro=False)
 
 
+QR_BORDER = 2
+
+
 def print_qr(code: str) -> None:
     """The QR code in a terminal, or nothing where that can't show it."""
     try:
         "▀▄█".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
         return
-    _qr(code).terminal(out=sys.stdout, compact=True, border=2)
+    qr = _qr(code)
+    width, _height = qr.symbol_size(border=QR_BORDER)
+    if width > shutil.get_terminal_size().columns:
+        return
+    qr.terminal(out=sys.stdout, compact=True, border=QR_BORDER)
     sys.stdout.flush()
 
 
@@ -176,18 +193,22 @@ async def _join(arguments: argparse.Namespace, link: Link) -> int:
     say: Callable[[str], None] = (lambda _: None) if arguments.json else _say
     if last["state"] != "stored":
         last = await _watch(link, last, arguments.wait, say)
+    path = flags.with_path(arguments)
     if arguments.json:
         output.print_json(last)
     elif last["state"] == "stored":
-        say(f"The invitation of {last['id']} is kept. No peer runs here: `ssb-rtc start` starts one, which uses it.")
+        say(
+            f"The invitation of {last['id']} is kept. No peer runs here: `ssb-rtc start{path}` starts one, which uses "
+            "it."
+        )
     elif last["state"] == "joined":
-        say(f"Done: {last['text']}. `ssb-rtc log` shows their messages, as soon as they are here.")
+        say(f"Done: {last['text']}. `ssb-rtc log{path}` shows their messages, as soon as they are here.")
     elif last["state"] == "refused":
         say(f"It did not work: {last['text']}.")
     else:
         say(
             "The inviter was not met yet. The peer here goes on by itself, whenever both are online, also after a "
-            "restart; `ssb-rtc join` shows how it stands."
+            f"restart; `ssb-rtc join{path}` shows how it stands."
         )
     return 1 if last["state"] == "refused" else 0
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import Final
 
@@ -22,6 +23,8 @@ CONNECT_LIMIT_S: Final = 65.0
 """A little longer than the peer itself tries."""
 WANT_LIMIT_S: Final = 30.0
 JOIN_LIMIT_S: Final = 90.0
+JOIN_SHOWN_S: Final = 8.0
+"""So long a page waits for what comes of a code. Most are used within two seconds; the others wait in its list."""
 
 Ask = Callable[["Api", Mapping[str, str]], Awaitable[Json]]
 
@@ -153,12 +156,23 @@ class Api:
         return {**made, "qr_svg": qr_svg(made["code"])}
 
     async def join(self, order: orders.Join) -> Json:
-        """Uses a code that somebody sent us, now or as soon as its maker is there."""
+        """Uses a code that somebody sent us, now or as soon as its maker is there: {id, state, text, ...}.
+
+        What comes of it is awaited for JOIN_SHOWN_S. Raises MisuseError where its maker refuses it.
+        """
         code = order.code.strip()
         if "~" in code:
             # A code of npm's kind names a host that is dialled at once.
             return await self._call("invite.accept", code, timeout_s=JOIN_LIMIT_S)
-        return await self._call("welcome.join", code)
+        async with self.link() as link:
+            told = await link.call("welcome.join", code)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(JOIN_SHOWN_S):
+                    async for last in link.source("welcome.progress", told["id"]):
+                        told = last
+        if told["state"] == "refused":
+            raise MisuseError(told["text"])
+        return told
 
     async def ask_joins(self, _query: Mapping[str, str]) -> Json:
         """The codes that wait for their makers."""

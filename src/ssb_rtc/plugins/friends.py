@@ -136,7 +136,9 @@ class Friends:
         self._own_edges_changed = self._own_edges_changed or source == self._own
 
     async def _say(self, feed: FeedId, more: JsonObject) -> Stored:
-        if not is_feed_id(feed) or feed == self._own:
+        if feed == self._own:
+            raise MisuseError(f"{feed} is our own feed: give the id of somebody else's")
+        if not is_feed_id(feed):
             raise MisuseError(f"this takes the id of somebody's feed, like @<44 characters>.ed25519, not {feed!r}")
         return await self._context.author.publish({"type": "contact", "contact": feed, **more})
 

@@ -64,9 +64,9 @@ _OVERRIDDEN: Final = "author.overridden_claims"
 _SIGNED_WITH: Final = "author.signed_with"
 
 _FROZEN_AS_IMPORTED: Final = (
-    "This secret was imported or its folder restored, and nobody whom you follow has confirmed yet that your feed is"
-    " whole here. Publishing now could fork it. Connect to somebody whom you follow and who follows you; if the feed is"
-    " surely new or whole, `ssb-rtc publish --force` goes on."
+    "This secret was imported, its folder restored or its database lost, and nobody whom you follow has confirmed yet"
+    " that your feed is whole here. Publishing now could fork it. Connect to somebody whom you follow and who follows"
+    " you; if the feed is surely new or whole, `ssb-rtc publish --force` goes on."
 )
 
 OnServable = Callable[[int], None]

@@ -198,7 +198,8 @@ def translate(path: Path, error: sqlite3.Error) -> StorageFault:
         return DatabaseUnusable(f"{path} is closed: the peer that it belongs to has ended. Open another one.")
     if name.split("_EXTRA")[0] in _CORRUPT or name.startswith("SQLITE_CORRUPT"):
         return _corrupt(path, str(error))
-    if name in _DISK_FULL or "disk is full" in str(error):
+    # A full disk is an I/O error to SQLite where it can't enlarge a file that it has mapped.
+    if name in _DISK_FULL or name.startswith("SQLITE_IOERR_SHM") or "disk is full" in str(error):
         return DatabaseUnusable(
             f"{path} can't be written: the disk is full or fails ({error}). Make room and start again."
         )

@@ -48,7 +48,8 @@ def create_identity(path: Path, keys: Keys) -> Identity:
         sync_folder(path.parent)
     except FileExistsError as error:
         raise IdentityExists(
-            f"There is a secret at {path} already. It is never overwritten: move it away first."
+            f"There is a secret at {path} already. It is never overwritten: move it away first (and keep it: "
+            "it is you, and nobody can restore it), or name another folder."
         ) from error
     except OSError as error:
         raise StorageFault(

@@ -17,20 +17,23 @@ from ssb_rtc.types import HubUrl
 from ssb_rtc.wire.hub_url import hub_host, is_loopback
 
 _OTHER = {"wrtc": "aiortc", "aiortc": "wrtc"}
+_INSTALL = {
+    "wrtc": "Install it again (pip install --force-reinstall ssb-rtc), or the other one: pip install 'ssb-rtc[aiortc]' "
+    "and --rtc-backend aiortc.",
+    "aiortc": "Install it (pip install 'ssb-rtc[aiortc]'), or take --rtc-backend wrtc, the default.",
+}
 
 
 async def channel(hub: HubUrl | None, settings: Settings, ice: IceConfig, *, wall: Callable[[], float]) -> Finding:
     """Opens a channel to ourselves over `hub`, as the peer would open one to another; None where no hub works."""
-    if hub is None:
-        return Finding("channel", State.SKIPPED, "No hub works, so no data channel could be tried over one.")
-    where = shown(hub)
+    where = "" if hub is None else shown(hub)
     try:
         backend = backend_named(settings.rtc_backend)
     except (ImportError, OSError, ConfigFault) as fault:
         seen = f"The WebRTC library {settings.rtc_backend} can't be loaded: {fault}."
-        remedy = "Install it again (pip install --force-reinstall ssb-rtc), or try `pip install 'ssb-rtc[aiortc]'` and "
-        remedy += f"--rtc-backend {_OTHER[settings.rtc_backend]}."
-        return Finding("channel", State.BROKEN, seen, remedy, subject=where)
+        return Finding("channel", State.BROKEN, seen, _INSTALL[settings.rtc_backend], subject=where)
+    if hub is None:
+        return Finding("channel", State.SKIPPED, "No hub works, so no data channel could be tried over one.")
     ice = replace(ice, allow_loopback=is_loopback(hub_host(hub)) or not ways_out())
     try:
         async with open_session() as session:

@@ -51,7 +51,12 @@ def keys(folder: Path) -> Finding:
 async def database(folder: Path, *, limit_s: float = READ_LIMIT_S) -> Finding:
     """The database, page by page; also while a peer has it open."""
     path = files.database_path(folder)
-    if not await asyncio.to_thread(path.exists):
+    try:
+        there = await asyncio.to_thread(path.exists)
+    except OSError as fault:
+        seen = f"{path} can't be looked at: {fault.strerror}."
+        return Finding("database", State.BROKEN, seen, RIGHTS_REMEDY)
+    if not there:
         return Finding("database", State.SKIPPED, f"There is no database at {path} yet; `ssb-rtc start` makes it.")
     stop = threading.Event()
     try:
@@ -60,10 +65,18 @@ async def database(folder: Path, *, limit_s: float = READ_LIMIT_S) -> Finding:
         seen, remedy = remedy_of(fault)
         return Finding("database", State.BROKEN, seen, remedy)
     except StorageFault as fault:
-        return Finding("database", State.BROKEN, str(fault), RIGHTS_REMEDY)
+        return Finding("database", State.BROKEN, str(fault), _remedy_of_place(path))
     finally:
         stop.set()  # where we were cancelled, the thread reads on
     return _database(path, found)
+
+
+def _remedy_of_place(path: Path) -> str:
+    if os.access(path, os.F_OK) and not path.is_file():
+        return "Move it away, or name another folder with --path."
+    if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
+        return "Name another folder with --path: the file is not ours."
+    return RIGHTS_REMEDY
 
 
 def _database(path: Path, found: Inspection) -> Finding:
@@ -84,7 +97,7 @@ def _database(path: Path, found: Inspection) -> Finding:
 
 def disk(folder: Path, settings: Settings) -> Finding:
     """Whether the folder can be written, and has room for all that it may have to hold."""
-    place = next((at for at in (folder, *folder.parents) if at.exists()), Path("/"))
+    place = next((at for at in (folder, *folder.parents) if os.access(at, os.F_OK)), Path("/"))
     try:
         if not stat.S_ISDIR(place.stat().st_mode):
             remedy = "Name another folder with --path."
@@ -94,7 +107,8 @@ def disk(folder: Path, settings: Settings) -> Finding:
     except OSError as fault:
         return Finding("disk", State.BROKEN, f"{place} can't be looked at: {fault.strerror}.", RIGHTS_REMEDY)
     path = files.database_path(folder)
-    held_bytes = path.stat().st_size if path.is_file() else 0
+    # `exists` and `is_file` raise where the folder may not be entered.
+    held_bytes = path.stat().st_size if os.access(path, os.F_OK) else 0
     wanted_bytes = max(0, settings.storage_max - held_bytes)
     facts = {"free_bytes": usage.free, "wanted_bytes": wanted_bytes}
     if read_only or not os.access(place, os.W_OK | os.X_OK):

@@ -5,7 +5,7 @@ import { h, say } from "../dom.js";
 import { sentence } from "../format.js";
 import { go } from "../router.js";
 import { panel, peersWhere, state } from "../store.js";
-import { act } from "../toast.js";
+import { act, toast } from "../toast.js";
 import { field } from "./parts.js";
 
 const ID = /^@[A-Za-z0-9+/]{43}=\.ed25519$/;
@@ -15,7 +15,9 @@ export async function followOrJoin(text) {
   const given = text.trim();
   if (!given) throw new Error("paste an id that begins with @, or a code");
   if (ID.test(given)) return post("/api/follow", { id: given, state: true });
-  return post("/api/join", { code: given });
+  const joined = post("/api/join", { code: given });
+  toast("Looking for whoever made the code");
+  return joined;
 }
 
 /** A field that takes an id or a code, as a form. */
