@@ -180,7 +180,7 @@ async def test_private_messages_stand_apart_from_public_ones(browser: Browser, i
         await people.fill(EVIL_NAME)
         await expect(offered).to_have_count(2)
         await people.press("Enter")
-        await expect(amy.page.locator(".toast.fault")).to_contain_text("Several people are called so")
+        await expect(amy.page.locator(".toast.fault")).to_contain_text("2 people call themselves")
         await expect(amy.page.locator(".chip")).to_have_count(0)
         await people.fill(island.bo.ready["id"])
         await people.press("Enter")

@@ -200,7 +200,7 @@ def status(arguments: argparse.Namespace) -> int:
         for peer in found["peers"]:
             print(f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or ''}")
         for warning in found["warnings"]:
-            print(f"warning    {warning}")
+            print(f"warning    {output.printable(warning)}")
         return 0
 
     return run_with_link(arguments, body)

@@ -120,6 +120,7 @@ export class Composer {
           "span",
           { class: "chip" },
           h("bdi", {}, nameOf(id) ?? short(id)),
+          nameOf(id) ? h("span", { class: "id" }, short(id)) : null, // names are not unique, and anybody chooses theirs
           h(
             "button",
             { type: "button", "aria-label": `Without ${nameOf(id) ?? short(id)}`, onclick: () => this.without(id) },
@@ -138,11 +139,14 @@ export class Composer {
   add(event) {
     event.preventDefault();
     const { input } = this.finding;
-    const { id, several } = meant(input.value);
-    if (several)
-      return toast("Several people are called so: choose one from the list, or paste their id.", { fault: true });
-    if (!id) return toast("Nobody of that name is known here: paste their id, which begins with @.", { fault: true });
-    if (!this.addId(id)) return;
+    const ids = meant(input.value);
+    if (ids.length > 1) {
+      const told = `${ids.length} people call themselves ${input.value.trim()} (${ids.map(short).join(", ")})`;
+      return toast(`${told}: choose one from the list, or paste their id.`, { fault: true });
+    }
+    if (!ids.length)
+      return toast("Nobody of that name is known here: paste their id, which begins with @.", { fault: true });
+    if (!this.addId(ids[0])) return;
     input.value = "";
     this.finding.close();
   }

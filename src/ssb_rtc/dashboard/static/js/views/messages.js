@@ -5,7 +5,7 @@ import { forget, h, keyed, say } from "../dom.js";
 import { followMessages } from "../events.js";
 import { many, short } from "../format.js";
 import { go } from "../router.js";
-import { nameOf, panel, state } from "../store.js";
+import { nameOf, panel, state, touch } from "../store.js";
 import { act } from "../toast.js";
 import { Composer } from "./composer.js";
 import { empty, tabs } from "./parts.js";
@@ -107,9 +107,9 @@ function take(row) {
     return;
   // Who reads further down is not pushed away by what comes.
   const reads = scrollY > 300 && !document.getElementById("view-messages").hidden && row.author !== state.me.id;
-  if (reads) held.unshift(row);
+  if (reads) held = [row, ...held].slice(0, SHOWN_MAX);
   else rows = [row, ...rows].slice(0, SHOWN_MAX);
-  draw();
+  touch("messages"); // drawn once a frame at most, however many come
 }
 
 function choose(next) {
@@ -158,7 +158,7 @@ function draw() {
   ui.fresh.hidden = held.length === 0;
   say(ui.fresh, `Show ${many(held.length, "new message")}`);
   ui.older.hidden = older === null;
-  keyed(ui.posts, rows, { key: (row) => row.key, make: (row) => makePost(row, does) });
+  keyed(ui.posts, rows, { key: (row) => row.key, make: makeRow });
   ui.none.hidden = !loaded || rows.length > 0;
   if (!ui.none.hidden) ui.none.replaceChildren(nothing());
 }
@@ -220,17 +220,24 @@ export function buildMessages() {
     );
   onThread(does.thread);
   followMessages(take);
+  panel("messages", ["messages"], draw);
   panel("messages", ["feeds", "me"], redrawNames);
   panel("messages", ["clock"], () => redrawTimes(ui.posts));
 }
 
-let drawnNames = "";
+/** How each author was called when a message of theirs was first drawn. */
+const drawnAs = new Map();
+
+function makeRow(row) {
+  if (!drawnAs.has(row.author)) drawnAs.set(row.author, nameOf(row.author));
+  return makePost(row, does);
+}
 
 /** Names that were learnt after a message was drawn: it is drawn again, which happens seldom. */
 function redrawNames() {
-  const now = rows.map((row) => nameOf(row.author) ?? "").join("\n");
-  if (now === drawnNames || ui.posts.contains(document.activeElement)) return;
-  drawnNames = now;
+  const isOld = ({ author }) => drawnAs.has(author) && drawnAs.get(author) !== nameOf(author);
+  if (ui.posts.contains(document.activeElement) || !rows.some(isOld)) return;
+  drawnAs.clear();
   forget(ui.posts);
   draw();
 }

@@ -29,13 +29,13 @@ export function matching(text, without = []) {
   return found.sort(order).map(({ id }) => id);
 }
 
-/** Whom a text means: {id}, or {several} where more than one is called so, or neither where nobody is. */
+/** Ids of whom a text may mean: of more than one where several call themselves so, which anybody can do. */
 export function meant(text) {
   const id = text.match(ID)?.[0];
-  if (id) return { id };
+  if (id) return [id];
   const typed = text.trim().toLowerCase();
-  const called = typed ? named().filter(([one, name]) => one !== state.me.id && name.toLowerCase() === typed) : [];
-  return called.length === 1 ? { id: called[0][0] } : { several: called.length > 1 };
+  const called = named().filter(([one, name]) => one !== state.me.id && name.toLowerCase() === typed);
+  return called.map(([one]) => one);
 }
 
 /** The field: `chosen(id)` is called; `taken()` gives ids that are not offered. */
