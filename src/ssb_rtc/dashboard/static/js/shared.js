@@ -35,6 +35,8 @@ export async function askFollowed() {
 }
 
 followMessages((row) => {
+  // Whom we follow anew may have come with a code of ours: it is asked for at the next second.
+  if (row?.type === "contact" && row.author === state.me.id) nextCodes_ms = 0;
   if (row === null || state.followed || !followers([row]).size) return;
   state.followed = true;
   touch("codes");
