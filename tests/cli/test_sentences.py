@@ -64,6 +64,15 @@ def test_wrong_usage_names_the_help(words: list[str], capsys: pytest.CaptureFixt
     assert "--help` shows what it takes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["join", "--wait"], ["sync", "--wait", "--timeout"], ["blobs", "ls", "--timeout"]])
+@pytest.mark.parametrize("time_s", ["-1", "nan", "inf", "soon"])
+def test_a_time_that_is_none(words: list[str], time_s: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, time_s])
+    assert ended.value.code == USAGE
+    assert f"takes a number of seconds from 0 to 31536000, not '{time_s}'" in capsys.readouterr().err
+
+
 def test_errors_that_know_nothing_of_commands_get_advice() -> None:
     assert "`ssb-rtc start` runs it again" in advice_on(errors.LinkClosed("the connection was closed"))
     unknown = errors.RemoteCallError("method:rtc,watch is not in list of allowed methods")

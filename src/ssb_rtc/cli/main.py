@@ -96,7 +96,9 @@ def _sync(parser: Parser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="show the progress until all is here that linked peers have (needs a peer)"
     )
-    parser.add_argument("--timeout", metavar="S", type=float, help="how long --wait waits (default: until it is done)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=flags.seconds, help="how long --wait waits (default: until it is done)"
+    )
 
 
 def _log(parser: Parser) -> None:
@@ -125,7 +127,9 @@ def _blobs(parser: Parser) -> None:
     parser.add_argument("action", choices=actions, help="what to do; push offers it to peers, rm also ends a want")
     parser.add_argument("what", nargs="?", metavar="FILE|ID", help="the file to add (- is standard input), or a blob")
     parser.add_argument("-o", "--output", metavar="FILE", help="where get writes to (default: standard output)")
-    parser.add_argument("--timeout", metavar="S", type=float, help="how long want waits (default: until it is here)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=flags.seconds, help="how long want waits (default: until it is here)"
+    )
     parser.add_argument("--max", metavar="BYTES", type=int, help="add or want it only with fewer bytes than this")
 
 
@@ -179,7 +183,7 @@ def _join(parser: Parser) -> None:
     )
     parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer")
     parser.add_argument(
-        "--wait", metavar="S", type=float, default=60.0, help="show for so long how it goes (default 60)"
+        "--wait", metavar="S", type=flags.seconds, default=60.0, help="show for so long how it goes (default 60)"
     )
 
 
@@ -241,7 +245,9 @@ def _demo(parser: Parser) -> None:
     parser.add_argument("--messages", metavar="N", type=int, default=100, help="how many to write (default 100)")
     parser.add_argument("--import", dest="source", metavar="FILE", help="serve the messages of this file instead")
     parser.add_argument("--hub", dest="meet_on", metavar="URL", help="meet on this hub instead of starting one")
-    parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="give up after this time (default 60)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=flags.seconds, default=60.0, help="give up after this time (default 60)"
+    )
 
 
 def _completion(parser: Parser) -> None:
