@@ -344,6 +344,23 @@ def _unknown(key: str, names: list[str]) -> str:
     return f"there is no setting {key!r}; {hint}"
 
 
+def place_of(settings: Settings, name: str) -> str:
+    """Where somebody finds a setting's value to mend it: its flag, its variable, or the file and its name there."""
+    source = settings.sources.get(name)
+    if source is None:
+        return next(setting.flag for setting in SETTINGS if setting.name == name)
+    return f"{source.name}: {name}" if source.kind == "file" else source.name
+
+
+def certificate_of(settings: Settings) -> tuple[str, str] | None:
+    """The files of the certificate and its private key, or None. Raises ConfigFault where only one is named."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ConfigFault("--tls-cert and --tls-key go together: one names the certificate, the other its private key")
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return settings.tls_cert, settings.tls_key
+
+
 def told(settings: Settings) -> list[dict[str, Any]]:
     """What is in force, without secrets, as JSON: [{name, value, source, where, secret}], in the order of the table.
 
