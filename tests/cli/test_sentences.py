@@ -53,7 +53,7 @@ def test_an_error_says_what_to_do(
 
 def test_without_an_identity_the_next_step_is_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["whoami", "--path", str(tmp_path)]) == ENVIRONMENT
-    assert "Run `ssb-rtc init` to make one." in capsys.readouterr().err
+    assert f"Run `ssb-rtc init --path {tmp_path}` to make one." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["statsu"], ["status", "--wach"], ["connect"]])

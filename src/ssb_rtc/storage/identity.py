@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 import sys
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def load_identity(path: Path) -> Identity:
             data = file.read(SECRET_TEXT_MAX_BYTES + 1)
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError as error:
-        raise IdentityMissing(f"There is no secret at {path}. Run `ssb-rtc init` to make one.") from error
+        where = shlex.quote(str(path.parent))
+        raise IdentityMissing(f"There is no secret at {path}. Run `ssb-rtc init --path {where}` to make one.") from error
     except OSError as error:
         raise StorageFault(
             f"The secret at {path} can't be read: {error.strerror}. Run this as the user whom it belongs to."
