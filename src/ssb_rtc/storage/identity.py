@@ -17,6 +17,7 @@ from ssb_rtc.storage.database import sync_folder
 
 SECRET_NAME: Final = "secret"  # noqa: S105 - the name of the file
 SECRET_MODE: Final = 0o600
+_COPY: Final = "put the copy of the secret that you kept in its place, or name another file or folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ def load_identity(path: Path) -> Identity:
     try:
         keys = parse_secret(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise MisuseError(f"{path}: this is no secret file: it is no text; name the file `secret` of a peer") from error
+        raise MisuseError(f"{path}: this is no secret file: it is no text; {_COPY}") from error
     except MisuseError as error:
-        raise MisuseError(f"{path}: {error}") from error
+        raise MisuseError(f"{path}: {error}; {_COPY}") from error
     return Identity(keys, path, _warning(path, mode))
 
 
