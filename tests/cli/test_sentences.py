@@ -19,6 +19,7 @@ FRIEND = "@" + "A" * 43 + "=.ed25519"
         (["validate", "."], USAGE, "name a file, or - for standard input"),
         (["publish"], USAGE, "takes either a TEXT"),
         (["publish", "--content", "{"], USAGE, "write it in single quotes"),
+        (["publish", "--content", '{"a":1}'], USAGE, 'like {"type":"post","text":"hello"}'),
         (["publish", "x" * 9_000], USAGE, "shorten it"),
         (["follow", "bob"], USAGE, "one looks like @<44 characters>.ed25519"),
         (["log", "--limit", "-1"], USAGE, "takes a number from 0"),
