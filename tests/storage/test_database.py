@@ -58,7 +58,7 @@ def test_absent_and_not_to_be_created(tmp_path: Path) -> None:
 def test_what_is_no_database_is_corrupt(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "db"
     path.write_bytes(content)
-    assert "Move the file away" in refused(path, DatabaseCorrupt)
+    assert "Move the file away, start again, name your hubs again" in refused(path, DatabaseCorrupt)
 
 
 def test_a_cut_file_is_corrupt(tmp_path: Path) -> None:

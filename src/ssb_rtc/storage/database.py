@@ -33,8 +33,8 @@ WAL_CHECKPOINT_PAGES: Final = 4_096
 WAL_TRUNCATE_BYTES: Final = 32 * 1024 * 1024
 
 DAMAGE_REMEDY: Final = (
-    "Move the file away, start again and the feeds are fetched from your peers; keep the secret, and don't publish"
-    " before your own feed is back."
+    "Move the file away, start again, name your hubs again (`ssb-rtc hubs add`), and the feeds are fetched from your"
+    " peers; keep the secret, and don't publish before your own feed is back."
 )
 
 _DISK_FULL: Final = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
