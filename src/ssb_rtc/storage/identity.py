@@ -71,7 +71,9 @@ def load_identity(path: Path) -> Identity:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError as error:
         where = shlex.quote(str(path.parent))
-        raise IdentityMissing(f"There is no secret at {path}. Run `ssb-rtc init --path {where}` to make one.") from error
+        raise IdentityMissing(
+            f"There is no secret at {path}. Run `ssb-rtc init --path {where}` to make one."
+        ) from error
     except OSError as error:
         raise StorageFault(
             f"The secret at {path} can't be read: {error.strerror}. Run this as the user whom it belongs to."
