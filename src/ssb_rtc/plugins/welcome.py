@@ -329,6 +329,8 @@ class WelcomePlugin:
             self._store.give_back(record.id)
             raise
         self._settle()
+        note = f" ({record.note})" if record.note else ""
+        context.tell(f"{peer} used your invitation {record.id}{note}: you follow it")
 
     def _record_of(self, token: bytes) -> WelcomeRecord:
         """The code with this token. All are compared, in the same time whichever it is."""
