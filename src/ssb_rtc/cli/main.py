@@ -56,6 +56,10 @@ def _init(parser: Parser) -> None:
     parser.add_argument("--secret", metavar="FILE", help="take over the identity in this secret file")
 
 
+def _name(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="what to be called from now on, for everybody to read")
+
+
 def _start(parser: Parser) -> None:
     parser.add_argument(
         "--restored", action="store_true", help="this folder comes from a backup: write nothing until a peer answered"
@@ -271,6 +275,10 @@ COMMANDS: tuple[Command, ...] = (
         ("ssb-rtc init", "ssb-rtc init --secret ~/backup/secret"), _init,
     ),
     Command("whoami", "print our id", "identity:whoami", ("ssb-rtc whoami",)),
+    Command(
+        "name", "show how we call ourselves, or tell everybody", "names:name",
+        ("ssb-rtc name", "ssb-rtc name 'Ann of the hills'"), _name, settings=OFFLINE,
+    ),
     Command(
         "start", "run the peer until interrupted", "start:start",
         ("ssb-rtc start --hub https://hub.example.org", "ssb-rtc start --net 0 --with-hub 8000"), _start,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssb_rtc.cli import flags, output
 from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.cli.names import Names
 from ssb_rtc.cli.trace import milestone
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.feeds import refs
@@ -29,14 +30,16 @@ def peers(arguments: argparse.Namespace) -> int:
         if arguments.json:
             output.print_json(found)
         else:
+            names = Names(link)
+            await names.look_up([p["id"] for p in found])
             rows = [
                 (
-                    p["id"], p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-",
+                    p["id"], names.of(p["id"]), p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-",
                     output.printable(("pinned; " if p["pinned"] else "") + p["reason"]),
                 )
                 for p in found
             ]  # fmt: skip
-            output.print_table(("peer", "state", "over", "hubs", "why"), rows, "no peers")
+            output.print_table(("peer", "name", "state", "over", "hubs", "why"), rows, "no peers")
         return 0
 
     return run_with_link(arguments, body, need_peer=True)
@@ -189,7 +192,9 @@ def status(arguments: argparse.Namespace) -> int:
         if arguments.json:
             output.print_json(found)
             return 0
-        print(f"id         {found['id']}")
+        names = Names(link)
+        await names.look_up([found["id"], *(peer["id"] for peer in found["peers"])])
+        print(f"id         {found['id']}  {names.of(found['id'])}".rstrip())
         start = f"ssb-rtc start{flags.with_path(arguments)}"
         print(f"running    {'yes' if found['running'] else f'no: `{start}` runs it'}")
         for address in found["addresses"]:
@@ -198,7 +203,9 @@ def status(arguments: argparse.Namespace) -> int:
         for hub in found["hubs"]:
             print(f"hub        {hub['url']}  {hub['state']}")
         for peer in found["peers"]:
-            print(f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or ''}")
+            print(
+                f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or '-'}  {names.of(peer['id'])}".rstrip()
+            )
         for warning in found["warnings"]:
             print(f"warning    {warning}")
         return 0
