@@ -68,7 +68,11 @@ def test_a_code_is_kept_for_the_next_start(
     assert (waiting["id"], waiting["state"]) == (parse_welcome(CODE).host, "stored")
     assert main(["join", *HERE]) == 0
     assert "stored" in capsys.readouterr().out
-    assert main(["join", "--forget", waiting["id"], *HERE]) == 0
+    assert main(["join", "--forget", "abcd", *HERE]) == 2
+    assert "'abcd' is not a feed id, nor how a known one begins" in capsys.readouterr().err
+    assert main(["join", "--forget", "@" + "A" * 43 + "=.ed25519", *HERE]) == 2
+    assert "no invitation of this peer is waiting" in capsys.readouterr().err
+    assert main(["join", "--forget", waiting["id"][1:7], *HERE]) == 0
     assert main(["join", *HERE]) == 0
     assert "no invitation waits" in capsys.readouterr().out
 

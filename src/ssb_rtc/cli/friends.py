@@ -38,9 +38,8 @@ def block(arguments: argparse.Namespace) -> int:
 
 
 def _say(method: str, arguments: argparse.Namespace, options: JsonObject, told: str) -> int:
-    feed = ids.feed_id(arguments.id)
-
     async def body(link: Link) -> int:
+        feed = await ids.known_feed(link, arguments.id)
         message = await link.call(method, feed, options)
         if arguments.json:
             output.print_json(message)

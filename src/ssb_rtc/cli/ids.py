@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.feeds import refs, uri
 from ssb_rtc.types import FeedId
+
+if TYPE_CHECKING:
+    from ssb_rtc.transport.link import Link
+
+BEGINNING_MIN_CHARACTERS: Final = 4
+"""Of the key: what is shorter may be a slip of the pen, and somebody would be followed for it."""
+LISTED_MAX: Final = 10
 
 
 def feed_id(text: str) -> FeedId:
@@ -13,3 +23,34 @@ def feed_id(text: str) -> FeedId:
     if not refs.is_feed_id(found):
         raise MisuseError(f"{text!r} is not a feed id; one looks like @<44 characters>.ed25519")
     return FeedId(found)
+
+
+async def known_feed(link: Link, text: str) -> FeedId:
+    """A feed's id, or the one that begins so of those that the peer at the other end of this link knows.
+
+    Raises MisuseError where there is none, and where there are several.
+    """
+    if refs.is_feed_id(uri.to_sigil(text)):
+        return feed_id(text)
+    status = await link.call("rtc.status")
+    hops = await link.call("friends.hops")
+    near = (peer["id"] for peer in status["peers"])
+    return chosen(text, {*status["feeds"], *status["following"], *near, *hops} - {status["id"]})
+
+
+def chosen(text: str, known: Iterable[str]) -> FeedId:
+    """`text` where that is an id, else the one of these that begins so. Raises MisuseError."""
+    if refs.is_feed_id(uri.to_sigil(text)):
+        return feed_id(text)
+    beginning = text if text.startswith("@") else f"@{text}"
+    found = sorted(each for each in known if each.startswith(beginning))
+    if len(beginning) <= BEGINNING_MIN_CHARACTERS or not found:
+        raise MisuseError(
+            f"{text!r} is not a feed id, nor how a known one begins; one looks like @<44 characters>.ed25519, and "
+            f"{BEGINNING_MIN_CHARACTERS} of the characters do for one that is known here"
+        )
+    if len(found) > 1:
+        more = [f"  and {len(found) - LISTED_MAX} more"] if len(found) > LISTED_MAX else []
+        listed = "\n".join([*(f"  {each}" for each in found[:LISTED_MAX]), *more])
+        raise MisuseError(f"{len(found)} known ids begin with {text!r}: give more of the one that you mean\n{listed}")
+    return FeedId(found[0])

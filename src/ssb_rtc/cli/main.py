@@ -52,6 +52,9 @@ class Command:
     """The settings that it takes as flags."""
 
 
+KNOWN_FEED = "the feed, like @...=.ed25519; of one that is known here the beginning will do"
+
+
 def _init(parser: Parser) -> None:
     parser.add_argument("--secret", metavar="FILE", help="take over the identity in this secret file")
 
@@ -77,12 +80,12 @@ def _publish(parser: Parser) -> None:
 
 
 def _follow(parser: Parser) -> None:
-    parser.add_argument("id", metavar="ID", help="the feed, like @...=.ed25519")
+    parser.add_argument("id", metavar="ID", help=KNOWN_FEED)
     parser.add_argument("--undo", action="store_true", help="no longer follow it")
 
 
 def _block(parser: Parser) -> None:
-    parser.add_argument("id", metavar="ID", help="the feed, like @...=.ed25519")
+    parser.add_argument("id", metavar="ID", help=KNOWN_FEED)
     parser.add_argument("--reason", metavar="TEXT", help="why, for everybody to read")
     parser.add_argument("--undo", action="store_true", help="no longer block it")
 
@@ -185,14 +188,14 @@ def _join(parser: Parser) -> None:
     parser.add_argument(
         "code", nargs="?", metavar="CODE", help="what `ssb-rtc share` printed for you; - reads it from standard input"
     )
-    parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer")
+    parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer; or its beginning")
     parser.add_argument(
         "--wait", metavar="S", type=flags.seconds, default=60.0, help="show for so long how it goes (default 60)"
     )
 
 
 def _disconnect(parser: Parser) -> None:
-    parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519")
+    parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519, or its beginning")
 
 
 def _hubs(parser: Parser) -> None:

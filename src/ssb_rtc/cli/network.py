@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ssb_rtc.cli import flags, output
+from ssb_rtc.cli import flags, ids, output
 from ssb_rtc.cli.local import run_with_link
 from ssb_rtc.cli.names import Names
 from ssb_rtc.cli.trace import milestone
 from ssb_rtc.errors import MisuseError
-from ssb_rtc.feeds import refs
 
 if TYPE_CHECKING:
     from ssb_rtc.transport.link import Link
@@ -93,16 +92,15 @@ def unlisten(arguments: argparse.Namespace) -> int:
 
 def disconnect(arguments: argparse.Namespace) -> int:
     """End the link to a peer, and unpin it."""
-    if not refs.is_feed_id(arguments.peer):
-        raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>.ed25519")
 
     async def body(link: Link) -> int:
-        known = any(peer["id"] == arguments.peer for peer in await link.call("rtc.peers", {"all": True}))
-        await link.call("rtc.disconnect", arguments.peer)
+        wanted = await ids.known_feed(link, arguments.peer)
+        known = any(peer["id"] == wanted for peer in await link.call("rtc.peers", {"all": True}))
+        await link.call("rtc.disconnect", wanted)
         if arguments.json:
-            output.print_json({"id": arguments.peer, "state": "DISCONNECTED"})
+            output.print_json({"id": wanted, "state": "DISCONNECTED"})
         elif known:
-            print(f"no link with it is wanted for now: `ssb-rtc peers --why {arguments.peer[:9]}` tells how long")
+            print(f"no link with {wanted} is wanted for now: `ssb-rtc peers --why {wanted[:9]}` tells how long")
         else:
             print("it is not known here; if it was pinned, it no longer is")
         return 0

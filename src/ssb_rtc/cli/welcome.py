@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ssb_rtc.cli import flags, identity, output
+from ssb_rtc.cli import flags, identity, ids, output
 from ssb_rtc.cli.local import run_with_link
 from ssb_rtc.errors import MisuseError, RemoteCallError
 from ssb_rtc.types import JsonObject
@@ -247,7 +247,9 @@ async def _waiting(arguments: argparse.Namespace, link: Link) -> int:
 
 
 async def _forget(arguments: argparse.Namespace, link: Link) -> int:
-    await link.call("welcome.forget", arguments.forget)
+    waiting = [each["id"] for each in await link.call("welcome.joins")]
+    host = ids.chosen(arguments.forget, waiting)
+    await link.call("welcome.forget", host)
     if arguments.json:
-        output.print_json({"id": arguments.forget, "state": "refused"})
+        output.print_json({"id": host, "state": "refused"})
     return 0
