@@ -72,7 +72,7 @@ async def test_a_code_a_friend_and_the_friend_s_post(tmp_path: Path) -> None:
     async with running(tmp_path / "hub", "hub", "serve", "--port", "0") as hub:
         url = hub.ready["url"]
         async with running(tmp_path / "log-ann", "start", *ann, *hidden) as first:
-            await run_ok("hubs", "add", url, *ann)
+            assert f"{url} is connected" in (await run_ok("hubs", "add", url, *ann)).out
             await run_ok("publish", "hello", *ann)
             made = await run_ok("share", "--note", "Ben", "--svg", str(tmp_path / "code.svg"), *ann)
             code = made.out.strip()
