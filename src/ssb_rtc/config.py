@@ -168,11 +168,20 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("hub", str, (), "a signalhub to meet on, for this run; may be given several times", "URL", many=True),
     Setting("allow_http", str, (), "a host whose hub may be reached over plain http", "HOST", many=True),
-    Setting("net", _number(0, 65535), None, "also listen for peers on this TCP port; 0 takes a free one", "PORT"),
+    Setting(
+        "net",
+        _number(0, 65535),
+        None,
+        "listen for peers on this TCP port, 0: a free one; `start` without --net, --ws and --no-lan listens at private "
+        "addresses, on 8008 or a free port",
+        "PORT",
+    ),
     Setting("ws", _number(0, 65535), None, "also listen for WebSockets on this port; 0 takes a free one", "PORT"),
     Setting("tls_cert", str, None, "a certificate in PEM, which makes --ws speak TLS (wss)", "FILE"),
     Setting("tls_key", str, None, "the private key of --tls-cert, in PEM", "FILE"),
-    Setting("host", str, "127.0.0.1", "the address that --net and --ws listen on", "ADDRESS"),
+    Setting(
+        "host", str, "127.0.0.1", "the address that --net and --ws listen on, where one of them is given", "ADDRESS"
+    ),
     Setting("lan", _switch, True, "neither look for peers in the local network nor tell them of --net"),
     Setting("with_hub", _number(0, 65535), None, "run a signalhub on this port too, and meet there", "PORT"),
     Setting("stun", str, (), "a STUN server, which tells us our address behind a NAT", "HOST:PORT", many=True),
