@@ -157,8 +157,14 @@ def test_the_file_in_force_is_the_first_of_its_places(tmp_path: Path, monkeypatc
 
 def test_what_can_not_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, path = tmp_path / "my.toml", str(tmp_path / "peer")
-    contents = (b"hops = \n", b"\xff = 1", b"#" * (settings_file.BYTES_MAX + 1), b"x = " + b"[" * 100_000)
-    for content, said in zip(contents, ("line 1", "UTF-8", "more than", "TOML"), strict=True):
+    contents = (
+        b"hops = \n",
+        b"\xff = 1",
+        b"#" * (settings_file.BYTES_MAX + 1),
+        b"x = " + b"[" * 100_000,
+        b"x = " + b"9" * 5_000,
+    )
+    for content, said in zip(contents, ("line 1", "UTF-8", "more than", "TOML", "TOML"), strict=True):
         file.write_bytes(content)
         for command in ("config", "start"):
             assert main([command, "--path", path, "--config", str(file)]) == 2

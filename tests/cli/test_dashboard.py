@@ -26,7 +26,8 @@ async def enter(url: str) -> Any:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
         async with client.post(f"{origin}/api/session", json={"token": token}) as answer:
             assert answer.status == 200, await answer.text()
-        async with client.get(f"{origin}/api/settings") as answer:
+            word = (await answer.json())["csrf"]
+        async with client.get(f"{origin}/api/settings", headers={"X-CSRF": word}) as answer:
             assert answer.status == 200
             return {row["name"]: row for row in await answer.json()}
 

@@ -134,6 +134,18 @@ async def test_a_message_from_a_time_that_no_calendar_has(tmp_path: Path) -> Non
     assert "hello" in (await run_ok("log", *path)).out
 
 
+async def test_a_script_that_the_terminal_lacks_ends_no_command(tmp_path: Path) -> None:
+    """One post with a smiley kept everything that came after it from being read, where the locale is not UTF-8."""
+    path = ["--path", str(tmp_path / "peer")]
+    await run_ok("init", *path)
+    for text in ("first \N{SNOWMAN}", "second"):
+        await run_ok("publish", "-", *path, stdin=text.encode())
+    for encoding in ("ascii", "latin-1"):
+        done = await run_ok("log", *path, env={"PYTHONIOENCODING": encoding})
+        assert "first \\u2603" in done.out
+        assert "second" in done.out
+
+
 async def test_the_demo_is_none_of_the_environments_business() -> None:
     """A key to sign with holds for the demo's peers too; a port, or fetching nobody's feed, does not."""
     environment = {

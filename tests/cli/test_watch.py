@@ -47,6 +47,25 @@ async def test_watching_on_a_terminal_shows_what_changes_until_q(tmp_path: Path)
             assert "the peer has ended" in orphan.text
 
 
+async def test_what_a_hub_says_is_no_markup(tmp_path: Path) -> None:
+    """A hub that says [/x] ended the command with a traceback, and others could colour it and put links in it."""
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"[/x] [link=https://evil.example]hello[/link]\r\n\r\n")
+        writer.close()
+
+    hub = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{hub.sockets[0].getsockname()[1]}"
+    async with (
+        hub,
+        Peer(tmp_path, Settings(lan=False, hub=(url,))),
+        terminal("status", "--watch", "--path", str(tmp_path)) as seen,
+    ):
+        await seen.shows("can't be reached")
+        seen.press("q")
+        assert await seen.end() == 0
+
+
 async def test_watching_on_a_pipe_prints_a_line_for_each_change(tmp_path: Path) -> None:
     path = ["--path", str(tmp_path / "peer")]
     async with Peer(path[1], ALONE) as peer, running(tmp_path, "status", "--watch", *path) as watching:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any
 
 import aiohttp
 import pytest
 
 from ssb_rtc import Peer
-from ssb_rtc.dashboard import orders, server
+from ssb_rtc.dashboard import orders
 from ssb_rtc.dashboard.answers import HEADERS
+from ssb_rtc.runtime import http_connections
 from ssb_rtc.testing import Swarm
 from tests.dashboard.visitor import LIMIT_S, Visitor, visited
 
@@ -114,6 +116,25 @@ async def test_the_word_of_a_session_is_told_to_its_own_page_only(peer: Peer) ->
         for headers in foreign:
             status, told = await owner.get("/api/session", headers=headers)
             assert (status, "csrf" in told) == (401, False), headers
+
+
+async def test_the_cookie_alone_opens_nothing(peer: Peer) -> None:
+    """A web server of another account, on another port of this machine, is sent it by the browser."""
+    async with visited(peer) as owner:
+        # It is no browser, and says of itself what it likes.
+        nothing: dict[str, str | None] = {"X-CSRF": None, "Sec-Fetch-Site": None, "Origin": None}
+        lacking: dict[str, str | None] = {"X-CSRF": None}
+        for headers in (nothing, lacking, {"X-CSRF": "guess"}):
+            for path in QUESTIONS:
+                if not path.startswith("blobs/"):
+                    status, told = await owner.get(f"/api/{path}", headers=headers)
+                    assert (status, "csrf" in told) == (401, False), (path, headers)
+            for path in ORDERS:
+                assert (await owner.post(f"/api/{path}", {}, headers=headers))[0] == 403, path
+        assert (await owner.get("/api/events?word=guess", headers={"X-CSRF": None}))[0] == 401
+        assert (await owner.get(f"/api/settings?word={owner.csrf}", headers={"X-CSRF": None}))[0] == 401
+        async with owner.events(f"?word={owner.csrf}") as events:
+            assert (await events.next())[0] == "snapshot"
 
 
 async def test_neither_tokens_nor_cookies_are_logged(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
@@ -283,7 +304,7 @@ async def test_too_many_streams_are_refused_and_leave_room_when_they_end(peer: P
 
 
 async def test_silent_connections_keep_nobody_out(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 3)
     async with visited(peer) as owner, owner.events() as events, asyncio.timeout(LIMIT_S):
         await events.next()
         silent = [await asyncio.open_connection("127.0.0.1", owner.dashboard.port) for _ in range(6)]
@@ -296,8 +317,65 @@ async def test_silent_connections_keep_nobody_out(peer: Peer, monkeypatch: pytes
             await writer.wait_closed()
 
 
+async def test_a_burst_of_connections_leaves_no_more_open_than_there_may_be(peer: Peer) -> None:
+    """All come in one turn of the event loop, before aiohttp has heard of any: 900 of them took 900 descriptors."""
+    async with visited(peer) as owner, asyncio.timeout(LIMIT_S):
+        # This blocks the loop, so they wait in the kernel.
+        silent = [socket.create_connection(("127.0.0.1", owner.dashboard.port)) for _ in range(100)]
+        for one in silent:
+            one.setblocking(False)
+        ended: set[socket.socket] = set()
+        while len(ended) < len(silent) - http_connections.CONNECTIONS_MAX:
+            ended |= {one for one in silent if one not in ended and _is_over(one)}
+            await asyncio.sleep(0.01)
+        assert (await owner.get("/api/messages"))[0] == 200
+        for one in silent:
+            one.close()
+
+
+def _is_over(silent: socket.socket) -> bool:
+    try:
+        return silent.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+async def test_slow_bodies_of_strangers_keep_nobody_out(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any process of this machine can begin to hand in a token, and never end."""
+    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 3)
+    async with visited(peer, enter=False) as owner, asyncio.timeout(LIMIT_S):
+        begun = (
+            f"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        slow = [await asyncio.open_connection("127.0.0.1", owner.dashboard.port) for _ in range(3)]
+        for _, writer in slow:
+            writer.write(begun.encode())
+        await owner.enter()
+        assert (await owner.get("/api/messages"))[0] == 200
+        assert await slow[0][0].read() == b""
+        for _, writer in slow:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_what_is_no_http_is_neither_logged_nor_repeated(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    """A page of another port can make a browser's cookies longer than a line may be, and ours is among them."""
+    caplog.set_level(logging.DEBUG)
+    async with visited(peer) as owner:
+        host = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\n"
+        ours = f"ssb_rtc_{owner.dashboard.port}={owner.cookie}"
+        for bad in (f"Cookie: {ours}; b={'x' * 9_000}", f"Cookie: {ours}\x01", f"Cookie {ours}"):
+            said = await raw(owner, f"{host}{bad}\r\n\r\n")
+            assert said.startswith(b"HTTP/1.0 400 ")
+            assert b"Content-Security-Policy" in said
+            assert owner.cookie.encode() not in said
+        assert owner.cookie not in caplog.text
+        assert "Traceback" not in caplog.text
+
+
 async def test_a_connection_too_many_is_turned_away(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 2)
     async with visited(peer) as owner, owner.events() as one, owner.events() as other:
         await one.next()
         await other.next()

@@ -48,7 +48,7 @@ async def stalled(owner: Visitor) -> tuple[asyncio.StreamReader, asyncio.StreamW
     """A stream of whom nothing is read any longer once it has begun."""
     reader, writer = await asyncio.open_connection("127.0.0.1", owner.dashboard.port, limit=4096)
     writer.write(
-        f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\n"
+        f"GET /api/events?word={owner.csrf} HTTP/1.1\r\nHost: 127.0.0.1:{owner.dashboard.port}\r\n"
         f"Cookie: ssb_rtc_{owner.dashboard.port}={owner.cookie}\r\n\r\n".encode()
     )
     await reader.readuntil(b"event: snapshot")

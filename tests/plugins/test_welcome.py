@@ -21,7 +21,7 @@ from ssb_rtc.manager import effects as e
 from ssb_rtc.plugins import joins
 from ssb_rtc.plugins import welcome as welcomes
 from ssb_rtc.types import FeedId, peer_of
-from ssb_rtc.wire.welcome import format_welcome, parse_welcome
+from ssb_rtc.wire.welcome import LAST_DAY_MAX, format_welcome, parse_welcome
 from tests.runtime.watching import Watched
 from tests.signalhub.sealed_party import NETWORK
 
@@ -169,6 +169,21 @@ async def test_who_has_no_code_hears_nothing_where_its_holders_knock(host: Peer,
     assert (refused.peer, refused.not_before_s) == (peer_of(eve.id), None)
     assert not watched.all(e.AcceptOffer)
     assert not hers.network.expecting.was_busy(peer_of(host.id))
+
+
+async def test_a_code_written_by_hand_has_nobody_call_what_it_likes(host: Peer, guests: Any, hub: str) -> None:
+    made = parse_welcome((await call(host, "welcome.create"))["code"])
+    key = base64.b64encode(made.key).decode()
+    ann = await guests("ann")
+    for bad in (
+        replace(made, address=f"ws://127.0.0.1:631/admin?x=1~shs:{key}"),
+        replace(made, hubs=(f"swarm+{hub}",)),
+        replace(made, last_day=LAST_DAY_MAX),
+    ):
+        with pytest.raises(RemoteCallError, match="ask for another one"):
+            await call(ann, "welcome.join", format_welcome(bad))
+    assert await call(ann, "welcome.joins") == []
+    assert ann.context.contacts.hubs() == []
 
 
 async def test_what_was_taken_back_is_heard_no_more(host: Peer, guests: Any, monkeypatch: pytest.MonkeyPatch) -> None:

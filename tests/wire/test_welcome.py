@@ -146,3 +146,38 @@ def test_a_proof_is_of_use_in_one_knock_alone() -> None:
         (ONE.inbox, ONE.host, bytes(16), b"x" * 32),
     ]
     assert len({made(*args), *(made(*variant) for variant in variants)}) == 5
+
+
+def test_what_no_maker_writes_is_not_used() -> None:
+    """Such a code had its joiner ask any server for any path, knock at unix sockets, and try until the year 2149."""
+    key = f"~shs:{base64.b64encode(ONE.key).decode()}"
+    today_s = 20_000 * 86_400.0
+    for address in ("", f"net:192.0.2.7:8008{key}", f"net:2001!:db8!:!:7:8008{key}", f"wss://example.com:8989{key}"):
+        codes.require_as_made(replace(ONE, address=address), today_s)
+    other = f"~shs:{base64.b64encode(bytes(32)).decode()}"
+    for address in (
+        f"ws://127.0.0.1:631/admin?x=1{key}",
+        f"ws://me@127.0.0.1{key}",
+        f"unix:/run/somebody.sock{key}",
+        "unix:/run/somebody.sock~noauth",
+        f"unix:/run/somebody.sock~noauth{key}",
+        f"rtc:hub.example{key}",
+        f"net:192.0.2.7:8008{other}",
+        f"net:192.0.2.7:8008{other};net:192.0.2.7:8008{key}",
+    ):
+        with pytest.raises(ConfigFault, match="not made well"):
+            codes.require_as_made(replace(ONE, address=address), today_s)
+    for hub in (
+        "swarm+https://hub.example",
+        "Swarm+https://hub.example",
+        "https://name:word@hub.example",
+        "http://127.0.0.1:631/admin",
+        "http://[",
+    ):
+        with pytest.raises(ConfigFault, match="not made well"):
+            codes.require_as_made(replace(ONE, hubs=("https://hub.example", hub)), today_s)
+    for hub in ("http://127.0.0.1:8080", "http://localhost:8080/", "https://hub.example/@here"):
+        codes.require_as_made(replace(ONE, hubs=(hub,)), today_s)
+    codes.require_as_made(replace(ONE, last_day=20_000 + codes.DAYS_MAX + 1), today_s)
+    with pytest.raises(ConfigFault, match="more than 365 days"):
+        codes.require_as_made(replace(ONE, last_day=20_000 + codes.DAYS_MAX + 2), today_s)

@@ -25,7 +25,8 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         head = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%SZ')} {record.levelname.lower():7} {_event(record)}"
         facts = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
-        trace = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+        lines = self.formatException(record.exc_info).splitlines() if record.exc_info else []
+        trace = "".join(f"\n{_printable(line)}" for line in lines)
         return _CREDENTIALS.sub("***@", head + facts + trace)
 
 
@@ -60,7 +61,11 @@ def write_to(stream: TextIO, style: str, level: str, logger: str) -> logging.Han
 
 
 def _event(record: logging.LogRecord) -> str:
-    return "".join(character if character.isprintable() else " " for character in record.getMessage())
+    return _printable(record.getMessage())
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -241,7 +241,7 @@ def status(arguments: argparse.Namespace) -> int:
                 f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or '-'}  {names.of(peer['id'])}".rstrip()
             )
         for warning in found["warnings"]:
-            print(f"warning    {warning}")
+            print(f"warning    {output.printable(warning)}")
         return 0
 
     return run_with_link(arguments, body)

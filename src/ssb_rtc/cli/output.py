@@ -46,7 +46,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty
         print(empty)
     else:
         # A file or a pipe has no width to wrap at.
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False).print(table)
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False, highlight=False).print(
+            table
+        )
 
 
 def standard_input() -> BinaryIO:

@@ -60,7 +60,7 @@ def read(path: Path) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigFault(f"the settings file {path} is not in UTF-8, from byte {error.start} on") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
         raise ConfigFault(
             f"the settings file {path} is not TOML: {error}; `ssb-rtc config --template` shows one"
         ) from None

@@ -78,7 +78,8 @@ async def _screen(looks: AsyncIterator[Look]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(highlight=False)
+    # What hubs and peers say stands on the screen, and is no markup.
+    console = Console(highlight=False, markup=False, emoji=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         async for look in looks:
             live.update(screen(look, console.width, console.height), refresh=True)

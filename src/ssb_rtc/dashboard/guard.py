@@ -5,7 +5,9 @@ port of this machine does). What it can't do is to choose `Host`, `Origin` and `
 
 - `Host` is an address of ours, or somebody's name was pointed at this machine (DNS rebinding);
 - `Sec-Fetch-Site` is not `cross-site` or `same-site`, wherever there is something to read or to do;
-- an order (POST) comes from our own origin, in a content type that a form can't send, and repeats the session's word.
+- an order (POST) comes from our own origin, in a content type that a form can't send.
+
+And whoever asks or orders anything repeats the session's word besides its cookie, which other ports are sent as well.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def refuses_reading(headers: Mapping[str, str]) -> Refusal | None:
 
 
 def refuses_session(headers: Mapping[str, str]) -> Refusal | None:
-    """For GET /api/session, which tells the session's word: only to our own page, by what the browser says of it."""
+    """For GET /api/session, by which our own page finds out whether its session still is good."""
     site = headers.get("Sec-Fetch-Site", "").lower()
     if site == "same-origin" or (not site and refuses_origin(headers) is None):
         return None

@@ -37,7 +37,9 @@ class Session:
     """One browser that has exchanged a token."""
 
     csrf: str
-    """What each order repeats in a header: a page of another origin can send our cookie along, and can't read this."""
+    """The session's word, which each question and order repeats: pages of other origins can send our cookie along, and
+    other ports of this machine are sent it, but neither can read this.
+    """
     used_s: float
 
     def knows(self, csrf: str) -> bool:

@@ -30,15 +30,15 @@ from ssb_rtc.dashboard.live import LiveView
 from ssb_rtc.errors import ListenFailed, MisuseError, SsbRtcError
 from ssb_rtc.peer import Peer
 from ssb_rtc.plugins.base import Context, PermissionLists
+from ssb_rtc.runtime.http_connections import Connections
 from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import Json
 
 logger = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
-CONNECTIONS_MAX: Final = 64
-"""A browser keeps six, and one for each stream."""
 BODY_LIMIT_S: Final = 30.0
+NO_SESSION: Final = "this page has no session: open the address that `ssb-rtc dashboard` prints"
 SHUTDOWN_S: Final = 0.5
 """What is under way when the peer ends has so long."""
 
@@ -73,8 +73,7 @@ class Dashboard:
         self._assets = assets.load()
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._busy: set[object] = set()
-        """Connections with a request that is being answered."""
+        self._connections: Connections
         self._peer: Peer
         self._api: Api
         self._live: LiveView
@@ -89,32 +88,14 @@ class Dashboard:
         app = web.Application(middlewares=[self._guard], client_max_size=orders.BODY_MAX)
         app.on_response_prepare.append(_add_headers)
         app.add_routes(self._routes())
-        # No access log: it would say when its owner reads.
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handler_cancellation=True,
-            shutdown_timeout=SHUTDOWN_S,
-            keepalive_timeout=60.0,
-            lingering_time=1.0,
-            auto_decompress=False,
-        )
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         serve = self._runner.server
         assert serve is not None
+        self._connections = Connections(serve, _no_http)
         listening = _listen(self.port)
         self.port = listening.getsockname()[1]
-
-        def connection() -> asyncio.Protocol:
-            if len(serve.connections) >= CONNECTIONS_MAX:
-                # Refusing the newest would let silent connections keep everybody out.
-                idle = next((one for one in serve.connections if one not in self._busy), None)
-                if idle is None:
-                    return _Turned()
-                idle.force_close()
-            return serve()
-
-        self._server = await asyncio.get_running_loop().create_server(connection, sock=listening)
+        self._server = await asyncio.get_running_loop().create_server(self._connections, sock=listening)
 
     async def close(self) -> None:
         """Ends all streams and connections."""
@@ -181,10 +162,12 @@ class Dashboard:
     @web.middleware
     async def _guard(self, request: web.Request, handler: HttpHandler) -> web.StreamResponse:
         """Refuses what is not the page's own; turns errors into answers."""
-        self._busy.add(request.protocol)
         try:
-            self._check(request)
-            return await handler(request)
+            session = self._check(request)
+            if session is None:
+                return await handler(request)
+            with self._connections.held(request.protocol):
+                return await handler(request)
         except Refused as fault:
             return error_answer(fault.status, fault.error)
         except web.HTTPException as fault:
@@ -196,26 +179,28 @@ class Dashboard:
         except Exception:
             logger.exception("the dashboard failed at %s %s", request.method, request.path)
             return error_answer(503, "something went wrong in the peer: its log says more")
-        finally:
-            self._busy.discard(request.protocol)
 
-    def _check(self, request: web.Request) -> None:
-        """Raises Refused."""
+    def _check(self, request: web.Request) -> Session | None:
+        """The session that it belongs to, where it needs one. Raises Refused."""
         _refuse(guard.refuses_host(request.headers.get("Host"), self.port))
         path = request.path
         if not path.startswith("/api/"):
-            return
+            return None
         if request.method == "POST":
             expected = guard.BYTES_TYPE if path == "/api/blobs" else guard.JSON_TYPE
             _refuse(guard.refuses_order(request.headers, expected))
             if path == "/api/session":
-                return
+                return None
             session = self._session(request)
-            if not session.knows(request.headers.get(guard.CSRF_HEADER, "")):
+            if not session.knows(_word(request)):
                 raise Refused(403, f"an order repeats the session's word in the header {guard.CSRF_HEADER}")
-            return
+            return session
         _refuse(guard.refuses_reading(request.headers))
-        self._session(request)
+        session = self._session(request)
+        # A server on another port of this machine is sent the cookie too, and may have kept it: it never has the word.
+        if not path.startswith("/api/blobs/") and not session.knows(_word(request)):
+            raise Refused(401, NO_SESSION)
+        return session
 
     @property
     def _cookie(self) -> str:
@@ -225,7 +210,7 @@ class Dashboard:
     def _session(self, request: web.Request) -> Session:
         session = self._keyring.session(request.cookies.get(self._cookie), time.monotonic())
         if session is None:
-            raise Refused(401, "this page has no session: open the address that `ssb-rtc dashboard` prints")
+            raise Refused(401, NO_SESSION)
         return session
 
     async def _get_session(self, request: web.Request) -> web.Response:
@@ -243,13 +228,6 @@ class Dashboard:
         answer = json_answer({"csrf": opened.csrf})
         answer.set_cookie(self._cookie, opened.cookie, httponly=True, samesite="Strict", path="/")
         return answer
-
-
-class _Turned(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _get(path: str, handler: HttpHandler) -> web.RouteDef:
@@ -275,6 +253,13 @@ def _ordered(kind: type[orders.T], act: Callable[[orders.T], Awaitable[Json]]) -
         return json_answer(await act(orders.read(await _body(request), kind)))
 
     return handle
+
+
+def _word(request: web.Request) -> str:
+    """The session's word. A browser's EventSource can set no header, so for events it stands in the query."""
+    if request.path == "/api/events":
+        return request.query.get("word", "") or request.headers.get(guard.CSRF_HEADER, "")
+    return request.headers.get(guard.CSRF_HEADER, "")
 
 
 async def _body(request: web.Request) -> bytes:
@@ -303,6 +288,12 @@ def _http_error(fault: web.HTTPException) -> web.Response:
             return error_answer(413, f"a body has at most {orders.BODY_MAX} bytes")
         case _:
             return error_answer(fault.status, fault.reason)
+
+
+def _no_http() -> web.Response:
+    answer = error_answer(400, "this is no request that a browser makes")
+    answer.headers.update(HEADERS)
+    return answer
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -24,7 +24,7 @@ from ssb_rtc.storage.welcomes import Welcomes
 from ssb_rtc.transport.link import Link
 from ssb_rtc.types import HubUrl, Json, JsonObject, PeerId, feed_of
 from ssb_rtc.wire.hub_url import normalise_hub
-from ssb_rtc.wire.welcome import Welcome, network_mark, parse_welcome
+from ssb_rtc.wire.welcome import Welcome, network_mark, parse_welcome, require_as_made
 
 if TYPE_CHECKING:
     from ssb_rtc.runtime.network import Network
@@ -117,6 +117,7 @@ class Joins:
         """
         welcome, context = parse_welcome(code), self._context
         host = welcome.host
+        require_as_made(welcome, context.now_ms() / 1000)
         if welcome.network != network_mark(context.settings.network_key):
             raise ConfigFault("this invitation is for another network: start the peer with that one's --network-key")
         if feed_of(host) == context.keys.id:

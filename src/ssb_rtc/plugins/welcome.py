@@ -34,6 +34,7 @@ from ssb_rtc.transport.link import Handler, Link
 from ssb_rtc.types import FeedId, HubUrl, Json, JsonObject, PeerId, feed_of, peer_of
 from ssb_rtc.wire.hub_url import has_credentials, hub_host, is_loopback, normalise_hub, speaks_swarm
 from ssb_rtc.wire.welcome import (
+    DAYS_MAX,
     HUBS_MAX,
     SECRET_BYTES,
     TEXT_BYTES_MAX,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DAYS: Final = 7
-DAYS_MAX: Final = 365
 USES_MAX: Final = 1_000
 CODES_MAX: Final = 16
 """Each that is heard takes a channel or two on each hub, and a hub allows 64 in one subscription."""

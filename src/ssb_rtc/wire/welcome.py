@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import struct
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import Final
+from urllib.parse import urlsplit
 
 from ssb_rtc.errors import ConfigFault, MisuseError
 from ssb_rtc.types import PeerId
 from ssb_rtc.wire.envelope import raw_key, require_bytes
+from ssb_rtc.wire.hub_url import SWARM, is_loopback
 
 PREFIX: Final = "ssbjoin1"
 """The last character stands for the version, too: a code of a later one is not taken for a mistyped one."""
@@ -33,6 +36,8 @@ TEXT_BYTES_MAX: Final = 120
 """Of a hub or an address."""
 CODE_LIMIT_CHARS: Final = 1_000
 LAST_DAY_MAX: Final = 0xFFFF
+DAYS_MAX: Final = 365
+"""A code is good for so long at most; one that says more is not used."""
 PROOF_BYTES: Final = 16
 
 _NETWORK_BYTES: Final = 4
@@ -41,6 +46,9 @@ _HTTPS: Final = "https://"
 _HEAD: Final = struct.Struct(f">B{_NETWORK_BYTES}s{KEY_BYTES}s{SECRET_BYTES}sH")
 _IGNORED: Final = str.maketrans("", "", " \t\r\n-\u00ad\u200b\ufeff")
 _WRONG: Final = "copy it again as a whole, from the first character to the last"
+_NOT_WELL: Final = "this invitation was not made well: ask for another one"
+_ADDRESS: Final = re.compile(r"(?:net:|wss?://)[^/?#~;@\s]+~shs:[A-Za-z0-9+/]{43}=")
+"""Where a peer listens on a network. No path: with one, whoever makes codes has others ask any server anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,37 @@ def parse_welcome(text: str) -> Welcome:
         return _parsed(body)
     except (IndexError, struct.error, UnicodeDecodeError, ValueError):
         # The check holds, so it was written so.
-        raise ConfigFault("this invitation was not made well: ask for another one") from None
+        raise ConfigFault(_NOT_WELL) from None
+
+
+def require_as_made(welcome: Welcome, wall_s: float) -> None:
+    """Refuses what no maker writes, and whoever makes codes by hand could: for whoever is about to use one.
+
+    That is a hub where we would be announced by name or with somebody's password, one that is a path of some server on
+    this machine, an address that is no place of a
+    network or leads to somebody else, and a year or more of trying. Raises ConfigFault.
+    """
+    address = welcome.address
+    good_address = not address or (_ADDRESS.fullmatch(address) and address.endswith(_key_part(welcome.key)))
+    if not good_address or any(_is_odd(hub) for hub in welcome.hubs):
+        raise ConfigFault(_NOT_WELL)
+    if welcome.is_over(wall_s):
+        return
+    if welcome.last_day > wall_s // 86_400 + DAYS_MAX + 1:
+        raise ConfigFault(
+            f"this invitation claims to be good for more than {DAYS_MAX} days, which none is: ask for another one, or "
+            "set this machine's clock"
+        )
+
+
+def _is_odd(hub: str) -> bool:
+    try:
+        parts = urlsplit(hub)
+        # On this machine all sorts of programs listen, and a path would be a question of the maker's choice to one.
+        asks = parts.scheme == "http" and is_loopback(parts.hostname or "") and parts.path.strip("/") != ""
+    except ValueError:
+        return True
+    return asks or "@" in parts.netloc or hub.lower().startswith(SWARM)
 
 
 def _checked(encoded: str) -> bytes:

@@ -1,9 +1,31 @@
 // Requests to the peer. Each refusal is an Error with the sentence that the peer gave.
 
-let csrf = "";
+/**
+ * The session's word. It is kept where only pages of this very address can read it: the cookie, which is the other half
+ * of the session, is sent to every port of this machine.
+ */
+const WORD = "word";
+let kept = "";
 let whenLocked = () => {};
 
 export const onLocked = (act) => (whenLocked = act);
+
+export function word() {
+  try {
+    return localStorage.getItem(WORD) ?? kept;
+  } catch {
+    return kept; // storage is switched off in this browser: it lasts as long as the page
+  }
+}
+
+function keep(told) {
+  kept = told;
+  try {
+    localStorage.setItem(WORD, told);
+  } catch {
+    // See above.
+  }
+}
 
 async function answerOf(response) {
   const answer = await response.json().catch(() => ({}));
@@ -28,9 +50,9 @@ export async function enter(token) {
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ token }),
       })
-    : await reach("/api/session");
+    : await reach("/api/session", { headers: { "X-CSRF": word() } });
   const answer = await response.json().catch(() => ({}));
-  csrf = response.ok ? answer.csrf : "";
+  if (response.ok) keep(answer.csrf);
   return { open: response.ok, error: answer.error ?? null };
 }
 
@@ -38,7 +60,7 @@ export async function enter(token) {
 export async function get(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const search = new URLSearchParams(given).toString();
-  return answerOf(await reach(search ? `${path}?${search}` : path));
+  return answerOf(await reach(search ? `${path}?${search}` : path, { headers: { "X-CSRF": word() } }));
 }
 
 /** An order. */
@@ -46,7 +68,7 @@ export async function post(path, body) {
   return answerOf(
     await reach(path, {
       method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRF": csrf },
+      headers: { "Content-Type": "application/json", "X-CSRF": word() },
       body: JSON.stringify(body),
     }),
   );
@@ -54,7 +76,7 @@ export async function post(path, body) {
 
 /** Stores a file as a blob: {id, size, type}. */
 export async function upload(file) {
-  const headers = { "Content-Type": "application/octet-stream", "X-CSRF": csrf };
+  const headers = { "Content-Type": "application/octet-stream", "X-CSRF": word() };
   return answerOf(await reach("/api/blobs", { method: "POST", headers, body: file }));
 }
 

@@ -1,6 +1,6 @@
 // The stream of events: into the state, and on to those who follow messages. It comes back by itself when it was cut.
 
-import { enter } from "./api.js";
+import { enter, word } from "./api.js";
 import { learnName, SAMPLES_MAX, state, STEPS_MAX, touch } from "./store.js";
 
 const PAUSE_MS = 1000;
@@ -99,7 +99,7 @@ const takers = {
 export function connect(locked) {
   whenLocked = locked;
   source?.close();
-  source = new EventSource("/api/events?trace=1");
+  source = new EventSource(`/api/events?trace=1&word=${encodeURIComponent(word())}`);
   for (const [name, take] of Object.entries(takers)) {
     source.addEventListener(name, (event) => take(JSON.parse(event.data)));
   }

@@ -118,6 +118,7 @@ export class Composer {
           "span",
           { class: "chip" },
           h("bdi", {}, nameOf(id) ?? short(id)),
+          nameOf(id) ? h("span", { class: "id" }, short(id)) : null, // names are not unique, and anybody chooses theirs
           h(
             "button",
             { type: "button", "aria-label": `Without ${nameOf(id) ?? short(id)}`, onclick: () => this.without(id) },
@@ -145,13 +146,26 @@ export class Composer {
   add(event) {
     event.preventDefault();
     const text = this.adding.value.trim();
-    const id = text.match(ID)?.[0] ?? named().find(([, name]) => name.toLowerCase() === text.toLowerCase())?.[0];
+    const id = text.match(ID)?.[0] ?? this.idOf(text);
+    if (id === null) return null;
     if (!id) return toast("Nobody of that name is known here: paste their id, which begins with @.", { fault: true });
     if (this.people.length >= PEOPLE_MAX)
       return toast(`A private message has at most ${PEOPLE_MAX} readers besides you.`, { fault: true });
     if (!this.people.includes(id)) this.people = [...this.people, id];
     this.adding.value = "";
     this.draw();
+  }
+
+  /** Who is called so; null, and a word about it, where that are several: one of them may only call themself so. */
+  idOf(name) {
+    const ids = named()
+      .filter(([id, other]) => id !== state.me.id && other.toLowerCase() === name.toLowerCase())
+      .map(([id]) => id);
+    if (ids.length < 2) return ids[0];
+    toast(`${ids.length} people call themselves ${name} (${ids.map(short).join(", ")}): choose one by the id.`, {
+      fault: true,
+    });
+    return null;
   }
 
   without(id) {

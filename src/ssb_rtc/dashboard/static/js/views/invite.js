@@ -53,7 +53,7 @@ function showCode(place, made) {
 
 function inviteCard() {
   const place = h("div", { class: "stack" });
-  const note = h("input", { type: "text", maxlength: 256, autocomplete: "off", placeholder: "For whom it is, say" });
+  const note = h("input", { type: "text", maxlength: 200, autocomplete: "off", placeholder: "For whom it is, say" });
   const button = h("button", { type: "submit", class: "main" }, "Make a code");
   const submit = async (event) => {
     event.preventDefault();

@@ -5,7 +5,7 @@ import { forget, h, keyed, say } from "../dom.js";
 import { followMessages } from "../events.js";
 import { many, short } from "../format.js";
 import { go } from "../router.js";
-import { nameOf, panel, state } from "../store.js";
+import { nameOf, panel, state, touch } from "../store.js";
 import { act } from "../toast.js";
 import { Composer } from "./composer.js";
 import { empty, tabs } from "./parts.js";
@@ -88,9 +88,9 @@ function take(row) {
     return;
   // Who reads further down is not pushed away by what comes.
   const reads = scrollY > 300 && !document.getElementById("view-messages").hidden && row.author !== state.me.id;
-  if (reads) held.unshift(row);
+  if (reads) held = [row, ...held].slice(0, SHOWN_MAX);
   else rows = [row, ...rows].slice(0, SHOWN_MAX);
-  draw();
+  touch("messages"); // drawn once a frame at most, however many come
 }
 
 function choose(next) {
@@ -201,6 +201,7 @@ export function buildMessages() {
     );
   onThread(does.thread);
   followMessages(take);
+  panel("messages", ["messages"], draw);
   panel("messages", ["feeds", "me"], redrawNames);
   panel("messages", ["clock"], () => redrawTimes(ui.posts));
 }

@@ -8,6 +8,7 @@ import { openPeer } from "./sheet.js";
 import { words } from "./words.js";
 
 const LONG_CHARACTERS = 1400;
+const LONG_LINES = 24;
 const NAME_MAX = 64;
 
 const person = (id) =>
@@ -97,7 +98,7 @@ export function makePost(row, does) {
       row.root ? "Show the conversation" : "Show replies",
     ),
   );
-  if (row.text.length > LONG_CHARACTERS) {
+  if (row.text.length > LONG_CHARACTERS || row.text.split("\n", LONG_LINES + 1).length > LONG_LINES) {
     text.classList.add("cut");
     const all = h(
       "button",

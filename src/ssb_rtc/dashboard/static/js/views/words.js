@@ -29,28 +29,47 @@ export function words(text) {
     if (made.length > PIECES_MAX) break;
     if (found.index > from) made.push(text.slice(from, found.index));
     const [all, picture, label, target] = found;
-    made.push(piece(target ?? all, label, Boolean(picture)) ?? all);
+    made.push(...[piece(target ?? all, label, Boolean(picture)) ?? all].flat());
     from = found.index + all.length;
   }
   made.push(text.slice(from));
   return made;
 }
 
+/** What others wrote, kept from turning around the direction of what stands beside it. */
+const bdi = (text) => h("bdi", {}, text);
+
+/** Where a link leads, whatever it is called. */
+function placeOf(url) {
+  try {
+    return new URL(url).host;
+  } catch {
+    return "an address that makes no sense";
+  }
+}
+
+/** A name to save a file under, without an ending: the browser adds that of its type, so that nothing opens as a program. */
+const fileName = (label) => (label || "file").replace(/[^\p{L}\p{N} _-]+/gu, "_").slice(0, 60);
+
 function piece(target, label, picture) {
   if (/^https?:\/\//.test(target))
-    return h("a", { href: target, rel: "noopener noreferrer nofollow", target: "_blank" }, label || target);
+    return [
+      h("a", { href: target, rel: "noopener noreferrer nofollow", target: "_blank" }, bdi(label || target)),
+      label && label !== target ? h("span", { class: "muted small" }, ` (${placeOf(target)})`) : null,
+    ];
   if (!/^[@%&][A-Za-z0-9+/]{43}=\.(?:ed25519|sha256)$/.test(target)) return null;
   if (target[0] === "@")
     return h(
       "button",
       { type: "button", class: "link chosen", onclick: () => openPeer(target) },
-      label || `@${nameOf(target) ?? short(target).slice(1)}`,
+      // How they call themselves, and not how the author of this calls them: that could be somebody else's name.
+      bdi(nameOf(target) ? `@${nameOf(target)}` : `${label || "somebody"} ${short(target)}`),
     );
   if (target[0] === "%")
     return h(
       "button",
       { type: "button", class: "link chosen", onclick: () => openThread(target) },
-      label || `message ${short(target)}`,
+      bdi(label || `message ${short(target)}`),
     );
   return picture ? pictureOf(target, label) : fileOf(target, label);
 }
@@ -73,7 +92,7 @@ function pictureOf(id, label) {
         button.replaceWith(shown);
       },
     },
-    `Show the picture${label ? ` “${label}”` : ""}`,
+    h("span", {}, "Show the picture", label ? [" “", bdi(label), "”"] : null),
   );
   return button;
 }
@@ -85,10 +104,10 @@ function fileOf(id, label) {
       type: "button",
       onclick: async () => {
         if (!here.has(id) && !(await act(button, () => post("/api/want", { id })))) return;
-        h("a", { href: blobUrl(id), download: label || "file" }).click();
+        h("a", { href: blobUrl(id), download: fileName(label) }).click();
       },
     },
-    `Save the file${label ? ` “${label}”` : ""}`,
+    h("span", {}, "Save the file", label ? [" “", bdi(label), "”"] : null),
   );
   return button;
 }
