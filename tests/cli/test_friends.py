@@ -48,9 +48,9 @@ def test_the_beginning_of_a_known_id_will_do(tmp_path: Path, capsys: pytest.Capt
 def test_a_beginning_that_several_have_is_refused_and_they_are_listed() -> None:
     known = [f"@abcdef{number:02}" for number in range(12)]
     with pytest.raises(MisuseError) as refused:
-        ids.chosen("abcd", known)
+        ids.chosen(ids.checked("abcd"), known)
     said = str(refused.value).splitlines()
-    assert said[0] == "12 known ids begin with 'abcd': give more of the one that you mean"
+    assert said[0] == "12 known ids begin with '@abcd': give more of the one that you mean"
     assert said[1:] == [*(f"  {each}" for each in known[:10]), "  and 2 more"]
     assert ids.chosen("@abcdef07", known) == known[7]
 

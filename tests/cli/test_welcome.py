@@ -69,7 +69,7 @@ def test_a_code_is_kept_for_the_next_start(
     assert main(["join", *HERE]) == 0
     assert "stored" in capsys.readouterr().out
     assert main(["join", "--forget", "abcd", *HERE]) == 2
-    assert "'abcd' is not a feed id, nor how a known one begins" in capsys.readouterr().err
+    assert "'@abcd' is not a feed id, nor how a known one begins" in capsys.readouterr().err
     assert main(["join", "--forget", "@" + "A" * 43 + "=.ed25519", *HERE]) == 2
     assert "no invitation of this peer is waiting" in capsys.readouterr().err
     assert main(["join", "--forget", waiting["id"][1:7], *HERE]) == 0

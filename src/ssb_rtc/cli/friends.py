@@ -38,8 +38,10 @@ def block(arguments: argparse.Namespace) -> int:
 
 
 def _say(method: str, arguments: argparse.Namespace, options: JsonObject, told: str) -> int:
+    wanted = ids.checked(arguments.id)
+
     async def body(link: Link) -> int:
-        feed = await ids.known_feed(link, arguments.id)
+        feed = await ids.known_feed(link, wanted)
         message = await link.call(method, feed, options)
         if arguments.json:
             output.print_json(message)

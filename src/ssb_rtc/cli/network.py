@@ -99,8 +99,10 @@ def unlisten(arguments: argparse.Namespace) -> int:
 def disconnect(arguments: argparse.Namespace) -> int:
     """End the link to a peer, and unpin it."""
 
+    named = ids.checked(arguments.peer)
+
     async def body(link: Link) -> int:
-        wanted = await ids.known_feed(link, arguments.peer)
+        wanted = await ids.known_feed(link, named)
         known = any(peer["id"] == wanted for peer in await link.call("rtc.peers", {"all": True}))
         await link.call("rtc.disconnect", wanted)
         if arguments.json:

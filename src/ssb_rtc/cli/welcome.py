@@ -152,7 +152,8 @@ def join(arguments: argparse.Namespace) -> int:
     if arguments.code is not None and arguments.forget is not None:
         raise MisuseError("join takes a code or --forget ID, not both")
     if arguments.forget is not None:
-        return run_with_link(arguments, lambda link: _forget(arguments, link))
+        inviter = ids.checked(arguments.forget)
+        return run_with_link(arguments, lambda link: _forget(arguments, link, inviter))
     if arguments.code is None:
         return run_with_link(arguments, lambda link: _waiting(arguments, link))
     if arguments.code == "-":
@@ -246,9 +247,9 @@ async def _waiting(arguments: argparse.Namespace, link: Link) -> int:
     return 0
 
 
-async def _forget(arguments: argparse.Namespace, link: Link) -> int:
+async def _forget(arguments: argparse.Namespace, link: Link, inviter: str) -> int:
     waiting = [each["id"] for each in await link.call("welcome.joins")]
-    host = ids.chosen(arguments.forget, waiting)
+    host = ids.chosen(inviter, waiting)
     await link.call("welcome.forget", host)
     if arguments.json:
         output.print_json({"id": host, "state": "refused"})
