@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from ssb_rtc.storage import folder as files
 from ssb_rtc.wire.welcome import Welcome, format_welcome, network_mark, parse_welcome
 
 NPM_CODE = f"example.com:8008:@{'A' * 43}=.ed25519~{'A' * 43}="
-CODE = format_welcome(Welcome(network_mark(bytes(32)), b"k" * 32, b"s" * 16, 60_000, ("https://hub.example.org",)))
+SOON = int(time.time() // 86_400) + 100
+"""A day that a code may be good until."""
+CODE = format_welcome(Welcome(network_mark(bytes(32)), b"k" * 32, b"s" * 16, SOON, ("https://hub.example.org",)))
 HERE = ("--network-key", "A" * 43 + "=")
 
 
