@@ -112,6 +112,7 @@ async def test_a_code_makes_friends_of_two_who_hide_from_strangers(host: Peer, g
     await call(eve, "welcome.join", made["code"])
     ended = await outcome(eve, host)
     assert (ended["state"], ended["text"]) == ("refused", welcomes.USED_UP)
+    await until(lambda: not eve.context.contacts.hubs(), "the hub of a code of which nothing came being forgotten")
     assert not follows(host, eve)
     assert not follows(eve, host)
     # The first one may come with it again: nothing is said twice.
@@ -263,8 +264,10 @@ async def test_codes_that_lead_nowhere_are_refused_before_anything_is_kept(host:
         await call(ann, "welcome.join", code)
         [waiting] = await call(ann, "welcome.joins")
         assert (waiting["id"], waiting["state"]) == (host.id, "stored")
+        assert [record.source for record in ann.context.contacts.hubs()] == ["invite"]
         assert await call(ann, "welcome.forget", host.id)
         assert await call(ann, "welcome.joins") == []
+        assert ann.context.contacts.hubs() == [], "a code of which nothing came leaves no hub"
 
 
 async def test_a_code_is_over_for_its_maker_too(tmp_path: Path) -> None:

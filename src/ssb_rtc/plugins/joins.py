@@ -55,6 +55,8 @@ class Join:
         self.text = "it is used as soon as the peer runs"
         self.accepted = False
         """The inviter follows us, and we follow it."""
+        self.brought: list[HubUrl] = []
+        """Hubs that came with the code in this run: where nothing comes of it, they go with it."""
         self.changed = asyncio.Event()
 
     def say(self, state: str, text: str) -> None:
@@ -132,16 +134,17 @@ class Joins:
         if host not in self._joins and len(self._joins) >= JOINS_MAX:
             raise MisuseError(f"{JOINS_MAX} invitations are waiting already: `ssb-rtc join` lists them")
         context.author.require_writable()
-        self._keep_hubs(welcome)
+        brought = self._keep_hubs(welcome)
         self._store.keep_join(host, code, context.now_ms())
         self._over.pop(host, None)
         join = self._joins[host] = Join(welcome, context.now_ms())
+        join.brought = brought
         if self._network is not None:
             self._begin(join)
         return join.told()
 
-    def _keep_hubs(self, welcome: Welcome) -> None:
-        """The hubs of a code are ours from now on. Raises ConfigFault where none of them may be used."""
+    def _keep_hubs(self, welcome: Welcome) -> list[HubUrl]:
+        """The hubs of a code are ours from now on; gives the new ones. Raises ConfigFault where none may be used."""
         context, fault = self._context, None
         usable: list[HubUrl] = []
         for text in welcome.hubs:
@@ -151,6 +154,7 @@ class Joins:
                 fault = refused
         if fault is not None and not usable and not welcome.address:
             raise ConfigFault(f"the hub of this invitation can't be used: {fault}")
+        fresh: list[HubUrl] = []
         for hub in usable:
             record, network = context.contacts.hub(hub), self._network
             if record is not None and record.source != "gossip":
@@ -160,6 +164,19 @@ class Joins:
             context.contacts.save_hub(HubRecord(hub, "user" if known else "invite", context.now_ms()))
             if network is not None:
                 network.add_hub(hub, invited=not known)
+            fresh += [] if known else [hub]
+        return fresh
+
+    def _drop_hubs(self, join: Join) -> None:
+        """Whoever writes codes that lead nowhere has us keep no hubs."""
+        still_named = {hub for other in self._joins.values() for hub in other.welcome.hubs}
+        for hub in join.brought:
+            record = self._context.contacts.hub(hub)
+            if record is None or record.source != "invite" or hub in still_named:
+                continue
+            self._context.contacts.remove_hub(hub)
+            if self._network is not None:
+                self._network.remove_hub(hub)
 
     def _begin(self, join: Join) -> None:
         host = join.welcome.host
@@ -260,6 +277,8 @@ class Joins:
         del self._joins[host]
         self._store.drop_join(host)
         self._inboxes.inboxes.hold_invitation(host, None)
+        if state == "refused":
+            self._drop_hubs(join)
         self._over[host] = join
         while len(self._over) > JOINS_MAX:
             del self._over[next(iter(self._over))]
