@@ -57,8 +57,8 @@ the file (`chmod 600`).
 A program that embeds the peer gives it `Settings(...)`: then neither file nor environment is read, and `ssb-rtc config`
 tells what it set as from `program`.
 
-With `--json`, `ssb-rtc config` prints `{{running, folder, file, settings, after_restart}}`; each of `settings` is
-`{{name, value, source, where, secret}}`.
+With `--json`, `ssb-rtc config` prints `{{running, folder, file, settings, after_restart, faults}}`; each of `settings`
+is `{{name, value, source, where, secret}}`.
 
 The folder itself is no setting of the file, which may lie in it: take `--path` or {PATH_VARIABLE}.
 """

@@ -175,6 +175,26 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "peer").exists(), "nothing began"
 
 
+def test_config_tells_what_start_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.toml"
+    words = ["--path", str(tmp_path), "--config", str(file)]
+    file.write_text('hub = ["http://a.example"]\nstun = ["foo:bar"]\ntls_cert = "x"\n')
+    assert main(["config", *words]) == 1
+    said = capsys.readouterr().out
+    assert f"`ssb-rtc start` refuses this: {file}: hub: " in said
+    assert f"`ssb-rtc start` refuses this: {file}: stun takes HOST:PORT" in said
+    assert "`ssb-rtc start` refuses this: --tls-cert and --tls-key go together" in said
+    assert "--allow-http a.example" in said
+    assert "would begin" not in said
+    file.write_text('hub = ["http://a.example"]\nallow_http = ["a.example"]\nturn = ["turn:user:hidden"]\n')
+    assert main(["config", *words, "--json"]) == 1
+    told = capsys.readouterr().out
+    assert json.loads(told)["faults"] == [f"{file}: turn takes turn:USER:PASS@HOST:PORT"]
+    assert "hidden" not in told
+    assert main(["start", *words]) == 2
+    assert f"{file}: turn takes turn:USER:PASS@HOST:PORT" in capsys.readouterr().err
+
+
 async def test_config_tells_what_is_in_force_where_a_peer_runs_and_where_none_does(tmp_path: Path) -> None:
     folder = tmp_path / "peer"
     folder.mkdir()

@@ -168,11 +168,20 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("hub", str, (), "a signalhub to meet on, for this run; may be given several times", "URL", many=True),
     Setting("allow_http", str, (), "a host whose hub may be reached over plain http", "HOST", many=True),
-    Setting("net", _number(0, 65535), None, "also listen for peers on this TCP port; 0 takes a free one", "PORT"),
+    Setting(
+        "net",
+        _number(0, 65535),
+        None,
+        "listen for peers on this TCP port, 0: a free one; `start` without --net, --ws and --no-lan listens at private "
+        "addresses, on 8008 or a free port",
+        "PORT",
+    ),
     Setting("ws", _number(0, 65535), None, "also listen for WebSockets on this port; 0 takes a free one", "PORT"),
     Setting("tls_cert", str, None, "a certificate in PEM, which makes --ws speak TLS (wss)", "FILE"),
     Setting("tls_key", str, None, "the private key of --tls-cert, in PEM", "FILE"),
-    Setting("host", str, "127.0.0.1", "the address that --net and --ws listen on", "ADDRESS"),
+    Setting(
+        "host", str, "127.0.0.1", "the address that --net and --ws listen on, where one of them is given", "ADDRESS"
+    ),
     Setting("lan", _switch, True, "neither look for peers in the local network nor tell them of --net"),
     Setting("with_hub", _number(0, 65535), None, "run a signalhub on this port too, and meet there", "PORT"),
     Setting("stun", str, (), "a STUN server, which tells us our address behind a NAT", "HOST:PORT", many=True),
@@ -342,6 +351,23 @@ def _unknown(key: str, names: list[str]) -> str:
     near = difflib.get_close_matches(key.replace("-", "_").lower(), names, 1)
     hint = f"did you mean {near[0]}?" if near else "`ssb-rtc config --template` shows all that there are"
     return f"there is no setting {key!r}; {hint}"
+
+
+def place_of(settings: Settings, name: str) -> str:
+    """Where somebody finds a setting's value to mend it: its flag, its variable, or the file and its name there."""
+    source = settings.sources.get(name)
+    if source is None:
+        return next(setting.flag for setting in SETTINGS if setting.name == name)
+    return f"{source.name}: {name}" if source.kind == "file" else source.name
+
+
+def certificate_of(settings: Settings) -> tuple[str, str] | None:
+    """The files of the certificate and its private key, or None. Raises ConfigFault where only one is named."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ConfigFault("--tls-cert and --tls-key go together: one names the certificate, the other its private key")
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return settings.tls_cert, settings.tls_key
 
 
 def told(settings: Settings) -> list[dict[str, Any]]:

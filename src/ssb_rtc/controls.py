@@ -14,7 +14,7 @@ from ssb_rtc.manager.vouching import host_of
 from ssb_rtc.plugins import installed
 from ssb_rtc.plugins.base import Context
 from ssb_rtc.storage.contacts import HubRecord, PeerRecord
-from ssb_rtc.types import HubUrl, JsonObject, PeerId
+from ssb_rtc.types import HubUrl, Json, JsonObject, PeerId
 from ssb_rtc.wire.address import normalise_hub
 
 if TYPE_CHECKING:
@@ -57,12 +57,19 @@ class PeerControls:
     def figures(self) -> JsonObject:
         """The part of `status` that is short: {messages, addresses, warnings}."""
         context = self._context
-        frozen = context.author.frozen
         return {
             "messages": context.log.count(),
             "addresses": self.addresses(),
-            "warnings": [*context.warnings.values(), *([frozen] if frozen else [])],
+            "warnings": self._warnings(),
         }
+
+    def _warnings(self) -> list[Json]:
+        context, database = self._context, self._context.log.database
+        full = (
+            f"{database.path} can't be written: the disk is full or fails. Make room, and the peer goes on by itself."
+        )
+        frozen = context.author.frozen
+        return [*context.warnings.values(), *([full] if database.is_full else []), *([frozen] if frozen else [])]
 
     def watch_peers(self) -> PeerWatch:
         """What changes among the peers; see runtime.peer_watch. Raises NoPeerRuns."""

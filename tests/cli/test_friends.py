@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ssb_rtc.cli import friends
+from ssb_rtc.cli import friends, ids
 from ssb_rtc.cli.main import build_parser, exit_code_of
 from ssb_rtc.errors import MisuseError, RemoteCallError
 from ssb_rtc.plugins.sync_limits import Question
@@ -30,6 +30,29 @@ def ssb_rtc(folder: Path, *words: str) -> int:
     arguments = build_parser().parse_args([*words, "--path", str(folder)])
     run: Callable[[object], int] = getattr(friends, arguments.run.removeprefix("friends:"))
     return run(arguments)
+
+
+def test_the_beginning_of_a_known_id_will_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, friend = create(tmp_path).id, keys_of(91).id
+    store = Store(database_path(tmp_path))
+    store.log.append(feed_of(91, 3), 0)
+    store.database.close()
+    assert ssb_rtc(tmp_path, "follow", friend[:6]) == 0
+    assert ssb_rtc(tmp_path, "block", friend[1:6], "--undo") == 0
+    assert f"following {friend}" in capsys.readouterr().out
+    for text in (friend[:4], own[:8], "@" + "z" * 9):
+        with pytest.raises(MisuseError, match="nor how a known one begins; one looks like"):
+            ssb_rtc(tmp_path, "follow", text)
+
+
+def test_a_beginning_that_several_have_is_refused_and_they_are_listed() -> None:
+    known = [f"@abcdef{number:02}" for number in range(12)]
+    with pytest.raises(MisuseError) as refused:
+        ids.chosen(ids.checked("abcd"), known)
+    said = str(refused.value).splitlines()
+    assert said[0] == "12 known ids begin with '@abcd': give more of the one that you mean"
+    assert said[1:] == [*(f"  {each}" for each in known[:10]), "  and 2 more"]
+    assert ids.chosen("@abcdef07", known) == known[7]
 
 
 def test_follow_block_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

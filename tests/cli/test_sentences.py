@@ -19,6 +19,7 @@ FRIEND = "@" + "A" * 43 + "=.ed25519"
         (["validate", "."], USAGE, "name a file, or - for standard input"),
         (["publish"], USAGE, "takes either a TEXT"),
         (["publish", "--content", "{"], USAGE, "write it in single quotes"),
+        (["publish", "--content", '{"a":1}'], USAGE, 'like {"type":"post","text":"hello"}'),
         (["publish", "x" * 9_000], USAGE, "shorten it"),
         (["follow", "bob"], USAGE, "one looks like @<44 characters>.ed25519"),
         (["log", "--limit", "-1"], USAGE, "takes a number from 0"),
@@ -53,7 +54,7 @@ def test_an_error_says_what_to_do(
 
 def test_without_an_identity_the_next_step_is_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["whoami", "--path", str(tmp_path)]) == ENVIRONMENT
-    assert "Run `ssb-rtc init` to make one." in capsys.readouterr().err
+    assert f"Run `ssb-rtc init --path {tmp_path}` to make one." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["statsu"], ["status", "--wach"], ["connect"]])
@@ -62,6 +63,15 @@ def test_wrong_usage_names_the_help(words: list[str], capsys: pytest.CaptureFixt
         main(words)
     assert ended.value.code == USAGE
     assert "--help` shows what it takes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["join", "--wait"], ["sync", "--wait", "--timeout"], ["blobs", "ls", "--timeout"]])
+@pytest.mark.parametrize("time_s", ["-1", "nan", "inf", "soon"])
+def test_a_time_that_is_none(words: list[str], time_s: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, time_s])
+    assert ended.value.code == USAGE
+    assert f"takes a number of seconds from 0 to 31536000, not '{time_s}'" in capsys.readouterr().err
 
 
 def test_errors_that_know_nothing_of_commands_get_advice() -> None:

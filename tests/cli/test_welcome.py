@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from ssb_rtc.storage import folder as files
 from ssb_rtc.wire.welcome import Welcome, format_welcome, network_mark, parse_welcome
 
 NPM_CODE = f"example.com:8008:@{'A' * 43}=.ed25519~{'A' * 43}="
-CODE = format_welcome(Welcome(network_mark(bytes(32)), b"k" * 32, b"s" * 16, 60_000, ("https://hub.example.org",)))
+SOON = int(time.time() // 86_400) + 100
+"""A day that a code may be good until."""
+CODE = format_welcome(Welcome(network_mark(bytes(32)), b"k" * 32, b"s" * 16, SOON, ("https://hub.example.org",)))
 HERE = ("--network-key", "A" * 43 + "=")
 
 
@@ -68,7 +71,11 @@ def test_a_code_is_kept_for_the_next_start(
     assert (waiting["id"], waiting["state"]) == (parse_welcome(CODE).host, "stored")
     assert main(["join", *HERE]) == 0
     assert "stored" in capsys.readouterr().out
-    assert main(["join", "--forget", waiting["id"], *HERE]) == 0
+    assert main(["join", "--forget", "abcd", *HERE]) == 2
+    assert "'@abcd' is not a feed id, nor how a known one begins" in capsys.readouterr().err
+    assert main(["join", "--forget", "@" + "A" * 43 + "=.ed25519", *HERE]) == 2
+    assert "no invitation of this peer is waiting" in capsys.readouterr().err
+    assert main(["join", "--forget", waiting["id"][1:7], *HERE]) == 0
     assert main(["join", *HERE]) == 0
     assert "no invitation waits" in capsys.readouterr().out
 

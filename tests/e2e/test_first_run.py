@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.cli.terminal import terminal
 from tests.e2e.processes import LIMIT_S, Running, connected, eventually, holds, run, run_ok, running, status
 
 EXIT_LIMIT_S = 6.0
@@ -71,7 +72,7 @@ async def test_a_code_a_friend_and_the_friend_s_post(tmp_path: Path) -> None:
     async with running(tmp_path / "hub", "hub", "serve", "--port", "0") as hub:
         url = hub.ready["url"]
         async with running(tmp_path / "log-ann", "start", *ann, *hidden) as first:
-            await run_ok("hubs", "add", url, *ann)
+            assert f"{url} is connected" in (await run_ok("hubs", "add", url, *ann)).out
             await run_ok("publish", "hello", *ann)
             made = await run_ok("share", "--note", "Ben", "--svg", str(tmp_path / "code.svg"), *ann)
             code = made.out.strip()
@@ -94,6 +95,20 @@ async def test_a_code_a_friend_and_the_friend_s_post(tmp_path: Path) -> None:
                 await is_over(ben)
                 for each in (first, second):
                     await leaves_soon(each)
+
+
+async def test_who_sits_before_the_peer_hears_of_codes_that_worked(tmp_path: Path) -> None:
+    ann, ben = (("--path", str(tmp_path / name)) for name in ("ann", "ben"))
+    async with (
+        running(tmp_path / "hub", "hub", "serve", "--port", "0") as hub,
+        terminal("start", *ann, "--hub", hub.ready["url"]) as hers,
+    ):
+        await hers.shows("next: ")
+        code = (await run_ok("share", "--note", "Ben", *ann)).out.strip()
+        await run_ok("join", code, *ben)
+        async with terminal("start", *ben) as his:
+            await hers.shows("(Ben): you follow it")
+            await his.shows("worked: you follow each other now")
 
 
 async def is_over(path: tuple[str, ...]) -> None:

@@ -178,7 +178,10 @@ async def test_a_full_disk_stops_publishing_and_nothing_else(tmp_path: Path) -> 
                 with pytest.raises(RemoteCallError, match="disk is full"):
                     await peer.ask("publish", content)
             assert await peer.holds(peer.id) == written
+            [warning] = (await peer.ask("rtc.status"))["warnings"]
+            assert warning.endswith("the disk is full or fails. Make room, and the peer goes on by itself.")
             resource.prlimit(peer.process.pid, resource.RLIMIT_FSIZE, before)
             await peer.ask("publish", {"type": "post", "text": "there is room again"}, {"durable": True})
+            assert (await peer.ask("rtc.status"))["warnings"] == []
     done = await run_ok("log", "--json", "--path", str(path))
     assert len(done.json_lines) == written + 1

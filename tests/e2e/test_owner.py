@@ -33,7 +33,9 @@ async def test_why_trace_private_hubs_and_a_replay(tmp_path: Path) -> None:
         assert list(told) == ["subject", "state", "because", "terms", "next", "timeline"]
         assert (await run("peers", "--why", "@nobody", *at)).code == 2
         assert " is CONNECTED\n" in (await run_ok("hubs", "--why", hub.ready["url"], *at)).out
-        await run_ok("hubs", "add", "https://private.invalid", "--private", *at)
+        added = await run_ok("hubs", "add", "https://private.invalid", "--private", *at)
+        assert "it is kept, and not connected yet: the hub https://private.invalid can't be reached" in added.out
+        assert f"`ssb-rtc hubs --why https://private.invalid --path {ben}`" in added.out
         listed = (await run_ok("hubs", "--json", *at)).json
         assert {hub["url"]: hub["private"] for hub in listed}["https://private.invalid"] is True
         following = await asyncio.create_subprocess_exec(
@@ -45,7 +47,7 @@ async def test_why_trace_private_hubs_and_a_replay(tmp_path: Path) -> None:
                 first = json.loads(await following.stdout.readline())  # the tick comes at the latest
             assert first["action"]["kind"]
             assert isinstance(first["effects"], list)
-            assert "for now: `ssb-rtc peers --why" in (await run_ok("disconnect", own, *at)).out
+            assert "for now: `ssb-rtc peers --why" in (await run_ok("disconnect", own[:8], *at)).out
             assert "it is not known here" in (await run_ok("disconnect", f"@{'A' * 43}=.ed25519", *at)).out
             assert await second.end() == 0
             async with asyncio.timeout(LIMIT_S):

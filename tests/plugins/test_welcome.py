@@ -87,10 +87,16 @@ async def test_a_code_makes_friends_of_two_who_hide_from_strangers(host: Peer, g
     made = await call(host, "welcome.create", {"note": "for Ann"})
     assert (made["hubs"], made["address"], made["running"]) == ([hub], None, True)
     ann = await guests("ann")
+    told: list[str] = []
+    host.context.tell = ann.context.tell = told.append
     assert (await call(ann, "welcome.join", made["code"]))["state"] == "waiting"
     assert (await outcome(ann, host))["state"] == "joined"
     assert follows(host, ann)
     assert follows(ann, host)
+    assert told == [
+        f"{ann.id} used your invitation {made['id']} (for Ann): you follow it",
+        f"the invitation of {host.id} worked: you follow each other now",
+    ]
     assert {record.url: record.source for record in ann.context.contacts.hubs()} == {hub: "invite"}
     [record] = await call(host, "welcome.list")
     assert (record["used"], record["usable"], record["note"]) == (1, False, "for Ann")

@@ -58,7 +58,7 @@ def test_absent_and_not_to_be_created(tmp_path: Path) -> None:
 def test_what_is_no_database_is_corrupt(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "db"
     path.write_bytes(content)
-    assert "Move the file away" in refused(path, DatabaseCorrupt)
+    assert "Move the file away, start again, name your hubs again" in refused(path, DatabaseCorrupt)
 
 
 def test_a_cut_file_is_corrupt(tmp_path: Path) -> None:
@@ -167,8 +167,14 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     log = Log(database)
     log.append(feed_of(1)[:10], 1)
     fill_up(database)
-    with pytest.raises(DatabaseUnusable, match="Make room"):
+    with pytest.raises(DatabaseUnusable, match="Make room, try again"):
         append_many(log)
+    seen = [database.is_full]
+    database.query("PRAGMA max_page_count = 100000")
+    database.set_meta("a", "1")
+    seen.append(database.is_full)
+    assert seen == [True, False]
+    fill_up(database)
     count, head = log.count(), log.head(feed_of(1)[0].author)
     assert head is not None
     assert head.sequence == 10

@@ -68,7 +68,7 @@ def test_wide_permissions_are_warned_about(tmp_path: Path) -> None:
 def test_what_is_no_secret(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
-    with pytest.raises(MisuseError, match="no secret file"):
+    with pytest.raises(MisuseError, match=r"no secret file: .*; put the copy of the secret that you kept in its place"):
         load_identity(path)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ssb_rtc.cli import ids, output
 from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.cli.names import Names
 from ssb_rtc.cli.reading import chunks_of
 from ssb_rtc.errors import MessageInvalid, MisuseError
 from ssb_rtc.feeds import canonical
@@ -85,7 +86,7 @@ def log(arguments: argparse.Namespace) -> int:
     options = _log_options(arguments)
 
     async def body(link: Link) -> int:
-        left = arguments.limit
+        left, names = arguments.limit, Names(link)
         if left == 0:
             return 0
         async with aclosing(link.source("createLogStream", options)) as messages:
@@ -95,7 +96,9 @@ def log(arguments: argparse.Namespace) -> int:
                 if arguments.json:
                     output.print_json(message)
                 else:
-                    _print_message(message)
+                    names.have_changed(message["value"]["content"], message["value"]["author"])
+                    await names.look_up([message["value"]["author"]])
+                    _print_message(message, names.of(message["value"]["author"]))
                 left = None if left is None else left - 1
                 if left == 0:
                     break
@@ -120,7 +123,7 @@ def _log_options(arguments: argparse.Namespace) -> JsonObject:
     return options
 
 
-def _print_message(message: JsonObject) -> None:
+def _print_message(message: JsonObject, name: str) -> None:
     value = message["value"]
     when = _when(value["timestamp"])
     content = value["content"]
@@ -133,7 +136,8 @@ def _print_message(message: JsonObject) -> None:
     mark = "(private) " if value.get("private") else ""
     # A terminal obeys escape sequences; a remote author must not be able to send it any.
     safe = "".join(c if c.isprintable() else " " for c in text)
-    print(f"{when}  {value['author'][:9]}  {value['sequence']:>6}  {mark}{safe}", flush=True)
+    who = f"{value['author'][:9]} {name}".rstrip()
+    print(f"{when}  {who}  {value['sequence']:>6}  {mark}{safe}", flush=True)
 
 
 def _when(timestamp_ms: float) -> str:

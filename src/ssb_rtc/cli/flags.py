@@ -13,6 +13,19 @@ from ssb_rtc.cli import settings_file
 from ssb_rtc.errors import ConfigFault
 
 PATH_VARIABLE = "SSB_RTC_PATH"
+SECONDS_MAX = 31_536_000
+"""A year: what takes longer is a slip of the pen."""
+
+
+def seconds(text: str) -> float:
+    """A time that a flag names, as argparse takes its types."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"takes a number of seconds from 0 to {SECONDS_MAX}, not {text!r}")
+    return value
 
 
 def add_path(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ssb_rtc.cli import ids, output
 from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.cli.names import Names
 from ssb_rtc.cli.reading import chunks_of, somebody_types
 from ssb_rtc.errors import MisuseError
 from ssb_rtc.types import Json, JsonObject
@@ -37,9 +38,10 @@ def block(arguments: argparse.Namespace) -> int:
 
 
 def _say(method: str, arguments: argparse.Namespace, options: JsonObject, told: str) -> int:
-    feed = ids.feed_id(arguments.id)
+    wanted = ids.checked(arguments.id)
 
     async def body(link: Link) -> int:
+        feed = await ids.known_feed(link, wanted)
         message = await link.call(method, feed, options)
         if arguments.json:
             output.print_json(message)
@@ -59,8 +61,10 @@ def friends(arguments: argparse.Namespace) -> int:
             output.print_json(hops)
         else:
             nearest = sorted(hops.items(), key=lambda item: (item[1] < 0, abs(item[1]), item[0]))
-            rows = [(_place(hop), feed) for feed, hop in nearest if hop]
-            output.print_table(("hops", "feed"), rows, "nobody yet: `ssb-rtc follow ID` follows a feed")
+            names = Names(link)
+            await names.look_up([feed for feed, hop in nearest if hop])
+            rows = [(_place(hop), feed, names.of(feed)) for feed, hop in nearest if hop]
+            output.print_table(("hops", "feed", "name"), rows, "nobody yet: `ssb-rtc follow ID` follows a feed")
         return 0
 
     return run_with_link(arguments, body)

@@ -52,8 +52,15 @@ class Command:
     """The settings that it takes as flags."""
 
 
+KNOWN_FEED = "the feed, like @...=.ed25519; of one that is known here the beginning will do"
+
+
 def _init(parser: Parser) -> None:
     parser.add_argument("--secret", metavar="FILE", help="take over the identity in this secret file")
+
+
+def _name(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="what to be called from now on, for everybody to read")
 
 
 def _start(parser: Parser) -> None:
@@ -73,12 +80,12 @@ def _publish(parser: Parser) -> None:
 
 
 def _follow(parser: Parser) -> None:
-    parser.add_argument("id", metavar="ID", help="the feed, like @...=.ed25519")
+    parser.add_argument("id", metavar="ID", help=KNOWN_FEED)
     parser.add_argument("--undo", action="store_true", help="no longer follow it")
 
 
 def _block(parser: Parser) -> None:
-    parser.add_argument("id", metavar="ID", help="the feed, like @...=.ed25519")
+    parser.add_argument("id", metavar="ID", help=KNOWN_FEED)
     parser.add_argument("--reason", metavar="TEXT", help="why, for everybody to read")
     parser.add_argument("--undo", action="store_true", help="no longer block it")
 
@@ -96,7 +103,9 @@ def _sync(parser: Parser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="show the progress until all is here that linked peers have (needs a peer)"
     )
-    parser.add_argument("--timeout", metavar="S", type=float, help="how long --wait waits (default: until it is done)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=flags.seconds, help="how long --wait waits (default: until it is done)"
+    )
 
 
 def _log(parser: Parser) -> None:
@@ -125,7 +134,9 @@ def _blobs(parser: Parser) -> None:
     parser.add_argument("action", choices=actions, help="what to do; push offers it to peers, rm also ends a want")
     parser.add_argument("what", nargs="?", metavar="FILE|ID", help="the file to add (- is standard input), or a blob")
     parser.add_argument("-o", "--output", metavar="FILE", help="where get writes to (default: standard output)")
-    parser.add_argument("--timeout", metavar="S", type=float, help="how long want waits (default: until it is here)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=flags.seconds, help="how long want waits (default: until it is here)"
+    )
     parser.add_argument("--max", metavar="BYTES", type=int, help="add or want it only with fewer bytes than this")
 
 
@@ -177,14 +188,14 @@ def _join(parser: Parser) -> None:
     parser.add_argument(
         "code", nargs="?", metavar="CODE", help="what `ssb-rtc share` printed for you; - reads it from standard input"
     )
-    parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer")
+    parser.add_argument("--forget", metavar="ID", help="give up the waiting invitation of this peer; or its beginning")
     parser.add_argument(
-        "--wait", metavar="S", type=float, default=60.0, help="show for so long how it goes (default 60)"
+        "--wait", metavar="S", type=flags.seconds, default=60.0, help="show for so long how it goes (default 60)"
     )
 
 
 def _disconnect(parser: Parser) -> None:
-    parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519")
+    parser.add_argument("peer", metavar="PEER", help="the peer's id, like @...=.ed25519, or its beginning")
 
 
 def _hubs(parser: Parser) -> None:
@@ -241,7 +252,9 @@ def _demo(parser: Parser) -> None:
     parser.add_argument("--messages", metavar="N", type=int, default=100, help="how many to write (default 100)")
     parser.add_argument("--import", dest="source", metavar="FILE", help="serve the messages of this file instead")
     parser.add_argument("--hub", dest="meet_on", metavar="URL", help="meet on this hub instead of starting one")
-    parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="give up after this time (default 60)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=flags.seconds, default=60.0, help="give up after this time (default 60)"
+    )
 
 
 def _completion(parser: Parser) -> None:
@@ -265,6 +278,10 @@ COMMANDS: tuple[Command, ...] = (
         ("ssb-rtc init", "ssb-rtc init --secret ~/backup/secret"), _init,
     ),
     Command("whoami", "print our id", "identity:whoami", ("ssb-rtc whoami",)),
+    Command(
+        "name", "show how we call ourselves, or tell everybody", "names:name",
+        ("ssb-rtc name", "ssb-rtc name 'Ann of the hills'"), _name, settings=OFFLINE,
+    ),
     Command(
         "start", "run the peer until interrupted", "start:start",
         ("ssb-rtc start --hub https://hub.example.org", "ssb-rtc start --net 0 --with-hub 8000"), _start,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ssb_rtc.cli import flags, output
+from ssb_rtc.cli import flags, ids, output
 from ssb_rtc.cli.local import run_with_link
+from ssb_rtc.cli.names import Names
 from ssb_rtc.cli.trace import milestone
 from ssb_rtc.errors import MisuseError
-from ssb_rtc.feeds import refs
+from ssb_rtc.types import HubUrl
+from ssb_rtc.wire.hub_url import hub_host, normalise_hub
 
 if TYPE_CHECKING:
     from ssb_rtc.transport.link import Link
 
 
+WAIT_FOR_HUB_S = 2.0
+LOOK_EVERY_S = 0.1
 TOLD_FROM = 0.05
 """A part of a score that is smaller would be told as 0.0."""
 
@@ -29,14 +35,16 @@ def peers(arguments: argparse.Namespace) -> int:
         if arguments.json:
             output.print_json(found)
         else:
+            names = Names(link)
+            await names.look_up([p["id"] for p in found])
             rows = [
                 (
-                    p["id"], p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-",
+                    p["id"], names.of(p["id"]), p["state"], p["transport"] or "-", ", ".join(p["hubs"]) or "-",
                     output.printable(("pinned; " if p["pinned"] else "") + p["reason"]),
                 )
                 for p in found
             ]  # fmt: skip
-            output.print_table(("peer", "state", "over", "hubs", "why"), rows, "no peers")
+            output.print_table(("peer", "name", "state", "over", "hubs", "why"), rows, "no peers")
         return 0
 
     return run_with_link(arguments, body, need_peer=True)
@@ -90,16 +98,17 @@ def unlisten(arguments: argparse.Namespace) -> int:
 
 def disconnect(arguments: argparse.Namespace) -> int:
     """End the link to a peer, and unpin it."""
-    if not refs.is_feed_id(arguments.peer):
-        raise MisuseError(f"{arguments.peer!r} is not a peer id; one looks like @<44 characters>.ed25519")
+
+    named = ids.checked(arguments.peer)
 
     async def body(link: Link) -> int:
-        known = any(peer["id"] == arguments.peer for peer in await link.call("rtc.peers", {"all": True}))
-        await link.call("rtc.disconnect", arguments.peer)
+        wanted = await ids.known_feed(link, named)
+        known = any(peer["id"] == wanted for peer in await link.call("rtc.peers", {"all": True}))
+        await link.call("rtc.disconnect", wanted)
         if arguments.json:
-            output.print_json({"id": arguments.peer, "state": "DISCONNECTED"})
+            output.print_json({"id": wanted, "state": "DISCONNECTED"})
         elif known:
-            print(f"no link with it is wanted for now: `ssb-rtc peers --why {arguments.peer[:9]}` tells how long")
+            print(f"no link with {wanted} is wanted for now: `ssb-rtc peers --why {wanted[:9]}` tells how long")
         else:
             print("it is not known here; if it was pinned, it no longer is")
         return 0
@@ -127,33 +136,63 @@ def hubs(arguments: argparse.Namespace) -> int:
             else:
                 print(message["key"])
             return 0
-        if arguments.action == "add":
-            options = {"allowHttp": list(allowed), "private": arguments.private}
-            await link.call("rtc.addHub", arguments.url, options)
-        elif arguments.action == "remove":
-            await link.call("rtc.removeHub", arguments.url)
+        told = await _change_hubs(link, arguments, allowed)
         found = await link.call("rtc.hubs")
         if arguments.json:
             output.print_json(found)
-        else:
-            rows = [
-                (
-                    h["url"],
-                    h["state"],
-                    h["source"] + (", private" if h["private"] else ""),
-                    output.printable(h["error"] or ""),
-                )
-                for h in found
-            ]
-            output.print_table(
-                ("hub", "state", "source", "last fault"), rows,
-                "no hubs: add one with `ssb-rtc hubs add https://...`",
-            )  # fmt: skip
-            if arguments.action == "remove":
-                print("it is removed; after a day it may come back, where others tell of it")
+            return 0
+        _print_hubs(found)
+        if told:
+            print(told)
         return 0
 
     return run_with_link(arguments, body, need_peer=arguments.why is not None)
+
+
+async def _change_hubs(link: Link, arguments: argparse.Namespace, allowed: Sequence[str]) -> str:
+    """Adds or removes a hub, if that is what is wanted; a sentence on how it stands, or nothing."""
+    if arguments.action == "remove":
+        await link.call("rtc.removeHub", arguments.url)
+        return "it is removed; after a day it may come back, where others tell of it"
+    if arguments.action != "add":
+        return ""
+    await link.call("rtc.addHub", arguments.url, {"allowHttp": list(allowed), "private": arguments.private})
+    added = await _after_adding(link, arguments.url)
+    return "" if added is None else _how_it_stands(added, flags.with_path(arguments))
+
+
+def _print_hubs(found: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            hub["url"], hub["state"], hub["source"] + (", private" if hub["private"] else ""),
+            output.printable(hub["error"] or ""),
+        )
+        for hub in found
+    ]  # fmt: skip
+    output.print_table(
+        ("hub", "state", "source", "last fault"), rows, "no hubs: add one with `ssb-rtc hubs add https://...`"
+    )
+
+
+async def _after_adding(link: Link, text: str) -> dict[str, Any] | None:
+    """The row of a hub that was just added, once the peer has reached it, or failed to; None where no peer runs."""
+    if not (await link.call("rtc.status"))["running"]:
+        return None
+    url = normalise_hub(text, allow_http=[hub_host(HubUrl(text.strip()))])
+    row: dict[str, Any] | None = None
+    for _ in range(int(WAIT_FOR_HUB_S / LOOK_EVERY_S)):
+        row = next((hub for hub in await link.call("rtc.hubs") if hub["url"] == url), None)
+        if row is None or row["state"] == "CONNECTED" or (row["error"] and row["state"] == "DISCONNECTED"):
+            break
+        await asyncio.sleep(LOOK_EVERY_S)
+    return row
+
+
+def _how_it_stands(hub: dict[str, Any], path: str) -> str:
+    if hub["state"] == "CONNECTED":
+        return f"{hub['url']} is connected"
+    why = output.printable(hub["error"] or hub["reason"] or "it has not answered so far")
+    return f"it is kept, and not connected yet: {why}; `ssb-rtc hubs --why {hub['url']}{path}` tells more"
 
 
 def _print_why(found: Any, *, as_json: bool) -> int:
@@ -189,7 +228,9 @@ def status(arguments: argparse.Namespace) -> int:
         if arguments.json:
             output.print_json(found)
             return 0
-        print(f"id         {found['id']}")
+        names = Names(link)
+        await names.look_up([found["id"], *(peer["id"] for peer in found["peers"])])
+        print(f"id         {found['id']}  {names.of(found['id'])}".rstrip())
         start = f"ssb-rtc start{flags.with_path(arguments)}"
         print(f"running    {'yes' if found['running'] else f'no: `{start}` runs it'}")
         for address in found["addresses"]:
@@ -198,7 +239,9 @@ def status(arguments: argparse.Namespace) -> int:
         for hub in found["hubs"]:
             print(f"hub        {hub['url']}  {hub['state']}")
         for peer in found["peers"]:
-            print(f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or ''}")
+            print(
+                f"peer       {peer['id']}  {peer['state']}  {peer['transport'] or '-'}  {names.of(peer['id'])}".rstrip()
+            )
         for warning in found["warnings"]:
             print(f"warning    {output.printable(warning)}")
         return 0

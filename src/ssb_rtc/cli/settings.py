@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssb_rtc import config
-from ssb_rtc.cli import flags, output, settings_file, settings_template
+from ssb_rtc.cli import flags, output, settings_check, settings_file, settings_template
 from ssb_rtc.errors import ConnectFailed, StorageFault
 
 
@@ -26,6 +26,7 @@ def show(arguments: argparse.Namespace) -> int:
     now = asyncio.run(_of_running(folder))
     rows = would_be if now is None else now
     waiting = [] if now is None else _waiting(now, would_be)
+    faults = settings_check.faults_of(settings)
     if arguments.json:
         output.print_json(
             {
@@ -34,12 +35,16 @@ def show(arguments: argparse.Namespace) -> int:
                 "file": file and str(file),
                 "settings": rows,
                 "after_restart": waiting,
+                "faults": faults,
             }
         )
-        return 0
+        return 1 if faults else 0
     output.print_table(("setting", "value", "from"), [_cells(row) for row in rows], "no settings")
     print()
-    print("in force in the running peer" if now is not None else "with these `ssb-rtc start` would begin")
+    if now is not None:
+        print("in force in the running peer")
+    elif not faults:
+        print("with these `ssb-rtc start` would begin")
     print(f"folder: {folder}")
     if file is not None:
         print(f"file: {file}")
@@ -50,7 +55,9 @@ def show(arguments: argparse.Namespace) -> int:
     warning = flags.warning_of(settings, file)
     if warning:
         print(f"warning: {warning}")
-    return 0
+    for fault in faults:
+        print(f"`ssb-rtc start` refuses this: {output.printable(fault)}")
+    return 1 if faults else 0
 
 
 def _beginning(file: Path) -> str:

@@ -36,6 +36,7 @@ def start(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 output.print_json({**peer.status(), "dashboard": served.url()})
             else:
+                peer.context.tell = _tell
                 path = flags.with_path(arguments)
                 lines = [*_greeting(peer, path), *served.lines(path)]
                 print("\n".join(lines), file=sys.stderr, flush=True)
@@ -50,6 +51,10 @@ def start(arguments: argparse.Namespace) -> int:
             raise  # it is a command that holds the files for a moment
         raise DatabaseLocked(_runs_already(folder, flags.with_path(arguments))) from fault
     return 0
+
+
+def _tell(sentence: str) -> None:
+    print(output.printable(sentence), file=sys.stderr, flush=True)
 
 
 async def _answers(folder: Path) -> bool:

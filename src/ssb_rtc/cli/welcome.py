@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ssb_rtc.cli import flags, identity, output
+from ssb_rtc.cli import flags, identity, ids, output
 from ssb_rtc.cli.local import run_with_link
 from ssb_rtc.errors import MisuseError, RemoteCallError
 from ssb_rtc.types import JsonObject
@@ -152,7 +152,8 @@ def join(arguments: argparse.Namespace) -> int:
     if arguments.code is not None and arguments.forget is not None:
         raise MisuseError("join takes a code or --forget ID, not both")
     if arguments.forget is not None:
-        return run_with_link(arguments, lambda link: _forget(arguments, link))
+        inviter = ids.checked(arguments.forget)
+        return run_with_link(arguments, lambda link: _forget(arguments, link, inviter))
     if arguments.code is None:
         return run_with_link(arguments, lambda link: _waiting(arguments, link))
     if arguments.code == "-":
@@ -246,8 +247,10 @@ async def _waiting(arguments: argparse.Namespace, link: Link) -> int:
     return 0
 
 
-async def _forget(arguments: argparse.Namespace, link: Link) -> int:
-    await link.call("welcome.forget", arguments.forget)
+async def _forget(arguments: argparse.Namespace, link: Link, inviter: str) -> int:
+    waiting = [each["id"] for each in await link.call("welcome.joins")]
+    host = ids.chosen(inviter, waiting)
+    await link.call("welcome.forget", host)
     if arguments.json:
-        output.print_json({"id": arguments.forget, "state": "refused"})
+        output.print_json({"id": host, "state": "refused"})
     return 0

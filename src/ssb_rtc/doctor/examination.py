@@ -9,11 +9,11 @@ import asyncio
 import platform
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from ssb_rtc.config import Settings
 from ssb_rtc.doctor.checks import files, hubs, machine, ways
@@ -21,10 +21,10 @@ from ssb_rtc.doctor.findings import Finding, State
 from ssb_rtc.doctor.nat import Relays
 from ssb_rtc.doctor.probes.hub import HubSeen
 from ssb_rtc.doctor.probes.stun import Survey
-from ssb_rtc.errors import ConfigFault, StorageFault
+from ssb_rtc.errors import StorageFault
 from ssb_rtc.storage import folder as folders
 from ssb_rtc.storage.inspection import hubs_in
-from ssb_rtc.transport.ice import IceConfig, parse_stun, parse_turn
+from ssb_rtc.transport.ice import IceConfig, ice_of
 from ssb_rtc.types import HubUrl
 from ssb_rtc.wire.hub_url import normalise_hub
 
@@ -36,7 +36,6 @@ ORDER: Final = (
 )  # fmt: skip
 """Of the findings."""
 
-T = TypeVar("T")
 Progress = Callable[[str, bool], None]
 """Called with the name of a check when it begins (False) and when it has ended (True)."""
 
@@ -55,21 +54,10 @@ class Patient:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        ice = IceConfig(
-            stun=tuple(_read("--stun", parse_stun, settings.stun)),
-            turn=tuple(_read("--turn", parse_turn, settings.turn)),
-            relay_only=settings.relay_only,
-        )
+        ice = ice_of(settings)
         named = tuple(normalise_hub(url, allow_http=settings.allow_http) for url in settings.hub)
         object.__setattr__(self, "ice", ice)
         object.__setattr__(self, "for_this_run", named)
-
-
-def _read(flag: str, parse: Callable[[str], T], texts: Iterable[str]) -> list[T]:
-    try:
-        return [parse(text) for text in texts]
-    except ConfigFault as fault:
-        raise ConfigFault(f"{flag} {fault}") from None
 
 
 async def examine(patient: Patient, progress: Progress = lambda _name, _ended: None) -> list[Finding]:

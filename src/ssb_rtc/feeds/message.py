@@ -119,7 +119,10 @@ def _check_content(content: Json) -> None:
         raise MisuseError("content is an object, or a private message in base64 that ends in .box")
     kind = content.get("type")
     if type(kind) is not str or not TYPE_MIN_UNITS <= units(kind) <= TYPE_MAX_UNITS:
-        raise MisuseError(f"content has a type, a text of {TYPE_MIN_UNITS} to {TYPE_MAX_UNITS} UTF-16 units")
+        raise MisuseError(
+            f"content has a type, a text of {TYPE_MIN_UNITS} to {TYPE_MAX_UNITS} UTF-16 units, "
+            'like {"type":"post","text":"hello"}'
+        )
     _check_exact(content, 0)
 
 

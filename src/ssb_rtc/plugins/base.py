@@ -233,6 +233,8 @@ class Context:
     """By remote peer, while linked; gossip and history keep it."""
     mark: Callable[[PeerId, str, str], None] = lambda _peer, _what, _detail: None
     """Tells of what happens on the way to a peer; see runtime.timelines. The peer sets it when it goes online."""
+    tell: Callable[[str], None] = lambda _sentence: None
+    """Tells whoever sits before the peer what just happened, in a sentence; `ssb-rtc start` sets it."""
     warnings: dict[str, str] = field(default_factory=dict)
     """Sentences for the owner, which `status` shows, by the name of the plugin that says them."""
     unboxer: Unboxer = field(init=False)

@@ -18,6 +18,7 @@ from ssb_rtc.feeds.keys import Keys, keys_from_seed
 from ssb_rtc.feeds.refs import feed_id, is_feed_id
 from ssb_rtc.plugins.base import Context, PermissionLists
 from ssb_rtc.plugins.feed import encode_stored
+from ssb_rtc.plugins.given_codes import options_of, rows_of
 from ssb_rtc.plugins.stack import reaches
 from ssb_rtc.storage.contacts import PeerRecord
 from ssb_rtc.storage.invites import InviteRecord, Invites
@@ -223,13 +224,8 @@ class InvitePlugin:
     async def _serve_create(self, _link: Link, options: Json = None, *_rest: Json) -> Json:
         if isinstance(options, int) and not isinstance(options, bool):
             options = {"uses": options}
-        if options is not None and not isinstance(options, dict):
-            raise MisuseError("invite.create takes {uses, note, external, days, modern}")
-        chosen = {key: value for key, value in (options or {}).items() if value is not None}
-        kinds: dict[str, type] = {"uses": int, "note": str, "external": str, "days": int, "modern": bool}
-        for key, value in chosen.items():
-            if key not in kinds or type(value) is not kinds[key]:
-                raise MisuseError("invite.create takes {uses, note, external, days, modern}")
+        kinds = {"uses": int, "note": str, "external": str, "days": int, "modern": bool}
+        chosen = options_of(options, kinds, "invite.create")
         if chosen.get("modern"):
             chosen["uses"] = 1  # as npm has it
         return self.create(**chosen)
@@ -242,19 +238,7 @@ class InvitePlugin:
         return await self.accept(code)
 
     async def _list(self, _link: Link) -> Json:
-        now_ms = self._context.now_ms()
-        return [
-            {
-                "id": each.id,
-                "uses": each.uses,
-                "used": each.used,
-                "note": each.note,
-                "createdMs": each.created_ms,
-                "expiresMs": each.expires_ms,
-                "usable": each.usable(now_ms),
-            }
-            for each in self._invites.all()
-        ]
+        return rows_of(self._invites.all(), self._context.now_ms())
 
     async def _revoke(self, _link: Link, invite: Json = None) -> Json:
         if not isinstance(invite, str) or not self._forget(invite):

@@ -259,6 +259,7 @@ class Joins:
             await context.author.publish({"type": "contact", "contact": feed_of(host), "following": True})
         join.accepted = True
         join.say("joined", f"{host} and we follow each other now")
+        context.tell(f"the invitation of {host} worked: you follow each other now")
         self._over[host] = join
         if self._inboxes.inboxes.knows(host):
             self._end(join, "joined", join.text)

@@ -145,7 +145,10 @@ def name_in(content: Json, feed: FeedId) -> str | None:
     if not isinstance(content, dict) or content.get("type") != "about" or content.get("about") != feed:
         return None
     name = content.get("name")
-    if not isinstance(name, str):
-        return None
+    return shown_name(name) if isinstance(name, str) else None
+
+
+def shown_name(name: str) -> str | None:
+    """A name as it is shown; see name_in."""
     shown = "".join(one if one.isprintable() else " " for one in name[: 4 * NAME_CHARACTERS_MAX])
     return " ".join(shown.split())[:NAME_CHARACTERS_MAX].strip() or None

@@ -23,6 +23,7 @@ from ssb_rtc.errors import MisuseError, RemoteCallError, SsbRtcError
 from ssb_rtc.feeds.keys import keys_from_seed
 from ssb_rtc.feeds.refs import is_feed_id
 from ssb_rtc.plugins.base import Context, PermissionLists
+from ssb_rtc.plugins.given_codes import options_of, rows_of
 from ssb_rtc.plugins.inboxes import FriendInboxes
 from ssb_rtc.plugins.joins import REFUSED, Joins
 from ssb_rtc.plugins.stack import reaches
@@ -329,6 +330,8 @@ class WelcomePlugin:
             self._store.give_back(record.id)
             raise
         self._settle()
+        note = f" ({record.note})" if record.note else ""
+        context.tell(f"{peer} used your invitation {record.id}{note}: you follow it")
 
     def _record_of(self, token: bytes) -> WelcomeRecord:
         """The code with this token. All are compared, in the same time whichever it is."""
@@ -343,29 +346,10 @@ class WelcomePlugin:
     # --- welcome.* for the owner ---
 
     async def _serve_create(self, _link: Link, options: Json = None) -> Json:
-        chosen = options if isinstance(options, dict) else {}
-        kinds: dict[str, type] = {"uses": int, "days": int, "note": str}
-        given = {key: value for key, value in chosen.items() if value is not None}
-        if (options is not None and chosen is not options) or any(
-            key not in kinds or type(value) is not kinds[key] for key, value in given.items()
-        ):
-            raise MisuseError("welcome.create takes {uses, days, note}")
-        return self.create(**given)
+        return self.create(**options_of(options, {"uses": int, "days": int, "note": str}, "welcome.create"))
 
     async def _list(self, _link: Link) -> Json:
-        now_ms = self._context.now_ms()
-        return [
-            {
-                "id": each.id,
-                "uses": each.uses,
-                "used": each.used,
-                "note": each.note,
-                "createdMs": each.created_ms,
-                "expiresMs": each.expires_ms,
-                "usable": each.usable(now_ms),
-            }
-            for each in self._store.all()
-        ]
+        return rows_of(self._store.all(), self._context.now_ms())
 
     async def _revoke(self, _link: Link, code: Json = None) -> Json:
         record = next((each for each in self._store.all() if each.id == code), None)

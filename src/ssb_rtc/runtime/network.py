@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from ssb_rtc.config import Settings
+from ssb_rtc.config import Settings, certificate_of
 from ssb_rtc.errors import ConfigFault, ConnectFailed, HandshakeRefused, MisuseError
 from ssb_rtc.feeds.keys import Keys
 from ssb_rtc.feeds.refs import feed_id
@@ -50,7 +50,7 @@ from ssb_rtc.storage.contacts import Contacts, HubRecord
 from ssb_rtc.storage.inboxes import Inboxes
 from ssb_rtc.storage.ingest import Ingest
 from ssb_rtc.transport.base import Stream, Transport
-from ssb_rtc.transport.ice import IceConfig, is_local, parse_stun, parse_turn
+from ssb_rtc.transport.ice import ice_of, is_local
 from ssb_rtc.transport.lan import LanDiscovery
 from ssb_rtc.transport.link import Link, Router, ServesNothing, open_link
 from ssb_rtc.transport.multiserver import Multiserver
@@ -73,7 +73,6 @@ VOUCHERS_BATCH_MAX: Final = 64
 """The same for hubs."""
 LISTENS: Final = ("net", "ws", "wss")
 """The transports that can be listened on while we run; the local socket and hubs have their own ways."""
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -100,13 +99,7 @@ class Network:
         self._own = PeerId(keys.id)
         self._settings = settings
         self._backend = backend_named(settings.rtc_backend)
-        self._ice = IceConfig(
-            stun=_parsed("--stun", parse_stun, settings.stun),
-            turn=_parsed("--turn", parse_turn, settings.turn),
-            relay_only=settings.relay_only,
-        )
-        if settings.relay_strangers and not self._ice.turn:
-            raise ConfigFault("--relay-strangers needs a TURN server: set --turn turn:USER:PASS@HOST:PORT")
+        self._ice = ice_of(settings)
         self._inboxes = inboxes
         self._blocked: set[PeerId] = set()
         self._go_betweens = GoBetweens(hears, self._dispatch)
@@ -115,7 +108,7 @@ class Network:
             keys, settings.network_key, router, self._go_betweens, self._dispatch, self._is_blocked, guests, book
         )
         self._prober = HubProber(book.store if book is not None else None, lambda: self.meets_on_loopback, now_ms)
-        self._multiserver = Multiserver(keys.public, transports, certificate=_certificate(settings))
+        self._multiserver = Multiserver(keys.public, transports, certificate=certificate_of(settings))
         self.timelines = Timelines()
         self.metrics: MetricsServer | None = None
         self._performer = EffectPerformer(
@@ -491,21 +484,6 @@ def hubs_at_start(stored: Iterable[HubRecord], for_this_run: Iterable[HubUrl]) -
         if url not in hubs or hubs[url].source == FROM_ELSEWHERE:
             hubs[url] = KnownHub(url, FOR_THIS_RUN)
     return list(hubs.values())
-
-
-def _parsed(flag: str, parse: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
-    try:
-        return tuple(parse(text) for text in texts)
-    except ConfigFault as fault:
-        raise ConfigFault(f"{flag} {fault}") from None
-
-
-def _certificate(settings: Settings) -> tuple[str, str] | None:
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise ConfigFault("--tls-cert and --tls-key go together: one names the certificate, the other its private key")
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    return settings.tls_cert, settings.tls_key
 
 
 def _listens_on(settings: Settings) -> list[str]:

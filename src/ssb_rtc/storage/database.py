@@ -33,8 +33,8 @@ WAL_CHECKPOINT_PAGES: Final = 4_096
 WAL_TRUNCATE_BYTES: Final = 32 * 1024 * 1024
 
 DAMAGE_REMEDY: Final = (
-    "Move the file away, start again and the feeds are fetched from your peers; keep the secret, and don't publish"
-    " before your own feed is back."
+    "Move the file away, start again, name your hubs again (`ssb-rtc hubs add`), and the feeds are fetched from your"
+    " peers; keep the secret, and don't publish before your own feed is back."
 )
 
 _DISK_FULL: Final = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"}
@@ -53,6 +53,8 @@ class Database:
         self._lock = lock
         self._wal: int | None = None
         self.closed = False
+        self.is_full = False
+        """The last write found no room on the disk; the next one that does ends it."""
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -62,13 +64,19 @@ class Database:
         """
         with self.translated():
             self.connection.execute("BEGIN IMMEDIATE")
+            before = self.connection.total_changes
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error) and _tells_of_full_disk(error):
+                    self.is_full = True
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+            # One that changed nothing has written nothing.
+            if self.connection.total_changes > before:
+                self.is_full = False
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -198,16 +206,19 @@ def translate(path: Path, error: sqlite3.Error) -> StorageFault:
         return DatabaseUnusable(f"{path} is closed: the peer that it belongs to has ended. Open another one.")
     if name.split("_EXTRA")[0] in _CORRUPT or name.startswith("SQLITE_CORRUPT"):
         return _corrupt(path, str(error))
-    # A full disk is an I/O error to SQLite where it can't enlarge a file that it has mapped.
-    if name in _DISK_FULL or name.startswith("SQLITE_IOERR_SHM") or "disk is full" in str(error):
-        return DatabaseUnusable(
-            f"{path} can't be written: the disk is full or fails ({error}). Make room and start again."
-        )
+    if _tells_of_full_disk(error):
+        return DatabaseUnusable(f"{path} can't be written: the disk is full or fails ({error}). Make room, try again.")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return DatabaseLocked(f"{path} is held by another program. Stop it and try again.")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         return DatabaseUnusable(f"{path} can't be written ({error}). Check the permissions of the file and its folder.")
     return DatabaseUnusable(f"{path} can't be used: {error}. Check the disk and the folder, and start again.")
+
+
+def _tells_of_full_disk(error: sqlite3.Error) -> bool:
+    # A full disk is an I/O error to SQLite where it can't enlarge a file that it has mapped.
+    name = getattr(error, "sqlite_errorname", "")
+    return name in _DISK_FULL or name.startswith("SQLITE_IOERR_SHM") or "disk is full" in str(error)
 
 
 def _corrupt(path: Path, detail: str) -> DatabaseCorrupt:

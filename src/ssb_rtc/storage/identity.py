@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ssb_rtc.storage.database import sync_folder
 
 SECRET_NAME: Final = "secret"  # noqa: S105 - the name of the file
 SECRET_MODE: Final = 0o600
+_COPY: Final = "put the copy of the secret that you kept in its place, or name another file or folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,10 @@ def load_identity(path: Path) -> Identity:
             data = file.read(SECRET_TEXT_MAX_BYTES + 1)
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError as error:
-        raise IdentityMissing(f"There is no secret at {path}. Run `ssb-rtc init` to make one.") from error
+        where = shlex.quote(str(path.parent))
+        raise IdentityMissing(
+            f"There is no secret at {path}. Run `ssb-rtc init --path {where}` to make one."
+        ) from error
     except OSError as error:
         raise StorageFault(
             f"The secret at {path} can't be read: {error.strerror}. Run this as the user whom it belongs to."
@@ -76,9 +81,9 @@ def load_identity(path: Path) -> Identity:
     try:
         keys = parse_secret(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise MisuseError(f"{path}: this is no secret file: it is no text; name the file `secret` of a peer") from error
+        raise MisuseError(f"{path}: this is no secret file: it is no text; {_COPY}") from error
     except MisuseError as error:
-        raise MisuseError(f"{path}: {error}") from error
+        raise MisuseError(f"{path}: {error}; {_COPY}") from error
     return Identity(keys, path, _warning(path, mode))
 
 

@@ -7,10 +7,14 @@ Pure: no I/O. Candidates and session descriptions come from strangers through un
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from ssb_rtc.config import Settings, place_of
 from ssb_rtc.errors import ConfigFault, SignalInvalid
+
+T = TypeVar("T")
 
 REMOTE_CANDIDATES_MAX = 20
 """Candidates that one session takes from the other side, those inside the description included."""
@@ -61,6 +65,25 @@ class IceConfig:
     def __post_init__(self) -> None:
         if self.relay_only and not self.turn:
             raise ConfigFault("--relay-only needs a TURN server: set --turn turn:USER:PASS@HOST:PORT")
+
+
+def ice_of(settings: Settings) -> IceConfig:
+    """How these settings look for ways to other peers. Raises ConfigFault, which names the setting at fault."""
+    ice = IceConfig(
+        stun=_parsed(settings, "stun", parse_stun),
+        turn=_parsed(settings, "turn", parse_turn),
+        relay_only=settings.relay_only,
+    )
+    if settings.relay_strangers and not ice.turn:
+        raise ConfigFault("--relay-strangers needs a TURN server: set --turn turn:USER:PASS@HOST:PORT")
+    return ice
+
+
+def _parsed(settings: Settings, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
+    try:
+        return tuple(parse(text) for text in getattr(settings, name))
+    except ConfigFault as fault:
+        raise ConfigFault(f"{place_of(settings, name)} {fault}") from None
 
 
 def parse_stun(text: str) -> str:
