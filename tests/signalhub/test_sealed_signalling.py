@@ -113,6 +113,18 @@ async def test_of_two_knocks_that_cross_the_greater_key_answers_the_other(
     assert low.dropped == ({"crossing": 1} if first == "lesser" else {})
 
 
+async def test_a_knock_that_crosses_ours_at_an_old_inbox_of_theirs_is_answered_where_they_listen(
+    pair: tuple[Party, Party], hub: HubUrl
+) -> None:
+    low, high = pair
+    low.inboxes.told[high.id] = bytes(32)
+    ours = fresh_session()
+    await low.say(hub, high, ours, KNOCK)
+    await high.say(hub, low, fresh_session(), KNOCK)
+    assert (await high.until_heard("knock")).session == ours
+    assert low.heard("knock") == []
+
+
 async def test_of_two_offers_that_cross_the_greater_key_s_stands(pair: tuple[Party, Party], hub: HubUrl) -> None:
     """Each hears the other's knock before its own goes out, so no knock crosses, and both offer."""
     low, high = pair

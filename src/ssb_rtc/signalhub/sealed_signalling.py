@@ -252,7 +252,7 @@ class SealedSignalling(OverHubs[Hub]):
         if len(faults) == len(hubs):
             raise faults[0]
 
-    async def _knock(self, hub: HubUrl, key: Key, signal: Signal) -> None:
+    async def _knock(self, hub: HubUrl, key: Key, signal: Signal, channel: str = "") -> None:
         to, raw = key[0], _raw(key[1])
         while not (held := self._held(hub)).knocks.take(self._clock()):  # noqa: ASYNC110 - a bucket has no event
             await asyncio.sleep(1.0 / self._limits.knock_rate_s)
@@ -265,7 +265,7 @@ class SealedSignalling(OverHubs[Hub]):
         proof = self._desk.proof(to, raw, ephemeral)
         payload = letters.knock(ephemeral, self._desk.reply(held, to), alone=signal.alone, proof=proof)
         body = self._desk.sealed(to, self._desk.letter(to, raw, known, Kind.KNOCK, payload))
-        await self._post(hub, to, self._desk.inbox(to), body)
+        await self._post(hub, to, channel or self._desk.inbox(to), body)
 
     async def say_busy(self, hub: HubUrl, to: PeerId, session: str, not_before_s: float) -> None:
         """See `Signalling.say_busy`."""
@@ -389,7 +389,9 @@ class SealedSignalling(OverHubs[Hub]):
             return "crossing"
         ours = self._sessions.crossing(letter.sender, now_s)
         if ours is not None and not self._desk.outranks(letter.sender):
-            self._knock_again(hub, (letter.sender, ours), alone=knock.alone)
+            # Also to where they say that they listen: the inbox that we know may be an old one.
+            channel = channels.reply_channel(knock.reply)
+            self._knock_again(hub, (letter.sender, ours), alone=knock.alone, channel=channel)
             return "crossing"
         code = self._desk.invitation(letter, knock)
         if code is not None:
@@ -397,16 +399,18 @@ class SealedSignalling(OverHubs[Hub]):
         self._emit(SignalReceived(hub, letter.sender, key[1], Signal("knock", alone=knock.alone)))
         return ""
 
-    def _knock_again(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
+    def _knock_again(self, hub: HubUrl, key: Key, *, alone: bool, channel: str = "") -> None:
         """Once a session and hub: whoever knocks at us all the time does not use up our knocks at others."""
         known = self._sessions.get(key, self._clock())
         if known is not None and hub not in known.repeated:
             known.repeated.add(hub)
-            self._spawn(self._say_knock(hub, key, alone=alone))
+            self._spawn(self._say_knock(hub, key, alone, channel))
 
-    async def _say_knock(self, hub: HubUrl, key: Key, *, alone: bool) -> None:
+    async def _say_knock(self, hub: HubUrl, key: Key, alone: bool, channel: str) -> None:
         with suppress(TransportFault):
             await self._knock(hub, key, Signal("knock", alone=alone))
+            if channel:
+                await self._knock(hub, key, Signal("knock", alone=alone), channel)
 
     def _take_known(self, hub: HubUrl, letter: Letter, key: Key, known: Session) -> str:
         """A letter of a session that we know: it is fresh because it echoes that."""
