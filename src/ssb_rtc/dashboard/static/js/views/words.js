@@ -87,14 +87,22 @@ function pictureOf(id, label) {
       onclick: async () => {
         if (!(await act(button, () => post("/api/want", { id })))) return;
         here.add(id);
-        const shown = image(id, label);
-        shown.addEventListener("error", () => shown.replaceWith(fileOf(id, label)));
-        button.replaceWith(shown);
+        show(button, id, label);
+        // A post that was drawn again meanwhile has another button.
+        for (const each of document.querySelectorAll("button[data-picture]"))
+          if (each.dataset.picture === id) show(each, id, label);
       },
+      "data-picture": id,
     },
     h("span", {}, "Show the picture", label ? [" “", bdi(label), "”"] : null),
   );
   return button;
+}
+
+function show(button, id, label) {
+  const shown = image(id, label);
+  shown.addEventListener("error", () => shown.replaceWith(fileOf(id, label)));
+  button.replaceWith(shown);
 }
 
 function fileOf(id, label) {
