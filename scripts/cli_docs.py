@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ssb_rtc
-from ssb_rtc.cli.main import COMMANDS, build_parser
+from ssb_rtc.cli.commands import COMMANDS, build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "cli.md"

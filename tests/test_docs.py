@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from scripts import flow
-from ssb_rtc.cli.main import COMMANDS, build_parser
+from ssb_rtc.cli.commands import COMMANDS, build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 

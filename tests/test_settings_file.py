@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scripts import settings_docs
 from ssb_rtc import config
 from ssb_rtc.cli import settings_file
-from ssb_rtc.cli.main import COMMANDS, NETWORK, main
+from ssb_rtc.cli.commands import COMMANDS, NETWORK
+from ssb_rtc.cli.main import main
 from ssb_rtc.cli.settings_template import grouped, template
 from ssb_rtc.errors import ConfigFault
 from tests.e2e.processes import run, run_ok, running

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts import cli_docs, site_hooks
-from ssb_rtc.cli.main import COMMANDS, build_parser
+from ssb_rtc.cli.commands import COMMANDS, build_parser
 from ssb_rtc.config import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssb_rtc.cli.main import COMMANDS
+from ssb_rtc.cli.commands import COMMANDS
 from tests.e2e.processes import run, run_ok
 
 ASK = """

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ssb_rtc.cli.main import build_parser
+from ssb_rtc.cli.commands import build_parser
 from ssb_rtc.config import load
 from ssb_rtc.errors import ConfigFault
 from tests.e2e.processes import LIMIT_S, run, running

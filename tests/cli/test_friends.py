@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from ssb_rtc.cli import friends, ids
-from ssb_rtc.cli.main import build_parser, exit_code_of
+from ssb_rtc.cli.commands import build_parser
+from ssb_rtc.cli.exits import exit_code_of
 from ssb_rtc.errors import MisuseError, RemoteCallError
 from ssb_rtc.plugins.sync_limits import Question
 from ssb_rtc.storage.database import open_database

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ssb_rtc.cli.main import ENVIRONMENT, NEGATIVE, USAGE, main
+from ssb_rtc.cli.exits import ENVIRONMENT, NEGATIVE, USAGE
+from ssb_rtc.cli.main import main
 from ssb_rtc.config import Settings
 from ssb_rtc.peer import Peer
 from ssb_rtc.storage import folder as files

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ssb_rtc.cli.main import USAGE, main
+from ssb_rtc.cli.exits import USAGE
+from ssb_rtc.cli.main import main
 from ssb_rtc.cli.names import KEPT_MAX, Names
 from ssb_rtc.config import Settings
 from ssb_rtc.errors import ConnectFailed

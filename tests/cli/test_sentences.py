@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ssb_rtc import errors
-from ssb_rtc.cli.main import ENVIRONMENT, NEGATIVE, NO_PEER, USAGE, advice_on, main
+from ssb_rtc.cli.exits import ENVIRONMENT, NEGATIVE, NO_PEER, USAGE, advice_on
+from ssb_rtc.cli.main import main
 
 FRIEND = "@" + "A" * 43 + "=.ed25519"
 

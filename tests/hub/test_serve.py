@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ssb_rtc.cli import hub_flags
-from ssb_rtc.cli.main import build_parser
+from ssb_rtc.cli.commands import build_parser
 from ssb_rtc.errors import ConfigFault
 from ssb_rtc.hub.limits import BrokerTimes, HubLimits
 from ssb_rtc.hub.rates import Rate

@@ -13,7 +13,7 @@ FILES = {"FILE", "DIR", "FILE|ID"}
 
 def completion(arguments: argparse.Namespace) -> int:
     """Print the script for one shell."""
-    from ssb_rtc.cli.main import build_parser
+    from ssb_rtc.cli.commands import build_parser
 
     parser = build_parser()
     _mark_paths(parser)
