@@ -76,8 +76,8 @@ async def test_names_are_asked_for_in_parts_and_not_again_after_a_long_wait() ->
                 raise ConnectFailed("not answered in time")
             return dict.fromkeys(feeds, "Ann")
 
-    slow = Slow()
-    names = Names(slow)  # type: ignore[arg-type]
+    slow: Any = Slow()
+    names = Names(slow)
     await names.look_up([str(number) for number in range(KEPT_MAX)])
     assert slow.asked == [1_000, 1_000, 1_000]
     assert (names.of("0"), names.of("2000")) == ("Ann", "")

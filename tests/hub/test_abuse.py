@@ -8,6 +8,7 @@ import ssl
 import tracemalloc
 import weakref
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httptools
@@ -190,8 +191,8 @@ async def test_a_subscriber_that_keeps_talking_is_cut() -> None:
 @pytest.mark.parametrize("exempt", [True, False], ids=["all together", "one client"])
 async def test_tls_handshakes_that_never_end_are_counted_and_end(exempt: bool, tmp_path: Path) -> None:
     chain, key = write_certificate(tmp_path)
-    most = {"connections_max": 5} if exempt else {"connections_per_address_max": 5}
-    limits = HubLimits(loopback_exempt=exempt, header_s=2.0, **most)  # type: ignore[arg-type]  # whole numbers
+    limits = HubLimits(loopback_exempt=exempt, header_s=2.0)
+    limits = replace(limits, connections_max=5) if exempt else replace(limits, connections_per_address_max=5)
     trust = ssl.create_default_context(cafile=chain)
     trust.check_hostname = False
     async with running(limits, tls=server_tls(chain, key)) as hub, AsyncExitStack() as stack:

@@ -79,10 +79,12 @@ class Story(World):
             self.announce(peer, hub)
             self.succeed(peer)
 
-    def end(self, peer: PeerId, reason: str = "reset", **more: object) -> tuple[e.Effect, ...]:
+    def end(
+        self, peer: PeerId, reason: str = "reset", *, clean: bool = False, not_before_s: float | None = None
+    ) -> tuple[e.Effect, ...]:
         link = self.peer(peer).link
         assert link is not None
-        return self.do(a.RemotePeerLinkEnded(peer, link.id, reason, **more))  # type: ignore[arg-type]
+        return self.do(a.RemotePeerLinkEnded(peer, link.id, reason, clean, not_before_s))
 
 
 def only(effects: Iterable[e.Effect], kind: type[AnEffect]) -> AnEffect:

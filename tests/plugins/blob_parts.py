@@ -73,8 +73,8 @@ async def connect_rogue(machine: Machine, number: int, handlers: Mapping[str, Ha
     return mine
 
 
-def claiming(*notes: Mapping[str, Any]) -> Handler:
-    """A createWants that says these and stays open."""
+def claiming(*notes: Any) -> Handler:
+    """A createWants that says these, whether they are notes or not, and stays open."""
 
     async def create_wants(_link: Link, *_options: Json) -> AsyncIterator[Json]:
         for note in notes:

@@ -239,7 +239,7 @@ async def test_a_hundred_thousand_wants_are_read_slowly_and_remembered_in_part(m
         id_of(b"7"): [1],
     }
     await machine.blobs.api.add(DATA)
-    await connect_rogue(machine, 2, {"blobs.createWants": claiming([], "x", 7, None, odd, many)})  # type: ignore[arg-type]
+    await connect_rogue(machine, 2, {"blobs.createWants": claiming([], "x", 7, None, odd, many)})
     wants = machine.blobs.api.wants
     await machine.until(lambda: len(wants()) == blob_wants.SYMPATHY_PER_PEER_MAX, LIMIT_S)
     assert set(wants().values()) == {-2}

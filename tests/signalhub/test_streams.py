@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from ssb_rtc.errors import TransportFault
 from ssb_rtc.hub.server import HubServer, serve
-from ssb_rtc.signalhub.client import HubClient, open_session
+from ssb_rtc.signalhub.client import HubClient
 from ssb_rtc.signalhub.streams import HubStreams
 from ssb_rtc.types import HubUrl
 from tests.signalhub.rogue import STREAM, rogue
 
 LIMIT_S = 15.0
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[HubServer]:
-    running = await serve("127.0.0.1", 0)
-    yield running
-    await running.close()
 
 
 class Listening:

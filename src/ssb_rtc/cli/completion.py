@@ -28,4 +28,5 @@ def _mark_paths(parser: argparse.ArgumentParser) -> None:
             for sub in action.choices.values():
                 _mark_paths(sub)
         elif action.metavar in FILES:
-            action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
+            # Where shtab looks for it; argparse has no such field.
+            vars(action)["complete"] = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
