@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from ssb_rtc.peer import connect_local
 from ssb_rtc.testing import keys_of
@@ -143,7 +143,24 @@ async def test_what_is_written_in_one_browser_appears_in_the_others(browser: Bro
         )
         await expect(amy.page.get_by_label("Write a post")).to_have_value(re.compile(r"^!\[dot\.png\]\(&"))
         await amy.page.get_by_role("button", name="Publish").click()
+        # The posts are drawn again while the picture is asked for.
+        asked, drawn = asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            asked.set()
+            await drawn.wait()
+            await route.continue_()
+
+        await bo.page.route("**/api/want", hold)
         await bo.page.get_by_role("button", name="Show the picture “dot.png”").click()
+        async with asyncio.timeout(20):
+            await asked.wait()
+        button = bo.page.get_by_role("button", name="Show the picture “dot.png”")
+        await bo.page.get_by_role("button", name="Mine").click()
+        await expect(button).to_have_count(0)
+        await bo.page.get_by_role("button", name="Everything").click()
+        await expect(button).to_be_enabled()
+        drawn.set()
         await expect(bo.page.get_by_alt_text("dot.png")).to_have_js_property("naturalWidth", 1)
         assert [*amy.complaints, *bo.complaints] == []
 
